@@ -1,0 +1,124 @@
+package flow
+
+import "net/netip"
+
+// MaxIdle is the longest that a flow can stay in Azure's tables without a packet,
+// in milliseconds: FlowTimeoutInMinutes allows 4 to 30 minutes (Azure virtual
+// network resource, property flowTimeoutInMinutes). A row whose flow was not seen to
+// begin belongs to somebody who held the address at some time within MaxIdle before
+// it: had they all lost it earlier, the flow would have timed out.
+const MaxIdle = 30 * 60 * 1000
+
+// Span is a closed range of times, Unix milliseconds.
+type Span struct{ From, To int64 }
+
+// Exactly says whether the span is one moment.
+func (s Span) Exactly() bool { return s.From == s.To }
+
+// Begins finds when the flow of each row began. A C or E row belongs to whoever
+// held the address then, not when the row was written: a flow can end by idle
+// timeout minutes after its pod died and the address was reused.
+//
+// It MUST be given the rows of a scan in flow order, from the first one: what it
+// knows of a flow are its earlier rows. The zero value is ready for use.
+type Begins struct {
+	last  key
+	begun bool // last is set
+	open  openFlows
+}
+
+// openFlows is what the rows of one five-tuple at one NIC have shown so far.
+type openFlows struct {
+	count  int   // flows begun and not ended
+	begins Span  // of the open ones; when none is, of the last that ended
+	seen   int64 // time of the last row
+	ended  int64 // time of the last E row; meaningful with hasEnd
+	hasEnd bool
+	any    bool // a row was seen
+}
+
+type key struct {
+	src, dst         netip.Addr
+	srcPort, dstPort uint16
+	protocol         uint8
+	direction        uint8
+	nic              string
+}
+
+// Of appends to into, for each row of b, the span in which its flow began: one
+// moment where the begin was logged. The span is wider where
+//   - no begin was logged: it reaches MaxIdle back from the first row of the flow;
+//   - several flows of one five-tuple are open: an end does not say which one ended.
+//     So too when Azure programs a flow anew, which logs an E and a B in the same
+//     millisecond for a flow that goes on.
+func (t *Begins) Of(b *Batch, into []Span) []Span {
+	nics, nicCodes := b.NICs()
+	for i := range b.Len() {
+		if i == 0 || !sameKey(b, nicCodes, i-1, i) {
+			k := key{
+				src: b.Addresses[b.Src[i]], dst: b.Addresses[b.Dst[i]], srcPort: b.SrcPort[i], dstPort: b.DstPort[i],
+				protocol: b.Protocol[i], direction: b.Direction[i], nic: nics[nicCodes[i]],
+			}
+			if !t.begun || k != t.last {
+				t.last, t.begun, t.open = k, true, openFlows{}
+			}
+		}
+		into = append(into, t.open.next(int64(b.Time[i]), b.State[i]))
+	}
+	return into
+}
+
+func sameKey(b *Batch, nic []uint32, i, j int) bool {
+	return b.Src[i] == b.Src[j] && b.Dst[i] == b.Dst[j] && b.SrcPort[i] == b.SrcPort[j] && b.DstPort[i] == b.DstPort[j] &&
+		b.Protocol[i] == b.Protocol[j] && b.Direction[i] == b.Direction[j] && nic[i] == nic[j]
+}
+
+func (o *openFlows) next(at int64, state byte) Span {
+	if state == Denied {
+		return Span{at, at} // a denied attempt is no flow
+	}
+	if o.any && at-o.seen > MaxIdle {
+		*o = openFlows{} // whatever was open has timed out since
+	}
+	defer func() { o.seen, o.any = at, true }()
+	switch state {
+	case Begin:
+		return o.begin(at)
+	case Continue:
+		if o.count == 0 {
+			o.begins, o.count = o.unseen(at), 1
+		}
+		return o.begins
+	default:
+		return o.end(at)
+	}
+}
+
+func (o *openFlows) begin(at int64) Span {
+	switch {
+	case o.count == 0:
+		o.begins, o.count = Span{at, at}, 1
+	case o.begins.To != at: // else the same begin, logged twice
+		o.begins.To = at
+		o.count++
+	}
+	return Span{at, at}
+}
+
+func (o *openFlows) end(at int64) Span {
+	if o.count == 0 && !(o.hasEnd && o.ended == at) { // else the same end, logged twice
+		o.begins = o.unseen(at)
+	}
+	o.count = max(o.count-1, 0)
+	o.ended, o.hasEnd = at, true
+	return o.begins
+}
+
+// unseen is the span of a begin that was not logged. After earlier rows it may be
+// the flow of those that goes on, or one begun since.
+func (o *openFlows) unseen(at int64) Span {
+	if o.any {
+		return Span{o.begins.From, at}
+	}
+	return Span{at - MaxIdle, at}
+}
