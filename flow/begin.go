@@ -52,13 +52,10 @@ type key struct {
 //     So too when Azure programs a flow anew, which logs an E and a B in the same
 //     millisecond for a flow that goes on.
 func (t *Begins) Of(b *Batch, into []Span) []Span {
-	nics, nicCodes := b.NICs()
+	_, nicCodes := b.NICs()
 	for i := range b.Len() {
 		if i == 0 || !sameKey(b, nicCodes, i-1, i) {
-			k := key{
-				src: b.Addresses[b.Src[i]], dst: b.Addresses[b.Dst[i]], srcPort: b.SrcPort[i], dstPort: b.DstPort[i],
-				protocol: b.Protocol[i], direction: b.Direction[i], nic: nics[nicCodes[i]],
-			}
+			k := b.keyOf(i)
 			if !t.begun || k != t.last {
 				t.last, t.begun, t.open = k, true, openFlows{}
 			}
@@ -121,4 +118,36 @@ func (o *openFlows) unseen(at int64) Span {
 		return Span{o.begins.From, at}
 	}
 	return Span{at - MaxIdle, at}
+}
+
+// Answered appends to into, for each row of b, whether its flow's destination is
+// known to have sent something back: by the row's own counters, or, for a begin,
+// which has none, by those of the row that follows it. next is the batch after b in
+// flow order, or nil: what is known does not depend on where batches were cut.
+func Answered(b, next *Batch, into []bool) []bool {
+	_, nics := b.NICs()
+	for i := range b.Len() {
+		answered := false
+		switch {
+		case b.State[i] != Begin:
+			answered = b.received(i)
+		case i+1 < b.Len():
+			answered = sameKey(b, nics, i, i+1) && b.State[i+1] != Begin && b.received(i+1)
+		case next != nil:
+			answered = b.keyOf(i) == next.keyOf(0) && next.State[0] != Begin && next.received(0)
+		}
+		into = append(into, answered)
+	}
+	return into
+}
+
+func (b *Batch) received(i int) bool {
+	return b.counters[2].IsValid(i) && b.counters[2].Value(i) > 0
+}
+
+func (b *Batch) keyOf(i int) key {
+	return key{
+		src: b.Addresses[b.Src[i]], dst: b.Addresses[b.Dst[i]], srcPort: b.SrcPort[i], dstPort: b.DstPort[i],
+		protocol: b.Protocol[i], direction: b.Direction[i], nic: b.NIC(i),
+	}
 }
