@@ -1,0 +1,158 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// Decoder turns blobs into batches, one blob after the other. It holds at most
+// about one record, up to [MaxRecordBytes], and one batch.
+type Decoder struct {
+	emit   func(*flow.Batch) error
+	reject func(flow.Rejection)
+
+	frames  framer
+	record  record
+	tuples  tupleParser
+	rows    *flow.Builder
+	row     flow.Row
+	blob    string
+	pathNIC string
+}
+
+// NewDecoder returns a decoder that allocates batches from mem.
+//
+// It calls emit with each batch, of at most [flow.MaxBatchRows] rows of one blob in
+// their order, and releases it when emit returns: emit MUST Retain what it keeps. It
+// calls reject with each piece of input that it leaves out. The caller MUST Close
+// the decoder.
+func NewDecoder(mem memory.Allocator, emit func(*flow.Batch) error, reject func(flow.Rejection)) *Decoder {
+	d := &Decoder{emit: emit, reject: reject, rows: flow.NewBuilder(mem)}
+	d.frames.reject = func(offset int64, reason, detail string) {
+		d.reject(flow.Rejection{Blob: d.blob, Offset: offset, Reason: reason, Detail: detail})
+	}
+	return d
+}
+
+// Close frees the decoder's memory.
+func (d *Decoder) Close() { d.rows.Release() }
+
+// Decode reads the blob from.Blob on from a position: the zero Offset for a whole
+// blob, or one that Decode returned before, even if the blob ended there in the
+// middle of a record. r MUST deliver the blob's bytes from [ResumeAt] on; where those
+// before the position are not the ones that were read, Decode takes nothing and
+// fails with an error that is [ErrRewritten].
+//
+// The rows of a record are taken only if all of its JSON is well formed and of the
+// expected shape. A record broken in the middle contributes nothing but one rejection; the
+// whole records around it are kept. A tuple that is not valid is one rejection, and
+// the others of its record are kept.
+//
+// The result says how far the blob was read: Length counts the bytes that there
+// were, Offset stands after the last whole record, Tail tells why bytes behind it
+// are no record. What Tail stands for was rejected too and will be again, if still
+// there, when reading resumes. ETag is that of from.
+//
+// After an error of r, of ctx or of emit, the position is that after the last whole
+// record whose rows were all emitted, and Length equals its Offset. After an error
+// of emit it is of no use: some rows behind it may have been emitted.
+func (d *Decoder) Decode(ctx context.Context, r io.Reader, from flow.Position) (flow.Position, error) {
+	d.blob, d.pathNIC = from.Blob, pathMAC(from.Blob)
+	w := &d.frames.win
+	if err := w.start(ctx, r, from); err != nil {
+		return from, err
+	}
+	defer func() { w.ctx, w.r = nil, nil }()
+	d.frames.start(from.Offset)
+	err := d.records()
+	if flushErr := d.flush(); err == nil {
+		err = flushErr
+	}
+	w.settle()
+	p := flow.Position{Blob: from.Blob, ETag: from.ETag, Length: w.end(), Offset: w.whole, Check: w.check, Tail: d.frames.tail}
+	if err != nil {
+		p.Length, p.Tail = p.Offset, "reading failed"
+		return p, fmt.Errorf("decode blob %q: %w", from.Blob, err)
+	}
+	return p, nil
+}
+
+func (d *Decoder) records() error {
+	for {
+		data, at, err := d.frames.next()
+		if data == nil || err != nil {
+			return err
+		}
+		if bad := d.record.parse(data, d.pathNIC); bad != nil {
+			d.frames.reject(at, bad.reason, bad.detail)
+			if d.record.wrapper { // {"x": 1, "records": [ … ]}
+				if err := d.frames.resync(at + 1); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if err := d.take(data, at); err != nil {
+			return err
+		}
+	}
+}
+
+// take emits the rows of a parsed record.
+func (d *Decoder) take(data []byte, at int64) error {
+	c := cursor{b: data}
+	d.row.Blob, d.row.NIC, d.row.RecordTime = d.blob, d.record.nic, d.record.time
+	for _, g := range d.record.groups {
+		d.row.ACL = d.tuples.name(c.unquote(g.acl))
+		d.row.Rule = d.tuples.name(c.unquote(g.rule))
+		c.i = int(g.tuples.lo)
+		c.enter('[')
+		for c.item() {
+			if !d.tuple(&c, at) {
+				continue
+			}
+			d.rows.Append(&d.row)
+			if d.rows.Len() == flow.MaxBatchRows {
+				if err := d.flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// tuple takes the tuple under the cursor into d.row. at is where the record stands in
+// the blob.
+func (d *Decoder) tuple(c *cursor, at int64) bool {
+	from := c.i
+	d.row.Offset = at + int64(from) + 1
+	if c.b[from] != '"' {
+		d.frames.reject(at+int64(from), ReasonTuple, "tuple is "+describe(c.at(c.skip()))+", want a string")
+		return false
+	}
+	if n, ok := d.tuples.parse(c.b[from+1:], &d.row); ok {
+		c.i += 1 + n + 1
+		return true
+	}
+	t := c.text(c.skip())
+	if d.tuples.parseText(t, &d.row) {
+		return true
+	}
+	d.frames.reject(d.row.Offset, ReasonTuple, explainTuple(t))
+	return false
+}
+
+func (d *Decoder) flush() error {
+	b := d.rows.NewBatch()
+	if b == nil {
+		return nil
+	}
+	defer b.Release()
+	return d.emit(b)
+}

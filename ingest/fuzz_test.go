@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// seeds are blobs, whole and damaged.
+func seeds() [][]byte {
+	a, b := recordText(0, 2), recordText(2, 3)
+	blob := `{"records":[` + a + "," + b + "]}"
+	all := []string{
+		"", "{", "]", `{"records":[]}`, a, "," + b, blob, blob[:len(blob)-50], "\ufeff" + blob,
+		strings.Replace(blob, "]}]}]}}", "]}]}]}", 1), strings.Replace(blob, `"time"`, `"\u0074ime"`, 1),
+		`{"records":[` + a + "]," + b[:300] + b, strings.ReplaceAll(blob, "10.224", "2001:db8::"),
+		`{"time":"x","flowRecords":{"flows":[{"flowGroups":[{"flowTuples":["1,2"]}]}]}}`,
+	}
+	g := generator{rand.New(rand.NewPCG(1, 2))}
+	for range 5 {
+		all = append(all, `{"records":[`+g.record()+","+g.record()+"]}")
+	}
+	var out [][]byte
+	for _, s := range all {
+		out = append(out, []byte(s))
+	}
+	return out
+}
+
+// checkAny holds for any bytes: no panic, no leak, each row and rejection stands
+// inside the blob, nothing comes twice, and reading in small pieces, or resuming at
+// the position reached, changes nothing.
+func checkAny(t *testing.T, data []byte) {
+	res := decode(t, bytes.NewReader(data), flow.Position{Blob: testBlob})
+	if res.err != nil {
+		t.Fatal(res.err)
+	}
+	last := int64(-1)
+	for _, r := range res.rows {
+		if r.Offset <= last || r.Offset >= int64(len(data)) {
+			t.Fatalf("row at %d after one at %d, blob of %d bytes", r.Offset, last, len(data))
+		}
+		last = r.Offset
+	}
+	seen := map[flow.Rejection]bool{}
+	for _, r := range res.rejected {
+		if r.Offset < 0 || r.Offset > int64(len(data)) || seen[r] {
+			t.Fatalf("rejection %+v, blob of %d bytes, seen %v", r, len(data), seen[r])
+		}
+		seen[r] = true
+	}
+	checkPrintable(t, res)
+	if len(res.rows) == 0 && len(res.rejected) == 0 && bytes.Contains(data, []byte("time")) && res.pos.Offset == 0 {
+		t.Fatal("neither a row nor a rejection nor a record")
+	}
+	split := decode(t, &randomReader{rand.New(rand.NewPCG(1, 1)), bytes.NewReader(data)}, flow.Position{Blob: testBlob})
+	if diff := cmp.Diff(res, split, cmp.AllowUnexported(result{}), compareRows); diff != "" {
+		t.Fatalf("in pieces (-at once +got):\n%s", diff)
+	}
+	again := decode(t, bytes.NewReader(data[ResumeAt(res.pos):]), res.pos)
+	if again.err != nil || len(again.rows) > 0 || again.pos.Offset != res.pos.Offset || again.pos.Check != res.pos.Check {
+		t.Fatalf("resumed at %+v: error %v, %d rows, %+v", res.pos, again.err, len(again.rows), again.pos)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range seeds() {
+		f.Add(s)
+	}
+	f.Fuzz(checkAny)
+}
+
+// TestDecodeAnyBytes damages the seeds at random: what the fuzzer does, in every run.
+func TestDecodeAnyBytes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, seed := range seeds() {
+		for range 60 {
+			data := bytes.Clone(seed)
+			for range 1 + rng.IntN(3) {
+				if len(data) == 0 {
+					break
+				}
+				at := rng.IntN(len(data))
+				switch rng.IntN(4) {
+				case 0:
+					data[at] = byte(rng.IntN(256))
+				case 1:
+					data[at] = "{}[],:\"\\ "[rng.IntN(9)]
+				case 2:
+					data = append(data[:at:at], data[min(len(data), at+rng.IntN(400)):]...)
+				case 3:
+					data = append(data[:at:at], data[rng.IntN(len(data)):]...)
+				}
+			}
+			checkAny(t, data)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package ingest
+
+import (
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Name is the name that a blob has everywhere: in rows, positions and evidence. It
+// is the part of a path from the component on that starts with flowLogResourceID= or
+// resourceId=, in any case, so that a container and a mirror of it, whatever folder
+// it lies in, name a blob alike. A path without such a component is its own name.
+func Name(path string) string {
+	for rest := path; ; {
+		if hasPrefixFold(rest, "flowLogResourceID=") || hasPrefixFold(rest, "resourceId=") {
+			return rest
+		}
+		i := strings.IndexByte(rest, '/')
+		if i < 0 {
+			return path
+		}
+		rest = rest[i+1:]
+	}
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// IsFlowLog says whether a listed path may be a flow log: Azure writes PT1H.json, but
+// mirrors and exports rename it.
+func IsFlowLog(path string) bool {
+	const ext = ".json"
+	return len(path) >= len(ext) && strings.EqualFold(path[len(path)-len(ext):], ext)
+}
+
+// NormalMAC writes a MAC as flow logs do: 12 upper-case hexadecimal digits without
+// separators. It returns false where s is none.
+func NormalMAC(s string) (string, bool) {
+	if len(s) > 17 { // with a separator after each pair
+		return "", false
+	}
+	mac := strings.ToUpper(strings.NewReplacer(":", "", "-", "", ".", "").Replace(s))
+	if len(mac) != 12 {
+		return "", false
+	}
+	for i := range len(mac) {
+		if hexDigit(mac[i]) < 0 {
+			return "", false
+		}
+	}
+	return mac, true
+}
+
+// pathMAC is the MAC in a blob's name, …/macAddress=XXXXXXXXXXXX/PT1H.json, or "".
+func pathMAC(name string) string {
+	for part := range strings.SplitSeq(name, "/") {
+		if hasPrefixFold(part, "macAddress=") {
+			mac, _ := NormalMAC(part[len("macAddress="):])
+			return mac
+		}
+	}
+	return ""
+}
+
+// pathHour is the UTC hour in a blob's name, …/y=2026/m=07/d=07/h=15/m=00/…, and
+// false where it has none (flow-logs-read).
+func pathHour(hour *regexp.Regexp, name string) (time.Time, bool) {
+	m := hour.FindStringSubmatch(name)
+	if m == nil {
+		return time.Time{}, false
+	}
+	t, err := time.Parse("2006/01/02/15", strings.Join(m[1:], "/"))
+	return t, err == nil
+}
+
+func hourPattern() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)/y=(\d{4})/m=(\d{2})/d=(\d{2})/h=(\d{2})/`)
+}

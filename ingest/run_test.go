@@ -1,0 +1,349 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.uber.org/goleak"
+
+	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/ingest"
+	"github.com/whichpod/whichpod/ingest/sourcetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memSource is a source whose blobs change when a test says so.
+type memSource struct {
+	names   []string
+	content map[string]string
+	opened  map[string]int
+	onOpen  func(name string) // before a blob is opened
+	onRead  func(name string) // before each read of a blob
+	fail    error             // of Open
+}
+
+func newMemSource(blobs ...string) *memSource {
+	s := &memSource{content: map[string]string{}, opened: map[string]int{}}
+	for i, text := range blobs {
+		s.names = append(s.names, sourcetest.Name(i))
+		s.content[sourcetest.Name(i)] = text
+	}
+	return s
+}
+
+func etag(text string) string { return fmt.Sprintf("%d-%x", len(text), text[max(0, len(text)-8):]) }
+
+func (s *memSource) List(ctx context.Context, fn func(ingest.Blob) error) error {
+	for _, n := range s.names {
+		if text, ok := s.content[n]; ok {
+			if err := fn(ingest.Blob{Name: n, Path: n, ETag: etag(text), Length: int64(len(text)), Modified: time.Now()}); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *memSource) Open(_ context.Context, b ingest.Blob, offset int64) (io.ReadCloser, error) {
+	s.opened[b.Name]++
+	if s.onOpen != nil {
+		s.onOpen(b.Name)
+	}
+	if s.fail != nil {
+		return nil, s.fail
+	}
+	if b.ETag != etag(s.content[b.Name]) {
+		return nil, ingest.ErrChanged
+	}
+	return &memReader{s, b, strings.NewReader(s.content[b.Name][offset:])}, nil
+}
+
+type memReader struct {
+	s *memSource
+	b ingest.Blob
+	r io.Reader
+}
+
+func (r *memReader) Read(p []byte) (int, error) {
+	if r.s.onRead != nil {
+		r.s.onRead(r.b.Name)
+	}
+	if r.b.ETag != etag(r.s.content[r.b.Name]) {
+		return 0, ingest.ErrChanged
+	}
+	return r.r.Read(p[:min(len(p), 1000)])
+}
+
+func (r *memReader) Close() error { return nil }
+
+func blobOf(first, records int) string {
+	var all []string
+	for i := range records {
+		all = append(all, sourcetest.Record(first+i*10, 10))
+	}
+	return sourcetest.Blob(all...)
+}
+
+func TestRunSkipsUnchanged(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 3), blobOf(0, 1)), sourcetest.NewSink(t)
+	if sum := sourcetest.Run(t, src, sink); sum.Read != 2 || sum.Rows != 40 || sum.Bytes == 0 {
+		t.Errorf("first run: %+v", sum)
+	}
+	if sum := sourcetest.Run(t, src, sink); sum.Unchanged != 2 || sum.Rows != 0 || sum.Read != 0 {
+		t.Errorf("second run: %+v", sum)
+	}
+	if n := src.opened[sourcetest.Name(0)]; n != 1 {
+		t.Errorf("an unchanged blob was opened %d times", n)
+	}
+}
+
+func TestRunRewritten(t *testing.T) {
+	for name, after := range map[string]string{
+		"longer":  strings.ReplaceAll(blobOf(0, 5), "203.0.113.66", "203.0.113.67"),
+		"shorter": blobOf(50, 2),
+		"empty":   sourcetest.Blob(),
+	} {
+		src, sink := newMemSource(blobOf(0, 3)), sourcetest.NewSink(t)
+		sourcetest.Run(t, src, sink)
+		src.content[sourcetest.Name(0)] = after
+		sum := sourcetest.Run(t, src, sink)
+		fresh := sourcetest.NewSink(t)
+		sourcetest.Run(t, src, fresh)
+		if sum.Rewritten != 1 || sum.Resumed != 0 {
+			t.Errorf("%s: %+v", name, sum)
+		}
+		if diff := cmp.Diff(fresh.Rows(sourcetest.Name(0)), sink.Rows(sourcetest.Name(0)), cmpopts.EquateComparable(flow.Row{})); diff != "" {
+			t.Errorf("%s: rows (-read once +got):\n%s", name, diff)
+		}
+	}
+}
+
+// A blob that changes once under way is read again in the same run, one that keeps
+// changing is left for the next; neither leaves rows of two versions.
+func TestRunChangingBlob(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		when  func(s *memSource, hook func(string))
+		times int
+		skips int
+	}{
+		{"once before it is opened", func(s *memSource, h func(string)) { s.onOpen = h }, 1, 0},
+		{"once while it is read", func(s *memSource, h func(string)) { s.onRead = h }, 1, 0},
+		{"always", func(s *memSource, h func(string)) { s.onOpen = h }, 99, 1},
+		{"always while it is read", func(s *memSource, h func(string)) { s.onRead = h }, 99, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			src, sink := newMemSource(blobOf(0, 400), blobOf(0, 1)), sourcetest.NewSink(t)
+			reads, changes := 0, 0
+			tc.when(src, func(name string) {
+				reads++
+				if name == sourcetest.Name(0) && changes < tc.times && (src.onOpen != nil || reads%150 == 149) {
+					changes++
+					src.content[name] = blobOf(0, 400+changes)
+				}
+			})
+			sum := sourcetest.Run(t, src, sink)
+			if len(sum.Skipped) != tc.skips || changes == 0 || sum.Read != 2-tc.skips {
+				t.Errorf("after %d changes: %+v", changes, sum)
+			}
+			if n := len(sink.Rows(sourcetest.Name(0))); tc.skips == 0 && n != 4010 || tc.skips == 1 && n != 0 {
+				t.Errorf("got %d rows", n)
+			}
+			src.onOpen, src.onRead = nil, nil
+			sourcetest.Run(t, src, sink)
+			if n := len(sink.Rows(sourcetest.Name(0))); n != 4000+10*changes {
+				t.Errorf("in the next run: got %d rows, want %d", n, 4000+10*changes)
+			}
+		})
+	}
+}
+
+func TestRunReadFailure(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 400), blobOf(0, 1)), sourcetest.NewSink(t)
+	broken := &breaking{memSource: src, after: 50_000}
+	sum, err := ingest.Run(context.Background(), broken, sink, ingest.Options{})
+	if err != nil || len(sum.Skipped) != 1 || sum.Read != 1 {
+		t.Fatalf("%+v, error %v", sum, err)
+	}
+	if n := len(sink.Rows(sourcetest.Name(0))); n == 0 || n == 4000 {
+		t.Errorf("got %d rows before the failure, want some", n)
+	}
+	sum = sourcetest.Run(t, src, sink)
+	if n := len(sink.Rows(sourcetest.Name(0))); n != 4000 || sum.Resumed != 1 {
+		t.Errorf("got %d rows after the failure, %+v", n, sum)
+	}
+}
+
+// breaking breaks the connection to the first blob.
+type breaking struct {
+	*memSource
+	after int64
+}
+
+func (s *breaking) Open(ctx context.Context, b ingest.Blob, offset int64) (io.ReadCloser, error) {
+	r, err := s.memSource.Open(ctx, b, offset)
+	if err != nil || b.Name != sourcetest.Name(0) {
+		return r, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(io.LimitReader(r, s.after), failing{}), r}, nil
+}
+
+type failing struct{}
+
+var errBroken = errors.New("connection is broken")
+
+func (failing) Read([]byte) (int, error) { return 0, errBroken }
+
+func TestRunGivesUp(t *testing.T) {
+	var blobs []string
+	for range 30 {
+		blobs = append(blobs, blobOf(0, 1))
+	}
+	src := newMemSource(blobs...)
+	src.fail = errBroken
+	sum, err := ingest.Run(context.Background(), src, sourcetest.NewSink(t), ingest.Options{})
+	if !errors.Is(err, errBroken) || len(sum.Skipped) != 10 {
+		t.Errorf("got error %v after %d blobs, want it after 10", err, len(sum.Skipped))
+	}
+}
+
+func TestRunSinkErrors(t *testing.T) {
+	full := errors.New("disk is full")
+	for _, call := range []string{"Append", "Advance", "Commit", "Restart"} {
+		src, sink := newMemSource(blobOf(0, 3)), sourcetest.NewSink(t)
+		sourcetest.Run(t, src, sink)
+		src.content[sourcetest.Name(0)] = blobOf(70, 3)
+		sink.Fail = func(c string) error {
+			if c == call {
+				return full
+			}
+			return nil
+		}
+		if _, err := ingest.Run(context.Background(), src, sink, ingest.Options{}); !errors.Is(err, full) {
+			t.Errorf("%s: got error %v, want %v", call, err, full)
+		}
+	}
+}
+
+// Cancelled in the middle of a blob, a run commits nothing of it, and the next one
+// has it all.
+func TestRunCancel(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 2), blobOf(0, 4000)), sourcetest.NewSink(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := ingest.Run(ctx, src, sink, ingest.Options{CommitBlobs: 1, Progress: func(s ingest.Summary) {
+		if s.Rows > 20_000 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want that of the context", err)
+	}
+	if n := len(sink.Rows(sourcetest.Name(1))); n != 0 || sink.Blobs() != 1 {
+		t.Errorf("got %d rows of the blob under way, %d blobs, want 0 and 1", n, sink.Blobs())
+	}
+	sink.Crash()
+	sourcetest.Run(t, src, sink)
+	if n := len(sink.Rows(sourcetest.Name(1))); n != 40_000 {
+		t.Errorf("got %d rows, want 40000", n)
+	}
+}
+
+func TestRunCommits(t *testing.T) {
+	var blobs []string
+	for range 10 {
+		blobs = append(blobs, blobOf(0, 2))
+	}
+	for _, tc := range []struct {
+		opts ingest.Options
+		want int
+	}{
+		{ingest.Options{}, 1},
+		{ingest.Options{CommitBlobs: 4}, 3},
+		{ingest.Options{CommitRows: 50}, 4}, // three blobs of 20 rows each
+		{ingest.Options{CommitBlobs: 1}, 11},
+	} {
+		sink := sourcetest.NewSink(t)
+		if _, err := ingest.Run(context.Background(), newMemSource(blobs...), sink, tc.opts); err != nil {
+			t.Fatal(err)
+		}
+		if sink.Commits != tc.want || sink.Blobs() != 10 {
+			t.Errorf("%+v: got %d commits of %d blobs, want %d", tc.opts, sink.Commits, sink.Blobs(), tc.want)
+		}
+	}
+}
+
+// A flood of rejections reaches the sink as a bounded list whose last entry counts
+// the rest, and the summary counts all.
+func TestRunFlood(t *testing.T) {
+	record := strings.Replace(sourcetest.Record(0, 1), `"flowTuples":[`, `"flowTuples":[`+strings.Repeat(`"x",`, 5000), 1)
+	src, sink := newMemSource(sourcetest.Blob(record)), sourcetest.NewSink(t)
+	sum := sourcetest.Run(t, src, sink)
+	got := sink.Rejected(sourcetest.Name(0))
+	if sum.Rejected[ingest.ReasonTuple] != 5000 || len(got) != 1001 || sum.Rows != 1 {
+		t.Fatalf("got %d rejections, %+v", len(got), sum)
+	}
+	if last := got[1000]; last.Reason != ingest.ReasonFlood || last.Detail != "4000 more rejections from here on" {
+		t.Errorf("last is %+v", last)
+	}
+}
+
+// What a cut blob's tail was rejected for is not counted again while it stays cut.
+func TestRunCountsATailOnce(t *testing.T) {
+	whole := blobOf(0, 3)
+	src, sink := newMemSource(whole[:len(whole)-400]), sourcetest.NewSink(t)
+	sourcetest.Run(t, src, sink)
+	src.content[sourcetest.Name(0)] = whole[:len(whole)-100]
+	sum := sourcetest.Run(t, src, sink)
+	if n := len(sink.Rejected(sourcetest.Name(0))); n != 1 || len(sum.Rejected) != 0 || sum.Rows != 0 {
+		t.Errorf("got %d rejections, %+v", n, sum)
+	}
+	src.content[sourcetest.Name(0)] = whole
+	if sum := sourcetest.Run(t, src, sink); sum.Rows != 10 || len(sum.Rejected) != 0 {
+		t.Errorf("made whole: %+v", sum)
+	}
+}
+
+func TestRunSameNameTwice(t *testing.T) {
+	dir := t.TempDir()
+	blob := sourcetest.Name(1)
+	write(t, dir+"/a/"+blob, blobOf(0, 1))
+	write(t, dir+"/b/"+blob, blobOf(10, 2))
+	sink := sourcetest.NewSink(t)
+	sum := sourcetest.Run(t, openFolder(t, dir), sink)
+	if len(sum.Skipped) != 1 || !strings.Contains(sum.Skipped[0].Reason, dir+"/b/") || len(sink.Rows(blob)) != 10 {
+		t.Errorf("%+v", sum)
+	}
+}
+
+func TestRunSelects(t *testing.T) {
+	src := newMemSource(blobOf(0, 1), blobOf(0, 1), blobOf(0, 1), blobOf(0, 1))
+	total := 0
+	for i := range 2 {
+		sum, err := ingest.Run(context.Background(), src, sourcetest.NewSink(t), ingest.Options{Shard: ingest.Shard{Index: i, Count: 2}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += sum.Read
+	}
+	if total != 4 {
+		t.Errorf("two shards read %d blobs, want 4", total)
+	}
+	sum, err := ingest.Run(context.Background(), src, sourcetest.NewSink(t), ingest.Options{Since: time.Date(2026, 8, 20, 15, 0, 0, 0, time.UTC)})
+	if err != nil || sum.Listed != 4 || sum.Selected != 0 {
+		t.Errorf("a later hour: %+v, error %v", sum, err)
+	}
+	if _, err := ingest.Run(context.Background(), src, sourcetest.NewSink(t), ingest.Options{Shard: ingest.Shard{Index: 2, Count: 2}}); err == nil {
+		t.Error("shard 2 of 2 is taken")
+	}
+}
