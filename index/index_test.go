@@ -1,0 +1,298 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow/ipc"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// model is what a store must hold, kept the naive way.
+type model struct {
+	committed, advanced map[string][]flow.Row
+	pending             map[string][]flow.Row
+}
+
+func (m *model) rows() (all []flow.Row) {
+	for _, rows := range m.committed {
+		all = append(all, rows...)
+	}
+	return sorted(all)
+}
+
+// TestRandomHistories drives a store and the model through the same random steps:
+// appends, advances, restarts, commits, writers that are closed halfway, reopening.
+func TestRandomHistories(t *testing.T) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 10
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomHistory(t, rand.New(rand.NewPCG(seed, 1))) })
+	}
+}
+
+func randomHistory(t *testing.T, r *rand.Rand) {
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
+	dir := t.TempDir()
+	s := mustStore(t, dir, Options{Mem: mem})
+	w := mustWriter(t, s)
+	m := &model{committed: map[string][]flow.Row{}, advanced: map[string][]flow.Row{}, pending: map[string][]flow.Row{}}
+	next := int64(0)
+	for range 40 {
+		blob := fmt.Sprint("blob", r.IntN(4))
+		switch r.IntN(12) {
+		case 0, 1, 2, 3, 4:
+			rows := randomRows(r, blob, r.IntN(3000)+1, next)
+			next += 100_000
+			appendRows(t, w, rows)
+			m.pending[blob] = append(m.pending[blob], rows...)
+		case 5, 6, 7:
+			must(t, w.Advance(position(blob, next), nil))
+			m.advanced[blob] = append(m.advanced[blob], m.pending[blob]...)
+			delete(m.pending, blob)
+		case 8:
+			must(t, w.Restart(blob))
+			delete(m.pending, blob)
+			m.advanced[blob] = nil
+		case 9, 10:
+			must(t, w.Commit())
+			m.committed = map[string][]flow.Row{}
+			for b, rows := range m.advanced {
+				m.committed[b] = slices.Clone(rows)
+			}
+		case 11: // the writer goes away with what it did not commit
+			must(t, w.Close())
+			if r.IntN(2) == 0 {
+				must(t, s.Close())
+				s = mustStore(t, dir, Options{Mem: mem})
+			}
+			w = mustWriter(t, s)
+			m.pending, m.advanced = map[string][]flow.Row{}, map[string][]flow.Row{}
+			for b, rows := range m.committed {
+				m.advanced[b] = slices.Clone(rows)
+			}
+		}
+	}
+	all := m.rows()
+	checkRows(t, "writable store", mustScan(t, s, Filter{}), all)
+	ro := mustStore(t, dir, Options{ReadOnly: true, Mem: mem})
+	checkRows(t, "reader beside the writer", mustScan(t, ro, Filter{}), all)
+	if st := ro.Stats(); st.Rows != int64(len(all)) {
+		t.Errorf("Stats().Rows = %d, want %d", st.Rows, len(all))
+	}
+	for range 15 {
+		f := randomFilter(r)
+		want := slices.DeleteFunc(slices.Clone(all), func(row flow.Row) bool { return !matches(f, &row) })
+		checkRows(t, fmt.Sprintf("%+v", f), mustScan(t, ro, f), want)
+	}
+}
+
+func randomFilter(r *rand.Rand) (f Filter) {
+	prefixes := func() (list []netip.Prefix) {
+		if r.IntN(3) > 0 {
+			return nil
+		}
+		for range r.IntN(3) {
+			a := randomAddress(r)
+			list = append(list, netip.PrefixFrom(a, a.BitLen()-r.IntN(12)))
+		}
+		return list
+	}
+	f.Addresses, f.Src, f.Dst = prefixes(), prefixes(), prefixes()
+	if r.IntN(2) == 0 {
+		f.From = 1_700_000_000_000 + r.Int64N(40)
+		f.To = f.From + r.Int64N(20) + 1
+	}
+	f.SrcPort, f.DstPort = r.IntN(4)-1, []int{0, 0, 441}[r.IntN(3)]
+	if r.IntN(4) == 0 {
+		f.NICs = []string{"000D3A000001", "none"}
+	}
+	return f
+}
+
+// matches is the filter as its documentation says it.
+func matches(f Filter, r *flow.Row) bool {
+	in := func(list []netip.Prefix, addresses ...netip.Addr) bool {
+		for _, p := range list {
+			if slices.ContainsFunc(addresses, p.Contains) {
+				return true
+			}
+		}
+		return len(list) == 0
+	}
+	return (f.To == 0 || r.Time < f.To) && r.Time >= f.From &&
+		in(f.Addresses, r.Src, r.Dst) && in(f.Src, r.Src) && in(f.Dst, r.Dst) &&
+		(f.SrcPort <= 0 || int(r.SrcPort) == f.SrcPort) && (f.DstPort <= 0 || int(r.DstPort) == f.DstPort) &&
+		(len(f.NICs) == 0 || slices.Contains(f.NICs, r.NIC))
+}
+
+// TestManySegments fills segments to the brim and beyond before the first Advance.
+func TestManySegments(t *testing.T) {
+	if testing.Short() {
+		t.Skip("1.3 million rows")
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	s := mustStore(t, t.TempDir(), Options{})
+	w := mustWriter(t, s)
+	rows := randomRows(r, "big", segmentRows*5/2, 0)
+	appendRows(t, w, rows[:segmentRows*2])
+	must(t, w.Commit()) // nothing was advanced
+	if st := s.Stats(); st.Rows != 0 || st.Segments != 0 {
+		t.Fatalf("before Advance: %+v", st)
+	}
+	appendRows(t, w, rows[segmentRows*2:])
+	must(t, w.Advance(position("big", 1), nil))
+	must(t, w.Commit())
+	if n := s.Stats().Segments; n != 3 {
+		t.Errorf("%d segments, want 3", n)
+	}
+	checkRows(t, "all", mustScan(t, s, Filter{}), sorted(rows))
+}
+
+func TestRowsWaitForTheirAdvance(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	dir := t.TempDir()
+	s := mustStore(t, dir, Options{})
+	w := mustWriter(t, s)
+	a, b := randomRows(r, "a", 100, 0), randomRows(r, "b", 100, 0)
+	appendRows(t, w, a)
+	appendRows(t, w, b)
+	must(t, w.Advance(position("a", 1), nil))
+	must(t, w.Commit()) // b's rows are on disk now, and do not count
+	checkRows(t, "a only", mustScan(t, s, Filter{}), sorted(a))
+	must(t, w.Advance(position("b", 1), nil))
+	must(t, w.Commit())
+	checkRows(t, "both", mustScan(t, s, Filter{}), sorted(append(a, b...)))
+	must(t, s.Close())
+	s = mustStore(t, dir, Options{})
+	checkRows(t, "both, reopened", mustScan(t, s, Filter{}), sorted(append(a, b...)))
+}
+
+func TestPositions(t *testing.T) {
+	dir := t.TempDir()
+	s := mustStore(t, dir, Options{})
+	w := mustWriter(t, s)
+	if _, ok := w.Position("x"); ok {
+		t.Error("a blob that nobody read has a position")
+	}
+	p := position("x", 42)
+	must(t, w.Advance(p, nil))
+	if got, ok := w.Position("x"); !ok || got != p {
+		t.Errorf("after Advance: %v, %v", got, ok)
+	}
+	must(t, w.Commit())
+	must(t, w.Restart("x"))
+	if _, ok := w.Position("x"); ok {
+		t.Error("after Restart the position is still there")
+	}
+	must(t, w.Close())
+	must(t, s.Close())
+	w = mustWriter(t, mustStore(t, dir, Options{}))
+	if got, ok := w.Position("x"); !ok || got != p {
+		t.Errorf("a Restart that was not committed: %v, %v", got, ok)
+	}
+}
+
+func TestRejections(t *testing.T) {
+	dir := t.TempDir()
+	s := mustStore(t, dir, Options{})
+	w := mustWriter(t, s)
+	tail := flow.Rejection{Blob: "x", Offset: 9, Reason: ReasonTruncated, Detail: "cut"}
+	p := position("x", 9)
+	p.Tail = "cut"
+	for i := range 20 {
+		must(t, w.Advance(p, []flow.Rejection{{Blob: "x", Offset: int64(i), Reason: "tuple", Detail: "bad"}, tail}))
+	}
+	must(t, w.Commit())
+	must(t, s.Close())
+	s = mustStore(t, dir, Options{})
+	st := s.Stats()
+	if want := map[string]int64{"tuple": 20, ReasonTruncated: 1}; !cmp.Equal(st.Rejections, want) {
+		t.Errorf("counts %v, want %v", st.Rejections, want)
+	}
+	if len(st.Rejected) != keptDetails+1 || st.Rejected[0].Offset != 9 || !slices.Contains(st.Rejected, tail) {
+		t.Errorf("details %v", st.Rejected)
+	}
+	if len(st.Tails) != 1 || st.Tails[0] != p {
+		t.Errorf("tails %v", st.Tails)
+	}
+	w = mustWriter(t, s)
+	must(t, w.Advance(position("x", 10), nil)) // the tail became a record
+	must(t, w.Commit())
+	if st := s.Stats(); !cmp.Equal(st.Rejections, map[string]int64{"tuple": 20}) || len(st.Tails) != 0 {
+		t.Errorf("after the tail went away: %v, %v", st.Rejections, st.Tails)
+	}
+	must(t, w.Restart("x"))
+	must(t, w.Commit())
+	if st := s.Stats(); len(st.Rejections) != 0 || len(st.Rejected) != 0 {
+		t.Errorf("after Restart: %v", st.Rejections)
+	}
+}
+
+// TestAnyArrowReader opens a segment with the reader of arrow/go.
+func TestAnyArrowReader(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	dir := t.TempDir()
+	s := mustStore(t, dir, Options{})
+	w := mustWriter(t, s)
+	rows := randomRows(r, "blob", 3*batchRows+17, 0)
+	appendRows(t, w, rows)
+	must(t, w.Advance(position("blob", 1), nil))
+	must(t, w.Commit())
+	f, err := os.Open(filepath.Join(dir, "index", "segments", "0000000001.arrow"))
+	must(t, err)
+	defer f.Close()
+	rd, err := ipc.NewFileReader(f)
+	must(t, err)
+	defer rd.Close()
+	if !rd.Schema().Equal(flow.Schema) {
+		t.Fatalf("schema %v", rd.Schema())
+	}
+	var got []flow.Row
+	for i := range rd.NumRecords() {
+		rec, err := rd.Record(i)
+		must(t, err)
+		b, err := flow.NewBatch(rec)
+		must(t, err)
+		for i := range b.Len() {
+			got = append(got, b.Row(i))
+		}
+		b.Release()
+	}
+	checkRows(t, "arrow reader", got, sorted(rows))
+}
+
+func TestReadOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	s := mustStore(t, dir, Options{ReadOnly: true})
+	if rows := mustScan(t, s, Filter{}); rows != nil {
+		t.Error("rows from nowhere")
+	}
+	if _, err := s.Writer(); err == nil {
+		t.Error("a read-only store gave a Writer")
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Error("the folder is there now")
+	}
+}
+
+func TestOneWriter(t *testing.T) {
+	s := mustStore(t, t.TempDir(), Options{})
+	w := mustWriter(t, s)
+	if _, err := s.Writer(); err == nil {
+		t.Error("two writers at once")
+	}
+	must(t, w.Close())
+	mustWriter(t, s)
+}

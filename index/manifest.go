@@ -1,0 +1,117 @@
+package index
+
+import (
+	"fmt"
+	"hash/crc32"
+	"maps"
+
+	"github.com/whichpod/whichpod/internal/journal"
+)
+
+// CorruptError names the file and the byte where what was read is not what was
+// written. It is returned as a value; its Hint says what to do.
+type CorruptError = journal.CorruptError
+
+// NewerVersionError says that a newer program wrote the folder.
+type NewerVersionError = journal.NewerVersionError
+
+// version of the manifest and of the segments that it names.
+const version = 1
+
+// Kinds of manifest frames. A frame of another kind is an error: a program that does
+// not know it would miss rows.
+const (
+	frameSegment = 1 // a segment
+	frameBlob    = 2 // the whole state of one blob, in place of the one before
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// manifest is what counts: its segments, and of their rows those of live ordinals. A
+// published manifest is immutable; a commit makes the next one.
+type manifest struct {
+	segments []*segment
+	blobs    map[string]*blobState
+	live     ordinalSet
+	nextID   uint64
+	nextOrd  uint32
+}
+
+func newManifest() *manifest {
+	return &manifest{blobs: make(map[string]*blobState), nextID: 1, nextOrd: 1}
+}
+
+// next returns a manifest to which a commit can be applied.
+func (m *manifest) next() *manifest {
+	return &manifest{
+		segments: m.segments[:len(m.segments):len(m.segments)],
+		blobs:    maps.Clone(m.blobs),
+		live:     m.live.clone(),
+		nextID:   m.nextID,
+		nextOrd:  m.nextOrd,
+	}
+}
+
+// apply replays one frame.
+func (m *manifest) apply(payload []byte) error {
+	d := &decoder{b: payload}
+	switch kind := d.byte(); kind {
+	case frameSegment:
+		s, err := decodeSegment(d)
+		if err != nil {
+			return err
+		}
+		m.addSegment(s)
+	case frameBlob:
+		b, err := decodeBlob(d)
+		if err != nil {
+			return err
+		}
+		m.setBlob(b)
+	default:
+		return fmt.Errorf("frame is of kind %d, known are 1 to 2", kind)
+	}
+	return nil
+}
+
+func (m *manifest) addSegment(s *segment) {
+	m.segments = append(m.segments, s)
+	m.nextID = max(m.nextID, s.id+1)
+	for _, o := range s.ordinals {
+		m.nextOrd = max(m.nextOrd, o+1)
+	}
+}
+
+func (m *manifest) setBlob(b *blobState) {
+	if old := m.blobs[b.position.Blob]; old != nil {
+		for _, o := range old.ordinals {
+			m.live.remove(o)
+		}
+	}
+	m.blobs[b.position.Blob] = b
+	for _, o := range b.ordinals {
+		m.live.add(o)
+		m.nextOrd = max(m.nextOrd, o+1)
+	}
+}
+
+// ordinalSet is a set of small numbers. Ordinals count up from one for each stretch
+// of a blob between two Advances.
+type ordinalSet []uint64
+
+func (s *ordinalSet) add(o uint32) {
+	for int(o/64) >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[o/64] |= 1 << (o % 64)
+}
+
+func (s ordinalSet) remove(o uint32) {
+	if s.has(o) {
+		s[o/64] &^= 1 << (o % 64)
+	}
+}
+
+func (s ordinalSet) has(o uint32) bool { return int(o/64) < len(s) && s[o/64]&(1<<(o%64)) != 0 }
+
+func (s ordinalSet) clone() ordinalSet { return append(ordinalSet(nil), s...) }

@@ -1,0 +1,143 @@
+package index
+
+import (
+	"cmp"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// sorter finds the flow order of a segment's rows. Its memory is kept from one
+// segment to the next.
+type sorter struct {
+	keys, keys2 []uint64
+	rows, rows2 []uint32
+
+	nicRank  []uint32 // by setting code
+	pathRank []uint32 // by ordinal code; equal paths have equal ranks
+}
+
+// sort ranks the addresses, so that the code of an address is its place in the order
+// of netip.Addr.Compare, and returns the rows' numbers in flow order. The result is
+// valid until the next call.
+//
+// A key of 64 bits takes source, destination, protocol and the source port, which
+// leaves few ties in traffic: a radix sort over the bits in use, then the ties
+// compared in full.
+func (s *sorter) sort(c *columns) []uint32 {
+	rankAddresses(c)
+	s.rank(c)
+	n := c.len()
+	s.keys, s.keys2 = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.keys2[:0], n)[:n]
+	s.rows, s.rows2 = slices.Grow(s.rows[:0], n)[:n], slices.Grow(s.rows2[:0], n)[:n]
+	width := max(bits.Len(uint(len(c.addresses)-1)), 1) // at most 20: segmentRows is 2^19
+	for i := range n {
+		s.keys[i] = (uint64(c.src[i])<<width|uint64(c.dst[i]))<<24 | uint64(c.protocol[i])<<16 | uint64(c.srcPort[i])
+		s.rows[i] = uint32(i)
+	}
+	s.radix(2*width + 24)
+	for from := 0; from < n; {
+		to := from + 1
+		for to < n && s.keys[to] == s.keys[from] {
+			to++
+		}
+		if to-from > 1 {
+			slices.SortFunc(s.rows[from:to], func(a, b uint32) int { return s.compareTied(c, a, b) })
+		}
+		from = to
+	}
+	return s.rows
+}
+
+// radix sorts rows by keys, from the lowest byte up; a byte that is the same
+// everywhere is passed over.
+func (s *sorter) radix(width int) {
+	passes := (width + 7) / 8
+	var counts [8][256]uint32
+	for _, k := range s.keys {
+		for p := range passes {
+			counts[p][byte(k>>(8*p))]++
+		}
+	}
+	for p := range passes {
+		count := &counts[p]
+		if int(count[byte(s.keys[0]>>(8*p))]) == len(s.keys) {
+			continue
+		}
+		at := uint32(0)
+		for v, n := range count {
+			count[v] = at
+			at += n
+		}
+		for i, k := range s.keys {
+			v := byte(k >> (8 * p))
+			to := count[v]
+			count[v]++
+			s.keys2[to], s.rows2[to] = k, s.rows[i]
+		}
+		s.keys, s.keys2, s.rows, s.rows2 = s.keys2, s.keys, s.rows2, s.rows
+	}
+}
+
+// compareTied is the rest of flow.Compare.
+func (s *sorter) compareTied(c *columns, a, b uint32) int {
+	return cmp.Or(
+		cmp.Compare(c.dstPort[a], c.dstPort[b]),
+		cmp.Compare(s.nicRank[c.setting[a]], s.nicRank[c.setting[b]]),
+		cmp.Compare(c.direction[a], c.direction[b]),
+		cmp.Compare(c.time[a], c.time[b]),
+		cmp.Compare(flow.StateRank(c.state[a]), flow.StateRank(c.state[b])),
+		cmp.Compare(s.pathRank[c.blob[a]], s.pathRank[c.blob[b]]),
+		cmp.Compare(c.offset[a], c.offset[b]),
+	)
+}
+
+func (s *sorter) rank(c *columns) {
+	nics := make([]string, len(c.settings))
+	for i, x := range c.settings {
+		nics[i] = x.nic
+	}
+	s.nicRank = rankTexts(nics)
+	s.pathRank = rankTexts(c.paths)
+}
+
+func rankTexts(list []string) []uint32 {
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, strings.Compare)
+	sorted = slices.Compact(sorted)
+	ranks := make([]uint32, len(list))
+	for i, t := range list {
+		k, _ := slices.BinarySearch(sorted, t)
+		ranks[i] = uint32(k)
+	}
+	return ranks
+}
+
+// rankAddresses sorts the dictionary and gives the rows the new codes. Addresses
+// that no row holds any more are dropped.
+func rankAddresses(c *columns) {
+	used := make([]bool, len(c.addresses))
+	for i := range c.src {
+		used[c.src[i]], used[c.dst[i]] = true, true
+	}
+	order := make([]uint32, 0, len(c.addresses))
+	for code, u := range used {
+		if u {
+			order = append(order, uint32(code))
+		}
+	}
+	slices.SortFunc(order, func(a, b uint32) int { return c.addresses[a].Compare(c.addresses[b]) })
+	rank := make([]uint32, len(c.addresses))
+	sorted := make([]netip.Addr, len(order))
+	for i, code := range order {
+		rank[code] = uint32(i)
+		sorted[i] = c.addresses[code]
+	}
+	for i := range c.src {
+		c.src[i], c.dst[i] = rank[c.src[i]], rank[c.dst[i]]
+	}
+	c.addresses = sorted
+}

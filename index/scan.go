@@ -1,0 +1,198 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// Scanner returns the rows of a filter. It sees what was committed when it was made.
+// It is for one goroutine; its batches are not.
+type Scanner struct {
+	ctx    context.Context
+	store  *Store
+	unpack *unpacker
+	heap   []*cursor // a binary heap by head; those at their end are gone
+	out    *output
+	err    error // what Next returns from now on
+}
+
+// Scan starts a scan. The caller MUST Close the Scanner. Next fails when ctx ends.
+// The error may be a [CorruptError].
+func (s *Store) Scan(ctx context.Context, f Filter) (*Scanner, error) {
+	m := s.manifest()
+	u, err := newUnpacker()
+	if err != nil {
+		return nil, fmt.Errorf("scan index: %w", err)
+	}
+	sc := &Scanner{ctx: ctx, store: s, unpack: u, out: newOutput(s.mem)}
+	p := newPlan(f, m.live)
+	for _, seg := range m.segments {
+		if !p.wants(seg) {
+			continue
+		}
+		if err := errors.Join(ctx.Err(), sc.add(seg, p)); err != nil {
+			return nil, errors.Join(fmt.Errorf("scan index: %w", err), sc.Close())
+		}
+	}
+	for i := len(sc.heap)/2 - 1; i >= 0; i-- {
+		sc.sift(i)
+	}
+	return sc, nil
+}
+
+// add opens a segment and puts a cursor at its first match, if it has any.
+func (sc *Scanner) add(seg *segment, p *plan) error {
+	name := segmentName(sc.store.segments, seg.id)
+	file, err := os.Open(name)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = CorruptError{Path: name, Offset: 0, Detail: "file is missing"}
+		}
+		return sc.tolerate(err)
+	}
+	o, err := sc.store.cache.get(seg.id, func() (*opened, error) { return sc.unpack.open(file, seg) })
+	if err != nil {
+		return errors.Join(sc.tolerate(err), file.Close())
+	}
+	c := &cursor{seg: seg, opened: o, plan: p.forSegment(seg, o), file: file, unpack: sc.unpack}
+	c.left = c.plan.batches
+	if c.left == 0 {
+		return file.Close()
+	}
+	ok, err := c.next()
+	if err != nil || !ok {
+		return errors.Join(sc.tolerate(err), file.Close())
+	}
+	c.toAddress = make(remap, len(o.addresses))
+	for i := range c.toText {
+		c.toText[i] = make(remap, len(o.texts[i]))
+	}
+	sc.heap = append(sc.heap, c)
+	return nil
+}
+
+// tolerate passes damage to the caller who chose to be told about it and go on.
+func (sc *Scanner) tolerate(err error) error {
+	var damage CorruptError
+	if sc.store.onDamage != nil && errors.As(err, &damage) {
+		sc.store.onDamage(damage)
+		return nil
+	}
+	return err
+}
+
+// Next returns the next batch in flow order, of at most 8,192 rows, or io.EOF. The
+// caller MUST Release it; it stays valid after Close. After an error the Scanner
+// returns that error again: what came before it was right, what follows is unknown.
+func (sc *Scanner) Next() (*flow.Batch, error) {
+	if sc.err == nil {
+		sc.err = sc.ctx.Err()
+	}
+	if sc.err == nil && len(sc.heap) == 0 {
+		sc.err = io.EOF
+	}
+	if sc.err != nil {
+		return nil, sc.err
+	}
+	b, err := sc.fill()
+	if err != nil {
+		sc.err = fmt.Errorf("scan index: %w", err)
+		return nil, sc.err
+	}
+	return b, nil
+}
+
+func (sc *Scanner) fill() (*flow.Batch, error) {
+	rows := batchRows
+	if len(sc.heap) == 1 && sc.heap[0].left == 0 {
+		rows = len(sc.heap[0].rows) - sc.heap[0].at // the last ones: no more memory than they need
+	}
+	sc.out.begin(rows)
+	for sc.out.room() > 0 && len(sc.heap) > 0 {
+		c := sc.heap[0]
+		sc.out.copy(c, c.run(sc.second(), sc.out.room()))
+		if err := sc.advance(c); err != nil {
+			sc.out.abort()
+			return nil, err
+		}
+	}
+	return sc.out.finish()
+}
+
+// second is the head that the first cursor's run must not pass, or nil.
+func (sc *Scanner) second() *key {
+	switch len(sc.heap) {
+	case 1:
+		return nil
+	case 2:
+		return &sc.heap[1].head
+	}
+	a, b := &sc.heap[1].head, &sc.heap[2].head
+	if a.compare(b) <= 0 {
+		return a
+	}
+	return b
+}
+
+// advance restores the heap after rows of its first cursor were taken.
+func (sc *Scanner) advance(c *cursor) error {
+	if c.at < len(c.rows) {
+		c.setHead()
+		sc.sift(0)
+		return nil
+	}
+	ok, err := c.next()
+	if err := sc.tolerate(err); err != nil {
+		return err
+	}
+	if !ok {
+		last := len(sc.heap) - 1
+		sc.heap[0] = sc.heap[last]
+		sc.heap[last] = nil
+		sc.heap = sc.heap[:last]
+		if err := c.file.Close(); err != nil {
+			return err
+		}
+	}
+	sc.sift(0)
+	return nil
+}
+
+func (sc *Scanner) sift(i int) {
+	h := sc.heap
+	for {
+		least := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < len(h) && h[child].head.compare(&h[least].head) < 0 {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}
+
+// Close ends the scan. Batches that were returned stay valid.
+func (sc *Scanner) Close() error {
+	var errs []error
+	for _, c := range sc.heap {
+		errs = append(errs, c.file.Close())
+	}
+	sc.heap = nil
+	if sc.unpack != nil {
+		sc.unpack.close()
+		sc.unpack = nil
+	}
+	if sc.err == nil {
+		sc.err = os.ErrClosed
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,178 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/whichpod/whichpod/internal/journal"
+	"github.com/whichpod/whichpod/internal/journal/disk"
+)
+
+// Names inside the data folder.
+const (
+	folderName   = "index"
+	manifestName = "manifest.journal"
+	segmentsName = "segments"
+)
+
+// Options of [Open]. The zero value opens for writing.
+type Options struct {
+	// ReadOnly opens without a lock and changes nothing. A folder that is not there is
+	// an empty store. What others commit later is not seen.
+	ReadOnly bool
+	// Mem allocates the batches of scans; nil is memory.DefaultAllocator.
+	Mem memory.Allocator
+	// OnDamage, when set, is told of each damaged part and reading goes on without it:
+	// without the rest of a damaged segment, without what a damaged frame of the
+	// manifest said. Without it damage is an error. It needs ReadOnly: nothing is
+	// written on top of a damaged manifest.
+	OnDamage func(CorruptError)
+
+	disk disk.FS // for tests; nil is the real one
+}
+
+// Store is an open index. Its methods may be called from any number of goroutines.
+type Store struct {
+	root, segments string // folders
+	fs             disk.FS
+	mem            memory.Allocator
+	onDamage       func(CorruptError)
+	journal        *journal.Journal // nil when read-only
+	cache          cache
+
+	mu      sync.Mutex
+	current *manifest
+	writing bool  // a Writer is open
+	broken  error // of a Commit: what is on disk may be more than current says
+}
+
+func magic() [4]byte { return [4]byte{'w', 'p', 'i', 'x'} }
+
+// Open opens the index of the data folder dir. The caller MUST Close it.
+//
+// Opened for writing, it creates what is missing and removes what a crash left:
+// temporary files and segments that the manifest does not name. Errors:
+// journal.ErrLocked, [NewerVersionError], [CorruptError].
+func Open(dir string, opt Options) (*Store, error) {
+	s := &Store{root: filepath.Join(dir, folderName), fs: opt.disk, mem: opt.Mem, onDamage: opt.OnDamage, current: newManifest()}
+	s.segments = filepath.Join(s.root, segmentsName)
+	if s.fs == nil {
+		s.fs = disk.OS{}
+	}
+	if s.mem == nil {
+		s.mem = memory.DefaultAllocator
+	}
+	var err error
+	switch {
+	case opt.ReadOnly:
+		err = s.openReadOnly()
+	case opt.OnDamage != nil:
+		err = errors.New("OnDamage is for read-only stores")
+	default:
+		err = s.openWritable(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open index %q: %w", s.root, err)
+	}
+	return s, nil
+}
+
+func (s *Store) replay(_ int64, payload []byte) error { return s.current.apply(payload) }
+
+func (s *Store) openReadOnly() error {
+	damage, err := journal.Read(filepath.Join(s.root, manifestName), magic(), version, s.replay)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range damage {
+		if s.onDamage == nil {
+			return d
+		}
+		s.onDamage(d)
+	}
+	return nil
+}
+
+func (s *Store) openWritable(dir string) error {
+	if err := s.fs.MkdirAll(s.segments, 0o700); err != nil {
+		return err
+	}
+	for _, d := range []string{s.root, dir, filepath.Dir(dir)} { // the names of the folders just made
+		if err := s.fs.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	j, err := journal.OpenOn(s.fs, filepath.Join(s.root, manifestName), magic(), version, s.replay)
+	if err != nil {
+		return err
+	}
+	if d := j.Damage(); len(d) > 0 {
+		return errors.Join(d[0], j.Close())
+	}
+	s.journal = j
+	if err := s.sweep(); err != nil {
+		return errors.Join(err, j.Close())
+	}
+	return nil
+}
+
+// sweep removes leftovers. Only files with names that this package gives are touched.
+func (s *Store) sweep() error {
+	entries, err := s.fs.ReadDir(s.segments)
+	if err != nil {
+		return err
+	}
+	named := make(map[string]bool)
+	for _, seg := range s.current.segments {
+		named[filepath.Base(segmentName(s.segments, seg.id))] = true
+	}
+	for _, e := range entries {
+		n := e.Name()
+		if named[n] || !strings.HasSuffix(n, segmentSuffix) && !strings.HasSuffix(n, segmentSuffix+tempSuffix) {
+			continue
+		}
+		if err := s.fs.Remove(filepath.Join(s.segments, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// manifest is what counts now.
+func (s *Store) manifest() *manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
+func (s *Store) publish(m *manifest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = m
+}
+
+// fail ends writing. Another commit could overwrite a segment that the manifest names
+// after all.
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = err
+}
+
+// Close gives up the lock. It deletes nothing. Scanners go on; a Writer that is still
+// open can no longer commit.
+func (s *Store) Close() error {
+	if s.journal == nil {
+		return nil
+	}
+	return s.journal.Close()
+}
