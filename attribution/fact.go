@@ -1,0 +1,196 @@
+package attribution
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Fact is one thing learnt about a pod, or about when a cluster was watched. Facts
+// about the same pod are merged: see [Bounds].
+type Fact struct {
+	Cluster string
+	KnownAt int64 // when the ledger learnt it, Unix milliseconds; set by Append
+
+	// Either Watched is set, and the cluster's pods were watched without a break in
+	// the closed range, or Pod.UID names a pod.
+	Watched *Range
+	Pod     PodFact
+}
+
+// Range is a closed range of times, Unix milliseconds.
+type Range struct{ From, To int64 }
+
+// PodFact is what one observation says of a pod.
+type PodFact struct {
+	UID      string
+	Identity *Identity // nil where the observation does not show it
+	Presence Bounds    // of the pod on its node, whatever its addresses
+	Deleted  Removal   // its object was removed
+	Missing  Removal   // a list did not show it any more
+	Holdings []Holding // its own addresses; none for a pod on the host's network
+	Source   Source
+}
+
+// Identity is what a pod is called and where it runs.
+type Identity struct {
+	Namespace, Name, Node string
+	Owner                 string   // kind/name of the controller
+	Labels                []string // sorted "key=value"
+	HostNetwork           bool
+	HostAddresses         []netip.Addr // of the node
+	Version               uint64       // the object's resource version; the highest one counts
+}
+
+// Holding is an address and when the pod had it.
+type Holding struct {
+	Address netip.Addr
+	Bounds  Bounds
+}
+
+// Bounds is evidence about one stay: of a pod on its node, or of an address with a
+// pod. All times are Unix milliseconds; 0 is "no evidence". Merging keeps the maximum
+// of some fields and the minimum of others, so that it does not matter in which
+// order, how often or how late observations come.
+type Bounds struct {
+	NotBefore int64 // max: it cannot have begun earlier
+	SeenBy    int64 // min: somebody saw it by then (receipt by the watcher)
+	RunningBy int64 // min: by the kubelet's own times it had begun by then
+	AliveAt   int64 // max: by the kubelet's own times it still lasted then
+	// The kubelet's word that it ended, at the latest at this time: the earliest and
+	// the latest such word. They differ where one observation says it more exactly
+	// than another, and where it began again in between.
+	StoppedFirst, StoppedLast int64
+	FirstVersion              uint64 // min: resource versions of the objects that showed it
+	LastVersion               uint64 // max
+}
+
+// Removal says when an object went from the API.
+type Removal struct {
+	At      int64  // somebody knew by then; 0: not removed
+	After   int64  // it was still there then; 0: unknown
+	Version uint64 // resource version of the removal; 0: unknown
+}
+
+// merge says whether anything but LastVersion changed.
+func (b *Bounds) merge(o Bounds) bool {
+	before := *b
+	before.LastVersion = max(before.LastVersion, o.LastVersion)
+	b.NotBefore = max(b.NotBefore, o.NotBefore)
+	b.SeenBy = minKnown(b.SeenBy, o.SeenBy)
+	b.RunningBy = minKnown(b.RunningBy, o.RunningBy)
+	b.AliveAt = max(b.AliveAt, o.AliveAt)
+	b.StoppedFirst = minKnown(b.StoppedFirst, o.StoppedFirst)
+	b.StoppedLast = max(b.StoppedLast, o.StoppedLast)
+	b.FirstVersion = minKnown(b.FirstVersion, o.FirstVersion)
+	b.LastVersion = max(b.LastVersion, o.LastVersion)
+	return *b != before
+}
+
+// stopped is the time by which the kubelet said that it ended, or 0. A word that
+// came before the last sign of life was about an earlier stay.
+func (b *Bounds) stopped() int64 {
+	switch {
+	case b.AliveAt <= b.StoppedFirst:
+		return b.StoppedFirst
+	case b.AliveAt <= b.StoppedLast:
+		return b.StoppedLast
+	default:
+		return 0
+	}
+}
+
+// began is the time by which it had begun, or 0 where nothing shows it.
+func (b *Bounds) began() int64 { return minKnown(b.SeenBy, b.RunningBy) }
+
+func (r *Removal) merge(o Removal) bool {
+	before := *r
+	if o.At != 0 && (r.At == 0 || o.At < r.At) {
+		r.At, r.After = o.At, o.After
+	}
+	r.Version = max(r.Version, o.Version)
+	return *r != before
+}
+
+// minKnown is the smaller of two values of which 0 means unknown.
+func minKnown[T int64 | uint64](a, b T) T {
+	switch {
+	case a == 0:
+		return b
+	case b == 0:
+		return a
+	default:
+		return min(a, b)
+	}
+}
+
+// pod is what the ledger holds about one UID: all its facts, merged.
+type pod struct {
+	cluster  string
+	uid      string
+	id       Identity
+	presence Bounds
+	deleted  Removal
+	missing  Removal
+	holdings []Holding
+	sources  Sources
+	knownAt  int64 // when the ledger first knew of it
+}
+
+// merge adds a fact and says whether it changed anything that matters. A later
+// version of an object that shows the same as before is not worth a line in the
+// journal, except where the order of two addresses or a reappearance hangs on it.
+func (p *pod) merge(f *PodFact) bool {
+	versions := p.versions()
+	changed := p.mergeIdentity(f.Identity)
+	changed = p.presence.merge(f.Presence) || changed
+	changed = p.deleted.merge(f.Deleted) || changed
+	changed = p.missing.merge(f.Missing) || changed
+	for _, h := range f.Holdings {
+		changed = p.holding(h.Address).merge(h.Bounds) || changed
+	}
+	if s := p.sources | 1<<f.Source; s != p.sources {
+		p.sources, changed = s, true
+	}
+	if len(p.holdings) > 1 || p.missing.At != 0 {
+		changed = changed || versions != p.versions()
+	}
+	return changed
+}
+
+// versions changes whenever a LastVersion does, since those only grow.
+func (p *pod) versions() uint64 {
+	sum := p.presence.LastVersion
+	for i := range p.holdings {
+		sum += p.holdings[i].Bounds.LastVersion
+	}
+	return sum
+}
+
+func (p *pod) mergeIdentity(id *Identity) bool {
+	if id == nil || (p.id.Name != "" && id.Version < p.id.Version) {
+		return false
+	}
+	merged := *id
+	if merged.Node == "" {
+		merged.Node = p.id.Node // once bound, a pod stays on its node
+	}
+	if len(merged.HostAddresses) == 0 {
+		merged.HostAddresses = p.id.HostAddresses
+	}
+	merged.HostNetwork = merged.HostNetwork || p.id.HostNetwork
+	same := merged.Namespace == p.id.Namespace && merged.Name == p.id.Name && merged.Node == p.id.Node &&
+		merged.Owner == p.id.Owner && merged.HostNetwork == p.id.HostNetwork &&
+		slices.Equal(merged.Labels, p.id.Labels) && slices.Equal(merged.HostAddresses, p.id.HostAddresses)
+	p.id = merged
+	return !same
+}
+
+func (p *pod) holding(a netip.Addr) *Bounds {
+	for i := range p.holdings {
+		if p.holdings[i].Address == a {
+			return &p.holdings[i].Bounds
+		}
+	}
+	p.holdings = append(p.holdings, Holding{Address: a})
+	return &p.holdings[len(p.holdings)-1].Bounds
+}

@@ -1,0 +1,190 @@
+package attribution
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// Owners lists all stays of pods at an address, in order, each as a candidate with
+// its brackets; and nodes that ever had it as theirs.
+func (v *View) Owners(a netip.Addr) []Candidate {
+	var out []Candidate
+	for _, c := range v.clusters {
+		for _, s := range c.spells[a] {
+			out = append(out, Candidate{Cluster: c.Name, Node: s.node, Address: a, IsNode: true,
+				FromEarliest: s.from, FromLatest: s.from, ToEarliest: s.to, ToLatest: s.to})
+		}
+		stays := c.staysAt(a)
+		for i := range stays {
+			out = append(out, stays[i].candidate())
+		}
+	}
+	slices.SortStableFunc(out, compareCandidates)
+	return out
+}
+
+// PodRef names a pod to look for. An empty field matches anything.
+type PodRef struct{ Cluster, Namespace, Name, UID string }
+
+// Pods lists the pods that match, each address of theirs a candidate of its own; a
+// pod without an address on record has one candidate with an invalid address.
+func (v *View) Pods(ref PodRef) []Candidate {
+	var out []Candidate
+	match := func(want, have string) bool { return want == "" || want == have }
+	for _, c := range v.clusters {
+		if !match(ref.Cluster, c.Name) {
+			continue
+		}
+		for _, p := range c.pods {
+			if match(ref.Namespace, p.id.Namespace) && match(ref.Name, p.id.Name) && match(ref.UID, p.uid) {
+				out = append(out, c.staysOf(p)...)
+			}
+		}
+	}
+	slices.SortStableFunc(out, compareCandidates)
+	return out
+}
+
+// staysOf are the addresses of one pod, as Owners would show them.
+func (c *clusterView) staysOf(p *pod) []Candidate {
+	if len(p.holdings) == 0 {
+		s := p.presenceStay()
+		cand := s.candidate()
+		if p.id.HostNetwork && len(p.id.HostAddresses) > 0 {
+			cand.Address = p.id.HostAddresses[0]
+		}
+		return []Candidate{cand}
+	}
+	var out []Candidate
+	for i := range p.holdings {
+		stays := c.staysAt(p.holdings[i].Address)
+		for k := range stays {
+			if stays[k].pod == p {
+				out = append(out, stays[k].candidate())
+			}
+		}
+	}
+	return out
+}
+
+// Gaps lists the stretches of [from, to) in which a cluster that can own the address
+// was not watched, by cluster.
+func (v *View) Gaps(a netip.Addr, from, to int64) map[string][]Range {
+	out := make(map[string][]Range)
+	for _, o := range v.address(a).owners {
+		if holes := o.cluster.watched.holes(from, to); len(holes) > 0 {
+			out[o.cluster.Name] = holes
+		}
+	}
+	return out
+}
+
+// NodeAddresses lists the addresses that pods on the candidate's node reported as
+// the node's.
+func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
+	var out []netip.Addr
+	for _, c := range v.clusters {
+		if c.Name != cluster {
+			continue
+		}
+		for a, spells := range c.spells {
+			if slices.ContainsFunc(spells, func(s spell) bool { return s.node == node }) {
+				out = append(out, a)
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
+}
+
+// Stats counts what the view rests on.
+func (v *View) Stats() []ClusterStats {
+	var out []ClusterStats
+	for _, c := range v.clusters {
+		out = append(out, ClusterStats{Name: c.Name, Pods: len(c.pods), Addresses: len(c.byAddress), Nodes: len(c.byNode), Watched: c.watched})
+	}
+	return out
+}
+
+func compareCandidates(a, b Candidate) int {
+	switch {
+	case a.FromEarliest < b.FromEarliest:
+		return -1
+	case a.FromEarliest > b.FromEarliest:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// Stretch is a half-open time in which the answer for an address is the same.
+type Stretch struct {
+	From, To   int64 // Unix milliseconds
+	Resolution *Resolution
+}
+
+// History is what can be said of an address over [from, to), stretch by stretch. A
+// node's address counts as one behind which pods can hide.
+func (v *View) History(a netip.Addr, from, to int64) []Stretch {
+	var out []Stretch
+	av := v.address(a)
+	starts := append([]int64{from}, av.boundsIn(from, to)...)
+	for i, start := range starts {
+		end := to
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		r := av.resolve(v, &Question{Address: a, Begin: flow.Span{From: start, To: start}, Sent: true})
+		if n := len(out); n > 0 && out[n-1].Resolution == r {
+			out[n-1].To = end
+			continue
+		}
+		out = append(out, Stretch{start, end, r})
+	}
+	return out
+}
+
+// boundsIn are the times inside (from, to) at which an answer can change.
+func (av *addressView) boundsIn(from, to int64) []int64 {
+	var out []int64
+	add := func(tl *timeline) {
+		if tl == nil {
+			return
+		}
+		for _, b := range tl.bounds {
+			if b > from && b < to {
+				out = append(out, b)
+			}
+		}
+	}
+	for i := range av.owners {
+		add(av.owners[i].pods)
+		for k := range av.owners[i].nodes {
+			add(av.owners[i].nodes[k].masked)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Extent is the time about which the ledger can say anything of an address: from the
+// first stay or watch to the last, or false where there is none.
+func (v *View) Extent(a netip.Addr) (from, to int64, ok bool) {
+	from, to = Open, 0
+	for _, o := range v.address(a).owners {
+		if w := o.cluster.watched; len(w) > 0 {
+			from, to = min(from, w[0].From), max(to, w.end()+1)
+		}
+		for _, c := range v.Owners(a) {
+			if c.FromEarliest > 0 {
+				from, to = min(from, c.FromEarliest), max(to, c.FromEarliest+1)
+			}
+			if c.ToLatest != Open {
+				to = max(to, c.ToLatest)
+			}
+		}
+	}
+	return from, to, from < to
+}

@@ -1,0 +1,66 @@
+package attribution
+
+import (
+	"fmt"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// Joined is what can be said of both ends of each row of a batch.
+type Joined struct {
+	Src, Dst []*Resolution // one per row; rows of one holder share theirs
+}
+
+// Join attributes the rows of a batch; begins says for each when its flow began
+// ([flow.Begins]), answered whether its destination sent anything back
+// ([flow.Answered]). Each distinct address of the batch is looked up once; rows are
+// looked at one by one only where it changed hands within the batch, or where the
+// answer hangs on the destination. Join keeps nothing of the batch.
+func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined, error) {
+	if len(begins) != b.Len() || len(answered) != b.Len() {
+		return Joined{}, fmt.Errorf("join batch: %d begins and %d answers for %d rows", len(begins), len(answered), b.Len())
+	}
+	j := Joined{Src: make([]*Resolution, b.Len()), Dst: make([]*Resolution, b.Len())}
+	whole := begins[0]
+	for _, s := range begins {
+		whole.From, whole.To = min(whole.From, s.From), max(whole.To, s.To)
+	}
+	ends := make([]endOfBatch, len(b.Addresses))
+	for code, a := range b.Addresses {
+		ends[code].lookUp(v.address(a), whole)
+	}
+	nics, nicCodes := b.NICs()
+	for i, begin := range begins {
+		q := Question{Address: b.Addresses[b.Src[i]], Begin: begin, NIC: nics[nicCodes[i]], Near: b.Direction[i] == flow.Outbound,
+			Sent: true, Destination: b.Addresses[b.Dst[i]], DestinationPort: b.DstPort[i]}
+		j.Src[i] = ends[b.Src[i]].resolve(v, &q)
+		q.Address, q.Near, q.Sent, q.Answered = q.Destination, !q.Near, false, answered[i]
+		j.Dst[i] = ends[b.Dst[i]].resolve(v, &q)
+	}
+	return j, nil
+}
+
+// endOfBatch is an address within the time that a batch covers.
+type endOfBatch struct {
+	view  *addressView
+	fixed *Resolution // the answer for every row; nil where rows differ
+}
+
+func (e *endOfBatch) lookUp(av *addressView, whole flow.Span) {
+	e.view = av
+	switch {
+	case len(av.owners) == 0:
+		e.fixed = external
+	case len(av.owners) == 1 && len(av.owners[0].nodes) == 0:
+		if tl := av.owners[0].pods; tl.interval(whole.From) == tl.interval(whole.To) {
+			e.fixed = tl.resolve(tl.interval(whole.From))
+		}
+	}
+}
+
+func (e *endOfBatch) resolve(v *View, q *Question) *Resolution {
+	if e.fixed != nil {
+		return e.fixed.at(q.Sent || q.Answered)
+	}
+	return e.view.resolve(v, q)
+}

@@ -1,0 +1,203 @@
+package attribution
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/whichpod/whichpod/internal/journal"
+)
+
+const (
+	journalName    = "ledger.journal"
+	journalVersion = 1
+)
+
+var journalMagic = [4]byte{'w', 'p', 'l', 'g'}
+
+// Ledger holds who had which address when. See the package comment.
+type Ledger struct {
+	journal *journal.Journal // nil when read-only
+	damage  []journal.CorruptError
+	now     func() time.Time
+
+	mu      sync.RWMutex
+	pods    map[podKey]*pod // each pod is replaced when it changes, never written to
+	watched map[string]coverage
+	facts   int
+}
+
+type podKey struct{ cluster, uid string }
+
+// Options say how to open a ledger.
+type Options struct {
+	ReadOnly  bool             // do not create, lock or change anything; Append fails
+	AsKnownAt int64            // leave out what the ledger learnt after it, Unix milliseconds; 0 is all. Needs ReadOnly
+	Now       func() time.Time // the clock that stamps facts; nil is time.Now
+}
+
+// OpenLedger opens the ledger in dir, and creates it where it is not there. A folder
+// without one, opened read-only, is an empty ledger. Errors are those of
+// [journal.Open]; damage in the middle of the journal is no error: see Damage.
+func OpenLedger(dir string, opt Options) (*Ledger, error) {
+	l := &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), now: opt.Now}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	interned := make(map[string]string)
+	replay := func(offset int64, payload []byte) error {
+		f, err := decodeFact(payload, interned)
+		if err != nil {
+			l.damage = append(l.damage, journal.CorruptError{Path: filepath.Join(dir, journalName), Offset: offset, Detail: err.Error()})
+			return nil
+		}
+		if opt.AsKnownAt == 0 || f.KnownAt <= opt.AsKnownAt {
+			l.apply(&f)
+		}
+		return nil
+	}
+	path := filepath.Join(dir, journalName)
+	if opt.ReadOnly {
+		damage, err := journal.Read(path, journalMagic, journalVersion, replay)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("open ledger: %w", err)
+		}
+		l.damage = append(l.damage, damage...)
+		return l, nil
+	}
+	if opt.AsKnownAt != 0 {
+		return nil, errors.New("open ledger: an earlier state can only be read")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	j, err := journal.Open(path, journalMagic, journalVersion, replay)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	l.journal, l.damage = j, append(l.damage, j.Damage()...)
+	return l, nil
+}
+
+// NewLedger returns an empty ledger that is kept in memory only.
+func NewLedger() *Ledger {
+	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), now: time.Now}
+}
+
+// Append adds facts and returns how many of them told something new. Those are on
+// disk when it returns nil; after an error none of them counts.
+func (l *Ledger) Append(facts ...Fact) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.now().UnixMilli()
+	news := make([][]byte, 0, len(facts))
+	undo := make(map[podKey]*pod)
+	var ranges []*Fact
+	for i := range facts {
+		f := &facts[i]
+		if f.KnownAt == 0 {
+			f.KnownAt = known
+		}
+		if f.Watched != nil {
+			if !l.watched[f.Cluster].has(f.Watched.From, f.Watched.To) {
+				news, ranges = append(news, f.encode(nil)), append(ranges, f)
+			}
+			continue
+		}
+		key := podKey{f.Cluster, f.Pod.UID}
+		before := l.pods[key]
+		if l.applyPod(f) {
+			news = append(news, f.encode(nil))
+			if _, ok := undo[key]; !ok {
+				undo[key] = before
+			}
+		}
+	}
+	if err := l.write(news); err != nil {
+		for key, p := range undo {
+			if l.pods[key] = p; p == nil {
+				delete(l.pods, key)
+			}
+		}
+		return 0, err
+	}
+	for _, f := range ranges {
+		l.apply(f)
+	}
+	l.facts += len(news) - len(ranges)
+	return len(news), nil
+}
+
+func (l *Ledger) write(payloads [][]byte) error {
+	if l.journal == nil || len(payloads) == 0 {
+		return nil
+	}
+	return l.journal.Append(payloads...)
+}
+
+// apply merges a fact that is on disk.
+func (l *Ledger) apply(f *Fact) {
+	l.facts++
+	if f.Watched != nil {
+		l.watched[f.Cluster] = l.watched[f.Cluster].add(*f.Watched)
+		return
+	}
+	l.applyPod(f)
+}
+
+func (l *Ledger) applyPod(f *Fact) bool {
+	key := podKey{f.Cluster, f.Pod.UID}
+	p := &pod{cluster: f.Cluster, uid: f.Pod.UID, knownAt: f.KnownAt}
+	if have := l.pods[key]; have != nil {
+		*p = *have
+		p.holdings = append([]Holding(nil), have.holdings...)
+	}
+	changed := p.merge(&f.Pod)
+	l.pods[key] = p
+	return changed
+}
+
+// View returns an immutable picture of the ledger as it is now.
+func (l *Ledger) View(cfg Config) *View {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	pods := make([]*pod, 0, len(l.pods))
+	for _, p := range l.pods {
+		pods = append(pods, p)
+	}
+	watched := make(map[string]coverage, len(l.watched))
+	for name, c := range l.watched {
+		watched[name] = append(coverage(nil), c...)
+	}
+	return newView(cfg, pods, watched)
+}
+
+// Damage is what could not be read of the journal.
+func (l *Ledger) Damage() []journal.CorruptError { return l.damage }
+
+// Stats counts what the ledger holds.
+type Stats struct {
+	Facts    int
+	Clusters []ClusterStats // sorted by name
+}
+
+// ClusterStats counts what the ledger holds of one cluster.
+type ClusterStats struct {
+	Name      string
+	Pods      int
+	Addresses int // distinct
+	Nodes     int
+	Watched   []Range // sorted, apart
+}
+
+// Close releases the journal. It deletes nothing.
+func (l *Ledger) Close() error {
+	if l.journal == nil {
+		return nil
+	}
+	return l.journal.Close()
+}

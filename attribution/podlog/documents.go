@@ -1,0 +1,136 @@
+package podlog
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxDocument bounds one JSON document, in bytes: a list of a hundred thousand pods
+// as the API server writes it takes about this much.
+const MaxDocument = 1 << 30
+
+// documents splits a stream into JSON documents: one a line, or printed over several
+// lines, as kubectl does, with the braces of the document at the start of a line. A
+// document that is broken costs only itself.
+type documents struct {
+	r      *bufio.Reader
+	offset int64 // of the next line
+	line   []byte
+	done   bool
+}
+
+func newDocuments(r io.Reader) *documents {
+	return &documents{r: bufio.NewReaderSize(r, 1<<20)}
+}
+
+// broken says that a stretch of the stream is no JSON document.
+type broken struct {
+	Offset int64
+	Err    error
+}
+
+func (e *broken) Error() string { return fmt.Sprintf("byte %d: %v", e.Offset, e.Err) }
+
+// next returns a document and its offset, valid until the next call, io.EOF, or a
+// *broken, after which it can be called again.
+func (d *documents) next() (doc []byte, offset int64, err error) {
+	for {
+		if err := d.fill(); err != nil {
+			return nil, 0, err
+		}
+		if len(bytes.TrimSpace(d.line)) > 0 {
+			break
+		}
+		d.drop()
+	}
+	offset = d.offset
+	if json.Valid(d.line) {
+		doc, d.line, d.offset = d.line, nil, d.offset+int64(len(d.line))
+		return doc, offset, nil
+	}
+	doc, size, err := d.block()
+	d.offset += size
+	if err != nil {
+		return nil, 0, err
+	}
+	if !json.Valid(doc) {
+		return nil, 0, &broken{offset, syntax(doc)}
+	}
+	return doc, offset, nil
+}
+
+// block joins lines up to one that closes the document, or up to the start of
+// another document.
+func (d *documents) block() (doc []byte, size int64, err error) {
+	doc = append(doc, d.line...)
+	size = int64(len(d.line))
+	if !bytes.HasPrefix(d.line, []byte("{")) || len(bytes.TrimSpace(d.line)) > 1 {
+		d.line = nil // not how a document over several lines begins
+		return doc, size, nil
+	}
+	d.line = nil
+	for {
+		err := d.fill()
+		if errors.Is(err, io.EOF) || (err == nil && d.line[0] == '{') {
+			return doc, size, nil
+		}
+		if err != nil {
+			return nil, size, err
+		}
+		closes := d.line[0] == '}'
+		doc = append(doc, d.line...)
+		size += int64(len(d.line))
+		d.line = nil
+		if closes || len(doc) > MaxDocument {
+			return doc, size, nil
+		}
+	}
+}
+
+// fill makes line the next line, with its newline, where it is empty.
+func (d *documents) fill() error {
+	if len(d.line) > 0 {
+		return nil
+	}
+	if d.done {
+		return io.EOF
+	}
+	var line []byte
+	for {
+		part, err := d.r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= MaxDocument:
+			continue
+		case errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("line at byte %d is longer than %d bytes", d.offset, MaxDocument)
+		case errors.Is(err, io.EOF):
+			d.done = true
+			if len(line) == 0 {
+				return io.EOF
+			}
+		case err != nil:
+			return err
+		}
+		d.line = line
+		return nil
+	}
+}
+
+func (d *documents) drop() {
+	d.offset += int64(len(d.line))
+	d.line = nil
+}
+
+// syntax is why a document is not valid.
+func syntax(doc []byte) error {
+	var into json.RawMessage
+	if err := json.Unmarshal(doc, &into); err != nil {
+		return err
+	}
+	return errors.New("no JSON document")
+}

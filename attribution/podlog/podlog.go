@@ -1,0 +1,318 @@
+// Package podlog reads what was recorded of a cluster's pods, and makes facts of it
+// for the ledger.
+//
+// In: a watch journal (JSON lines of Kubernetes watch events, each with the time at
+// which it came), what "kubectl get pods -A -w --output-watch-events -o json" prints,
+// or a PodList. Out: facts, in batches, to a callback. A document that can not be
+// read is counted with its offset, and the rest is kept.
+//
+// Order, repetition and lateness of the lines do not matter. A Reader is used by one
+// goroutine; it holds one document at a time, and the UIDs of the last snapshot.
+package podlog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/whichpod/whichpod/attribution"
+)
+
+// Format names what a file holds.
+type Format string
+
+const (
+	Auto  Format = "auto" // found by content
+	Watch Format = "watch"
+	List  Format = "list"
+)
+
+// Formats lists them as the command line does.
+func Formats() []string { return []string{string(Auto), string(Watch), string(List)} }
+
+// Options say what is read.
+type Options struct {
+	Cluster string
+	Format  Format
+	// ReadBy is a time, Unix milliseconds, by which the file was written: an upper
+	// bound for what bears no time of its own.
+	ReadBy int64
+	// Known lists pods that the ledger takes for existing: those that a snapshot does
+	// not show any more are marked as missing. May be nil.
+	Known func(yield func(uid string, version uint64))
+	// WatchedUntil is when the ledger knows the cluster was watched last before a
+	// time, or 0. May be nil.
+	WatchedUntil func(before int64) int64
+}
+
+// Summary counts what was read.
+type Summary struct {
+	Documents  int
+	Pods       int // observations of pods
+	Rejected   []Rejection
+	Rejections int   // all of them; Rejected keeps the first hundred
+	From, To   int64 // the span of the times at which lines came, Unix milliseconds; 0 where none bears one
+	Undated    int   // lines without such a time
+	Format     Format
+}
+
+// Rejection is a document that was left out.
+type Rejection struct {
+	Offset int64
+	Reason string
+}
+
+const (
+	keepRejections = 100
+	batchFacts     = 1024
+)
+
+// Read reads r to its end and hands facts to emit in batches.
+func Read(r io.Reader, opt Options, emit func([]attribution.Fact) error) (Summary, error) {
+	rd := &reader{opt: opt, emit: emit, summary: Summary{Format: opt.Format}, live: make(map[string]uint64)}
+	if opt.Known != nil {
+		opt.Known(func(uid string, version uint64) { rd.live[uid] = version })
+	}
+	docs := newDocuments(r)
+	for {
+		doc, offset, err := docs.next()
+		var bad *broken
+		switch {
+		case errors.Is(err, io.EOF):
+			return rd.summary, rd.finish()
+		case errors.As(err, &bad):
+			rd.reject(bad.Offset, bad.Err.Error())
+			continue
+		case err != nil:
+			return rd.summary, fmt.Errorf("read pods: %w", err)
+		}
+		rd.summary.Documents++
+		if err := rd.document(doc, offset); err != nil {
+			return rd.summary, err
+		}
+	}
+}
+
+// reader is the state of one Read.
+type reader struct {
+	opt     Options
+	emit    func([]attribution.Fact) error
+	summary Summary
+	facts   []attribution.Fact
+	clock   clock
+	live    map[string]uint64 // pods that exist as far as is known: UID to resource version
+	last    *snapshot
+}
+
+// snapshot is what the last list showed.
+type snapshot struct {
+	at, after int64
+	version   uint64
+	uids      map[string]bool
+}
+
+// event is a line of a watch journal, or a list, which has no type.
+type event struct {
+	Type       string          `json:"type"`
+	ReceivedAt *time.Time      `json:"receivedAt"`
+	Object     json.RawMessage `json:"object"`
+	Kind       string          `json:"kind"`
+}
+
+func (r *reader) document(doc []byte, offset int64) error {
+	var ev event
+	if err := json.Unmarshal(doc, &ev); err != nil {
+		r.reject(offset, err.Error())
+		return nil
+	}
+	isEvent := ev.Type != "" && len(ev.Object) > 0
+	isList := ev.Kind == "PodList" || ev.Kind == "List"
+	switch {
+	case isEvent && r.opt.Format != List:
+		r.summary.Format = Watch
+		return r.event(&ev, offset)
+	case isList && r.opt.Format != Watch:
+		r.summary.Format = List
+		return r.list(doc, offset)
+	default:
+		r.reject(offset, fmt.Sprintf("document has type %q and kind %q, want a watch event or a PodList", ev.Type, ev.Kind))
+		return nil
+	}
+}
+
+func (r *reader) event(ev *event, offset int64) error {
+	var o object
+	if err := json.Unmarshal(ev.Object, &o); err != nil {
+		r.reject(offset, err.Error())
+		return nil
+	}
+	at := r.received(ev)
+	switch typ := strings.ToUpper(ev.Type); typ {
+	case "ADDED", "MODIFIED", "DELETED":
+		if o.Metadata.UID == "" {
+			r.reject(offset, "event has no pod: its object has no metadata.uid")
+			return nil
+		}
+		r.clock.tick(at)
+		return r.pod(&observation{object: &o, at: at, deleted: typ == "DELETED", source: attribution.Watch})
+	case "BOOKMARK":
+		r.clock.tick(at)
+		return nil
+	case "SNAPSHOT":
+		return r.snapshot(&o, at)
+	case "ERROR":
+		return nil // the watch broke off; what follows begins with a snapshot
+	default:
+		r.reject(offset, fmt.Sprintf("event type is %q, want ADDED, MODIFIED, DELETED, BOOKMARK or SNAPSHOT", ev.Type))
+		return nil
+	}
+}
+
+// received is the time at which an event came, rounded up, or 0.
+func (r *reader) received(ev *event) int64 {
+	if ev.ReceivedAt == nil {
+		r.summary.Undated++
+		return 0
+	}
+	at := ev.ReceivedAt.Add(time.Millisecond - 1).UnixMilli()
+	if r.summary.From == 0 || at < r.summary.From {
+		r.summary.From = at
+	}
+	r.summary.To = max(r.summary.To, at)
+	return at
+}
+
+func (r *reader) pod(o *observation) error {
+	f := o.fact(r.opt.Cluster)
+	if o.at == 0 && o.deleted {
+		f.Pod.Deleted.At = r.opt.ReadBy
+	}
+	uid, version := o.object.Metadata.UID, o.object.version()
+	if o.deleted {
+		delete(r.live, uid)
+	} else {
+		r.live[uid] = max(r.live[uid], version)
+	}
+	if s := r.last; s != nil && version != 0 && version <= s.version && !s.uids[uid] {
+		f.Pod.Missing = attribution.Removal{At: s.at, After: s.after, Version: s.version} // an event that came late
+	}
+	r.summary.Pods++
+	return r.add(f)
+}
+
+// snapshot takes in what a list returned in the middle of a watch. Between the line
+// before it and the list, the watch may have missed anything.
+func (r *reader) snapshot(o *object, at int64) error {
+	s := &snapshot{at: at, after: r.clock.latest, version: o.version(), uids: make(map[string]bool, len(o.Items))}
+	if s.after == 0 && r.opt.WatchedUntil != nil {
+		s.after = r.opt.WatchedUntil(at)
+	}
+	r.clock.snapshot(at)
+	return r.items(o, s, attribution.Watch)
+}
+
+// list takes in a PodList that bears no time of its own. It was read after the
+// newest time in it, and before the file was written.
+func (r *reader) list(doc []byte, offset int64) error {
+	var o object
+	if err := json.Unmarshal(doc, &o); err != nil {
+		r.reject(offset, err.Error())
+		return nil
+	}
+	var newest int64
+	for i := range o.Items {
+		newest = max(newest, o.Items[i].newest())
+	}
+	s := &snapshot{at: r.opt.ReadBy, version: o.version(), uids: make(map[string]bool, len(o.Items))}
+	for i := range o.Items {
+		s.version = max(s.version, o.Items[i].version())
+	}
+	if err := r.items(&o, s, attribution.List); err != nil {
+		return err
+	}
+	return r.alive(o.Items, newest)
+}
+
+// alive says of the pods of a list that have not ended that they were still there
+// when it was read, less what the kubelet may not have reported yet.
+func (r *reader) alive(items []object, newest int64) error {
+	const reportLag = 10 * second
+	for i := range items {
+		o := observation{object: &items[i], source: attribution.List}
+		f := o.fact(r.opt.Cluster)
+		if ev := o.evidence(); ev.ended != 0 || ev.sandboxGone != 0 || items[i].Status.terminal() || items[i].Metadata.DeletionTimestamp != nil {
+			continue
+		}
+		for k := range f.Pod.Holdings {
+			if b := &f.Pod.Holdings[k].Bounds; b.RunningBy != 0 {
+				b.AliveAt = max(b.AliveAt, newest-reportLag)
+			}
+		}
+		if err := r.add(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) items(o *object, s *snapshot, source attribution.Source) error {
+	for i := range o.Items {
+		item := &o.Items[i]
+		if item.Metadata.UID == "" {
+			continue
+		}
+		s.uids[item.Metadata.UID] = true
+		if err := r.pod(&observation{object: item, at: s.at, source: source}); err != nil {
+			return err
+		}
+	}
+	for uid, version := range r.live {
+		if s.uids[uid] || (s.version != 0 && version > s.version) {
+			continue
+		}
+		delete(r.live, uid)
+		missing := attribution.Removal{At: s.at, After: s.after, Version: s.version}
+		if missing.At == 0 {
+			missing.At = r.opt.ReadBy
+		}
+		if err := r.add(attribution.Fact{Cluster: r.opt.Cluster, Pod: attribution.PodFact{UID: uid, Missing: missing, Source: source}}); err != nil {
+			return err
+		}
+	}
+	r.last = s
+	return nil
+}
+
+func (r *reader) add(f attribution.Fact) error {
+	r.facts = append(r.facts, f)
+	if len(r.facts) < batchFacts {
+		return nil
+	}
+	return r.flush()
+}
+
+func (r *reader) flush() error {
+	if len(r.facts) == 0 {
+		return nil
+	}
+	facts := r.facts
+	r.facts = nil
+	return r.emit(facts)
+}
+
+func (r *reader) finish() error {
+	for _, w := range r.clock.watched() {
+		r.facts = append(r.facts, attribution.Fact{Cluster: r.opt.Cluster, Watched: &attribution.Range{From: w.From, To: w.To}})
+	}
+	return r.flush()
+}
+
+func (r *reader) reject(offset int64, reason string) {
+	r.summary.Rejections++
+	if len(r.summary.Rejected) < keepRejections {
+		r.summary.Rejected = append(r.summary.Rejected, Rejection{Offset: offset, Reason: reason})
+	}
+}

@@ -1,0 +1,161 @@
+package attribution
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Notes that a resolution can carry.
+const (
+	noteUnwatched = "nobody watched the cluster then"
+	noteNobody    = "the cluster was watched then, and no pod is recorded with this address"
+	noteLingers   = "the pod's object was removed without the kubelet's word that it stopped; it may have gone on sending"
+	noteEdge      = "within the time in which the pod got or lost the address; no other pod is recorded with it"
+	noteVacant    = "the address may have been nobody's then"
+	noteBegin     = "the begin of the flow was not logged; the address changed hands in the time that the row may cover"
+)
+
+// addressAt is what can be said of a pod's address at a moment. stays are all stays
+// at the address, sorted.
+func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolution {
+	watched, tolerance := c.watched, c.tolerance
+	seen := watched.has(t-tolerance, t+tolerance)
+	certain := false // then nobody who was never seen can have had it
+	for _, s := range possible {
+		from, to := s.certain(tolerance, watched)
+		certain = certain || (from <= t && t < to && (seen || c.exclusive()))
+	}
+	switch {
+	case !seen && !certain:
+		return gapAt(t, stays, noteUnwatched)
+	case len(possible) == 0:
+		return gapAt(t, stays, noteNobody)
+	case len(possible) > 1:
+		return several(possible, tolerance)
+	}
+	return sole(t, possible[0], watched, tolerance)
+}
+
+// sole is the verdict where one pod can have held the address.
+func sole(t int64, s *stay, watched coverage, tolerance int64) *Resolution {
+	r := &Resolution{Verdict: Exact, Candidates: []Candidate{s.candidate()}}
+	if s.lingers() && t >= s.gone.At {
+		r.Notes = []string{noteLingers}
+		r.received = &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteLingers, noteVacant}}
+		if s.gone.After != 0 || !watched.has(s.gone.At, t+tolerance) {
+			r.Verdict = Boundary // somebody who was never seen may have had it since
+		}
+		return r
+	}
+	if from, to := s.certain(tolerance, watched); t < from || (t >= to && !s.live() && !s.lingers()) {
+		r.Notes = []string{noteEdge}
+		r.received = &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteVacant}}
+	}
+	return r
+}
+
+// several is the verdict where more than one pod can have held the address.
+func several(possible []*stay, tolerance int64) *Resolution {
+	r := &Resolution{Verdict: Boundary}
+	for i, s := range possible {
+		r.Candidates = append(r.Candidates, s.candidate())
+		for _, o := range possible[:i] {
+			if overlap(s, o, tolerance) {
+				r.Verdict = Ambiguous
+			}
+		}
+	}
+	return r
+}
+
+// gapAt names who held the address last before t and first after it.
+func gapAt(t int64, stays []stay, note string) *Resolution {
+	r := &Resolution{Verdict: Gap, Notes: []string{note}}
+	for i := range stays {
+		s := &stays[i]
+		if s.fromEarliest <= t {
+			c := s.candidate()
+			r.Before = &c
+		} else if r.After == nil {
+			c := s.candidate()
+			r.After = &c
+		}
+	}
+	return r
+}
+
+// unheld says whether a resolution is that nobody held the address while it was
+// watched: nobody can have begun a flow then.
+func (r *Resolution) unheld() bool {
+	return r.Verdict == Gap && len(r.Notes) > 0 && r.Notes[0] == noteNobody
+}
+
+// combine is the resolution for a flow that began in one of several intervals, or at
+// an address that one of several clusters may own.
+func combine(all []*Resolution) *Resolution {
+	var held []*Resolution
+	for _, r := range all {
+		if !r.unheld() && !slices.Contains(held, r) {
+			held = append(held, r)
+		}
+	}
+	switch len(held) {
+	case 0:
+		return all[0]
+	case 1:
+		return held[0]
+	}
+	out := &Resolution{Notes: []string{noteBegin}}
+	masked := false
+	for _, r := range held {
+		if r.Verdict == Gap {
+			return r // somebody who was never seen may have begun it
+		}
+		masked = masked || r.Verdict == Masked
+		for _, c := range r.Candidates {
+			if !slices.ContainsFunc(out.Candidates, func(have Candidate) bool {
+				return have.UID == c.UID && have.Node == c.Node && have.Cluster == c.Cluster
+			}) {
+				out.Candidates = append(out.Candidates, c)
+			}
+		}
+	}
+	slices.SortFunc(out.Candidates, func(a, b Candidate) int {
+		return cmp.Or(cmp.Compare(a.FromEarliest, b.FromEarliest), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.UID, b.UID))
+	})
+	out.Verdict = combined(held, len(out.Candidates))
+	if out.Verdict == held[0].Verdict && out.Verdict != Boundary {
+		out.Notes = held[0].Notes
+	}
+	return out
+}
+
+// combined is the word for resolutions of which none is a gap.
+func combined(held []*Resolution, candidates int) Verdict {
+	first := held[0].Verdict
+	for _, r := range held[1:] {
+		if r.Verdict != first {
+			return worse(held)
+		}
+	}
+	if first == Exact && candidates > 1 {
+		return Boundary
+	}
+	return first
+}
+
+// worse is the word for a mixture: masked where a pod may hide behind a node,
+// ambiguous where two are recorded at once, else boundary.
+func worse(held []*Resolution) Verdict {
+	has := func(v Verdict) bool {
+		return slices.ContainsFunc(held, func(r *Resolution) bool { return r.Verdict == v })
+	}
+	switch {
+	case has(Masked):
+		return Masked
+	case has(Ambiguous):
+		return Ambiguous
+	default:
+		return Boundary
+	}
+}

@@ -1,0 +1,203 @@
+package attribution
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// Linger is how long a pod whose object went without the kubelet's word that it
+// stopped stays a candidate where nobody follows it, in milliseconds. Kubernetes
+// gives no bound ("may continue to run on the cluster indefinitely"); an hour is far
+// past every grace period and past the five minutes after which pods are evicted
+// from a node that does not answer.
+const Linger = 60 * 60 * 1000
+
+// reportLag is how old what the API shows of a pod may be, in milliseconds: the
+// kubelet tells of a change with its next status patch.
+const reportLag = 10 * 1000
+
+// stay is one interval with its brackets: an address with a pod, or (address
+// invalid) a pod on its node. Times are not widened.
+type stay struct {
+	pod     *pod
+	address netip.Addr
+	bounds  *Bounds
+
+	fromEarliest int64 // 0: unknown
+	fromLatest   int64 // Open: nothing shows that it began
+	toEarliest   int64 // Open: it lasts as far as anybody knows
+	toLatest     int64
+
+	// gone: the object was removed without the kubelet's word that the pod stopped.
+	gone Removal
+}
+
+func (s *stay) lingers() bool { return s.gone.At != 0 }
+
+// live: neither the kubelet nor the API has said that it ended.
+func (s *stay) live() bool { return s.toLatest == Open && !s.lingers() }
+
+// removal is the removal of the pod's object that counts, or none.
+func (p *pod) removal() Removal {
+	if p.deleted.At != 0 {
+		return p.deleted
+	}
+	if p.missing.At != 0 && (p.missing.Version == 0 || p.presence.LastVersion <= p.missing.Version) {
+		return p.missing // else it was seen again: the list was not complete
+	}
+	return Removal{}
+}
+
+// presenceStay is the pod's stay on its node. Addresses come and go within it.
+func (p *pod) presenceStay() stay {
+	return p.stayOf(netip.Addr{}, &p.presence, p.presence.stopped())
+}
+
+// addressStays are the stays of the pod's own addresses.
+func (p *pod) addressStays() []stay {
+	stays := make([]stay, 0, len(p.holdings))
+	for i := range p.holdings {
+		b := &p.holdings[i].Bounds
+		stopped := minKnown(b.stopped(), p.presence.stopped())
+		stays = append(stays, p.stayOf(p.holdings[i].Address, b, stopped))
+	}
+	p.orderAddresses(stays)
+	return stays
+}
+
+func (p *pod) stayOf(a netip.Addr, b *Bounds, stopped int64) stay {
+	s := stay{pod: p, address: a, bounds: b, fromEarliest: max(p.presence.NotBefore, b.NotBefore), fromLatest: Open, toEarliest: Open, toLatest: Open}
+	if began := b.began(); began != 0 {
+		s.fromLatest = began
+	}
+	removed := p.removal()
+	switch {
+	case stopped != 0:
+		s.toLatest = stopped
+		if removed.At != 0 {
+			s.toLatest = min(stopped, removed.At)
+		}
+		s.toEarliest = min(b.AliveAt, s.toLatest)
+	case removed.At != 0:
+		s.gone = removed
+		s.toEarliest = b.AliveAt
+	}
+	return s
+}
+
+// orderAddresses brackets the addresses that one pod had in turn: a sandbox that is
+// made again gets a new one, and the old one is lost by then. Resource versions say
+// which came first; where they do not, nothing is concluded.
+func (p *pod) orderAddresses(stays []stay) {
+	for i := range stays {
+		for j := range stays {
+			old, new := &stays[i], &stays[j]
+			if i == j || old.address.Is4() != new.address.Is4() || old.bounds.LastVersion == 0 || old.bounds.LastVersion >= new.bounds.FirstVersion {
+				continue
+			}
+			if new.fromLatest < old.toLatest {
+				old.toLatest = new.fromLatest
+				old.toEarliest = min(old.bounds.AliveAt, old.toLatest)
+				old.gone = Removal{}
+			}
+			new.fromEarliest = max(new.fromEarliest, old.bounds.AliveAt)
+		}
+	}
+}
+
+// closeLingering ends the stays at one address whose pods went without the kubelet's
+// word, where a later pod was given the address: it is handed out again only after
+// it was given back. The order must be certain in the API's own terms, so that two
+// pods with one address at once are never taken for one after the other. Where two
+// pods had one address in this cluster (exclusive is false), the order of what went
+// on while nobody watched is not certain.
+func closeLingering(stays []stay, exclusive bool, tolerance int64) {
+	for i := range stays {
+		old := &stays[i]
+		if !old.lingers() {
+			continue
+		}
+		for j := range stays {
+			if new := &stays[j]; new.pod != old.pod && new.fromLatest != Open && follows(old, new, tolerance) {
+				closed := max(new.fromLatest, old.toEarliest)
+				if !exclusive && old.pod.deleted.At == 0 {
+					closed = max(closed, old.gone.At)
+				}
+				old.toLatest = min(old.toLatest, closed)
+			}
+		}
+	}
+}
+
+// follows says whether new got the address after the object of old was removed.
+func follows(old, new *stay, tolerance int64) bool {
+	if old.pod.deleted.At == 0 {
+		// Vanished in a hole: it was there when the hole began.
+		return old.gone.After != 0 && new.fromLatest+tolerance >= old.gone.After
+	}
+	if old.gone.Version != 0 && new.bounds.FirstVersion != 0 {
+		return new.bounds.FirstVersion > old.gone.Version
+	}
+	return new.bounds.SeenBy != 0 && new.bounds.SeenBy >= old.gone.At && new.fromLatest+tolerance >= old.gone.At
+}
+
+// startLag is how long before the kubelet's own times say that a pod ran it can have
+// got its address, in milliseconds: the sandbox is made, and the kubelet notes it at
+// its next look at the pod (KEP-3085's example shows a second).
+const startLag = 10 * 1000
+
+// delayBegins moves the earliest begin of each stay past the certain end of the one
+// before it: a pod that waits for its volumes is taken on by the kubelet long before
+// it has an address. That the address changed hands in this order MUST be certain,
+// and the pod must have shown no sign of running earlier.
+func delayBegins(stays []stay, tolerance int64) {
+	for i := range stays {
+		new := &stays[i]
+		if new.bounds.RunningBy == 0 {
+			continue
+		}
+		for j := range stays {
+			old := &stays[j]
+			if old.pod == new.pod || old.lingers() || old.toEarliest == Open || old.fromLatest == Open {
+				continue
+			}
+			after := old.toEarliest <= new.fromLatest+2*tolerance
+			before := new.toEarliest <= old.fromLatest+2*tolerance
+			if after && !before {
+				new.fromEarliest = max(new.fromEarliest, min(old.toEarliest, new.bounds.RunningBy-startLag))
+			}
+		}
+	}
+}
+
+// overlap says whether two stays at one address are certain to have lasted at once.
+func overlap(a, b *stay, tolerance int64) bool {
+	from := max(a.fromLatest, b.fromLatest)
+	to := min(a.recordedTo(), b.recordedTo())
+	return from != Open && to-from > 2*tolerance
+}
+
+// recordedTo is until when the stay is on record: while its object was in the API.
+func (s *stay) recordedTo() int64 {
+	if s.lingers() {
+		return max(s.toEarliest, s.gone.After, min(s.gone.At, s.toLatest))
+	}
+	return s.toEarliest
+}
+
+func sortStays(stays []stay) {
+	slices.SortFunc(stays, func(a, b stay) int {
+		return cmp.Or(cmp.Compare(a.fromEarliest, b.fromEarliest), cmp.Compare(a.pod.cluster, b.pod.cluster), cmp.Compare(a.pod.uid, b.pod.uid))
+	})
+}
+
+func (s *stay) candidate() Candidate {
+	id := &s.pod.id
+	return Candidate{
+		Cluster: s.pod.cluster, Namespace: id.Namespace, Name: id.Name, UID: s.pod.uid, Owner: id.Owner, Labels: id.Labels,
+		Node: id.Node, Address: s.address, HostNetwork: id.HostNetwork,
+		FromEarliest: s.fromEarliest, FromLatest: s.fromLatest, ToEarliest: s.toEarliest, ToLatest: s.toLatest,
+		Lingers: s.lingers(), Sources: s.pod.sources,
+	}
+}

@@ -1,0 +1,335 @@
+package attribution
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// View answers from one immutable state of the ledger under one configuration. It
+// may be used by many goroutines.
+type View struct {
+	tolerance int64
+	clusters  []*clusterView // sorted by name
+	nics      map[string]nicOwner
+
+	mu        sync.Mutex
+	addresses map[netip.Addr]*addressView
+}
+
+type nicOwner struct {
+	cluster *clusterView
+	node    string
+}
+
+// clusterView is one cluster's part of the ledger, by address and by node.
+type clusterView struct {
+	Cluster
+	watched   coverage
+	pods      []*pod // sorted by UID
+	byAddress map[netip.Addr][]*pod
+	byNode    map[string][]*pod
+	spells    map[netip.Addr][]spell // nodes' addresses
+
+	once      sync.Once
+	doubled   bool // two pods are recorded with one address at once
+	forced    bool // a pod's object was deleted without the kubelet's word
+	tolerance int64
+}
+
+// known works out, once, what has gone wrong in the cluster before.
+func (c *clusterView) known() *clusterView {
+	c.once.Do(func() {
+		for _, p := range c.pods {
+			c.forced = c.forced || (p.deleted.At != 0 && p.presence.stopped() == 0)
+		}
+		for a, pods := range c.byAddress {
+			if len(pods) > 1 && !c.doubled {
+				c.doubled = c.doubledAt(a)
+			}
+		}
+	})
+	return c
+}
+
+func (c *clusterView) doubledAt(a netip.Addr) bool {
+	stays := c.rawStays(a)
+	for i := range stays {
+		for j := range stays[:i] {
+			if stays[i].pod != stays[j].pod && overlap(&stays[i], &stays[j], c.tolerance) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// exclusive says whether an address can be taken to have one holder at a time, also
+// while nobody watches: nothing on record in this cluster shows otherwise.
+func (c *clusterView) exclusive() bool { return !c.known().doubled }
+
+// spell is the time in which pods on a node reported an address as the node's.
+type spell struct {
+	node     string
+	from, to int64
+}
+
+func newView(cfg Config, pods []*pod, watched map[string]coverage) *View {
+	v := &View{
+		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
+		nics:      make(map[string]nicOwner),
+		addresses: make(map[netip.Addr]*addressView),
+	}
+	byName := make(map[string]*clusterView)
+	cluster := func(name string) *clusterView {
+		c := byName[name]
+		if c == nil {
+			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, watched: watched[name],
+				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell)}
+			byName[name] = c
+			v.clusters = append(v.clusters, c)
+		}
+		return c
+	}
+	for _, c := range cfg.Clusters {
+		cv := cluster(c.Name)
+		cv.Cluster = c
+		for mac, node := range c.NICs {
+			v.nics[mac] = nicOwner{cv, node}
+		}
+	}
+	for name := range watched {
+		cluster(name)
+	}
+	for _, p := range pods {
+		cluster(p.cluster).add(p)
+	}
+	slices.SortFunc(v.clusters, func(a, b *clusterView) int { return strings.Compare(a.Name, b.Name) })
+	for _, c := range v.clusters {
+		slices.SortFunc(c.pods, func(a, b *pod) int { return strings.Compare(a.uid, b.uid) })
+	}
+	return v
+}
+
+func (c *clusterView) add(p *pod) {
+	c.pods = append(c.pods, p)
+	for i := range p.holdings {
+		a := p.holdings[i].Address
+		c.byAddress[a] = append(c.byAddress[a], p)
+	}
+	if p.id.Node == "" {
+		return
+	}
+	c.byNode[p.id.Node] = append(c.byNode[p.id.Node], p)
+	if len(p.id.HostAddresses) == 0 {
+		return
+	}
+	s := p.presenceStay()
+	for _, a := range p.id.HostAddresses {
+		c.addSpell(a, spell{node: p.id.Node, from: s.fromEarliest, to: s.toLatest})
+	}
+}
+
+func (c *clusterView) addSpell(a netip.Addr, s spell) {
+	list := c.spells[a]
+	for i := range list {
+		if list[i].node == s.node {
+			list[i].from, list[i].to = min(list[i].from, s.from), max(list[i].to, s.to)
+			return
+		}
+	}
+	c.spells[a] = append(list, s)
+}
+
+// owns says whether the address can be the cluster's at all.
+func (c *clusterView) owns(a netip.Addr) bool {
+	return len(c.byAddress[a]) > 0 || len(c.spells[a]) > 0 || within(a, c.PodCIDRs)
+}
+
+// addressView is what a view knows of one address.
+type addressView struct {
+	owners []ownedAddress // one per cluster that can own it; none: external
+}
+
+// ownedAddress is an address in one cluster.
+type ownedAddress struct {
+	cluster *clusterView
+	pods    *timeline   // nil where no pod ever had it and it is in no pod range
+	nodes   []nodeSpell // empty where it never was a node's
+}
+
+type nodeSpell struct {
+	spell
+	masked, host *timeline
+}
+
+// address returns what is known of a, made at the first call for it.
+func (v *View) address(a netip.Addr) *addressView {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if av := v.addresses[a]; av != nil {
+		return av
+	}
+	av := &addressView{}
+	for _, c := range v.clusters {
+		if c.owns(a) || (c.flat() && len(c.PodCIDRs) == 0 && within(a, c.VNetCIDRs)) {
+			av.owners = append(av.owners, c.owned(a))
+		}
+	}
+	v.addresses[a] = av
+	return av
+}
+
+func (c *clusterView) owned(a netip.Addr) ownedAddress {
+	o := ownedAddress{cluster: c}
+	tolerance := c.tolerance
+	for _, s := range c.spells[a] {
+		o.nodes = append(o.nodes, nodeSpell{spell: s, masked: c.nodeTimeline(s.node, a, Masked), host: c.nodeTimeline(s.node, a, Host)})
+	}
+	if len(o.nodes) > 0 && len(c.byAddress[a]) == 0 {
+		return o
+	}
+	stays := c.staysAt(a)
+	// Never on record, and in a range that pods share with other machines: outside
+	// of it only while somebody watched.
+	stranger := len(stays) == 0 && !within(a, c.PodCIDRs)
+	o.pods = newTimeline(stays, c.watched, tolerance, func(t int64, possible []*stay) *Resolution {
+		r := c.addressAt(t, possible, stays)
+		if stranger && r.unheld() {
+			return external
+		}
+		return r
+	})
+	return o
+}
+
+// staysAt are all stays of pods at an address, sorted, each bounded by its neighbours
+// as far as their order is certain.
+func (c *clusterView) staysAt(a netip.Addr) []stay {
+	stays := c.rawStays(a)
+	closeLingering(stays, c.exclusive(), c.tolerance)
+	delayBegins(stays, c.tolerance)
+	sortStays(stays)
+	return stays
+}
+
+func (c *clusterView) rawStays(a netip.Addr) []stay {
+	var stays []stay
+	for _, p := range c.byAddress[a] {
+		for _, s := range p.addressStays() {
+			if s.address == a {
+				stays = append(stays, s)
+			}
+		}
+	}
+	return stays
+}
+
+var external = &Resolution{Verdict: External}
+
+// Question asks who sent, or received, a flow at one of its ends.
+type Question struct {
+	Address netip.Addr
+	Begin   flow.Span // when the flow began
+	// NIC is the interface that logged the row, and Near says whether the address is
+	// behind it: the source of an outbound row, the destination of an inbound one.
+	// Without a NIC, all clusters count.
+	NIC  string
+	Near bool
+	// Sent is set for the flow's source. Only then can the address be a node's in
+	// place of a pod's, depending on where the flow went.
+	Sent            bool
+	Destination     netip.Addr // with Sent; invalid is unknown
+	DestinationPort uint16
+	// Answered is set for the other end where it sent packets back: then somebody
+	// had the address.
+	Answered bool
+}
+
+// Resolve answers a question.
+func (v *View) Resolve(q Question) *Resolution {
+	return v.address(q.Address).resolve(v, &q)
+}
+
+func (av *addressView) resolve(v *View, q *Question) *Resolution {
+	owners := av.scoped(v, q)
+	switch len(owners) {
+	case 0:
+		return external
+	case 1:
+		return owners[0].resolve(q)
+	}
+	all := make([]*Resolution, len(owners))
+	for i := range owners {
+		all[i] = owners[i].resolve(q)
+	}
+	return acrossClusters(all)
+}
+
+// acrossClusters is the resolution for an address that several clusters may own.
+func acrossClusters(all []*Resolution) *Resolution {
+	r := combine(all)
+	if r.Verdict == Boundary && !slices.Contains(all, r) {
+		ambiguous := *r // at once in two clusters, not one after the other
+		ambiguous.Verdict, ambiguous.Notes = Ambiguous, []string{noteClusters}
+		return &ambiguous
+	}
+	return r
+}
+
+const noteClusters = "the address is in use in several clusters, and the interface of the row names none of them"
+
+// scoped narrows the owners to the cluster of the row's NIC: behind it is nobody
+// else, and addresses that clusters share reach each other only within one.
+func (av *addressView) scoped(v *View, q *Question) []ownedAddress {
+	if len(av.owners) < 2 || q.NIC == "" {
+		return av.owners
+	}
+	own, ok := v.nics[q.NIC]
+	if !ok {
+		return av.owners
+	}
+	for i := range av.owners {
+		if av.owners[i].cluster == own.cluster {
+			return av.owners[i : i+1]
+		}
+	}
+	return av.owners
+}
+
+func (o *ownedAddress) resolve(q *Question) *Resolution {
+	var all []*Resolution
+	if o.pods != nil {
+		r := o.pods.over(q.Begin, q.Sent || q.Answered)
+		if len(o.nodes) == 0 {
+			return r
+		}
+		all = append(all, r)
+	}
+	inside := false
+	for i := range o.nodes {
+		inside = inside || o.nodes[i].holds(q.Begin)
+	}
+	if o.pods != nil && !inside && !all[0].unheld() {
+		return all[0]
+	}
+	masks := q.Sent && (!q.Destination.IsValid() || o.cluster.masquerades(q.Destination, q.DestinationPort))
+	for i := range o.nodes {
+		n := &o.nodes[i]
+		if inside && !n.holds(q.Begin) {
+			continue
+		}
+		if masks {
+			all = append(all, n.masked.over(q.Begin, true))
+		} else {
+			all = append(all, n.host.over(q.Begin, true))
+		}
+	}
+	return combine(all)
+}
+
+func (s *spell) holds(span flow.Span) bool { return s.from <= span.To && span.From < s.to }
