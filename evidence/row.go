@@ -1,0 +1,157 @@
+// Package evidence writes what was attributed for others to read and check:
+// attributed rows, one per tuple of a flow log, as JSON lines, CSV or Parquet.
+//
+// In: attributed batches. Out: bytes to a writer. Columns bear the same names in
+// every format (docs/cli-json.md); absent is null, in CSV an empty field. A row
+// writer is used by one goroutine; nothing is complete before Close returned nil.
+package evidence
+
+import (
+	"strconv"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/query"
+)
+
+// Row is an exported row: the tuple, where it stands, and what can be said of both
+// its ends.
+type Row struct {
+	Time            string  `json:"time"` // RFC 3339, milliseconds, UTC
+	NIC             string  `json:"nic"`
+	Direction       string  `json:"direction"` // I or O
+	State           string  `json:"state"`     // B, C, E or D
+	SrcIP           string  `json:"src_ip"`
+	SrcPort         uint16  `json:"src_port"`
+	DstIP           string  `json:"dst_ip"`
+	DstPort         uint16  `json:"dst_port"`
+	Protocol        uint8   `json:"protocol"`
+	Encryption      string  `json:"encryption"`
+	Rule            string  `json:"rule"`
+	ACL             string  `json:"acl"`
+	PacketsSent     *uint64 `json:"packets_sent"`
+	BytesSent       *uint64 `json:"bytes_sent"`
+	PacketsReceived *uint64 `json:"packets_received"`
+	BytesReceived   *uint64 `json:"bytes_received"`
+	Blob            string  `json:"blob"`
+	Offset          int64   `json:"offset"`
+
+	SrcVerdict    string   `json:"src_verdict"`
+	SrcCluster    *string  `json:"src_cluster"`
+	SrcNamespace  *string  `json:"src_namespace"`
+	SrcPod        *string  `json:"src_pod"`
+	SrcPodUID     *string  `json:"src_pod_uid"`
+	SrcNode       *string  `json:"src_node"`
+	SrcCandidates []string `json:"src_candidates"` // UIDs
+	SrcSource     *string  `json:"src_source"`
+
+	DstVerdict    string   `json:"dst_verdict"`
+	DstCluster    *string  `json:"dst_cluster"`
+	DstNamespace  *string  `json:"dst_namespace"`
+	DstPod        *string  `json:"dst_pod"`
+	DstPodUID     *string  `json:"dst_pod_uid"`
+	DstNode       *string  `json:"dst_node"`
+	DstCandidates []string `json:"dst_candidates"`
+	DstSource     *string  `json:"dst_source"`
+}
+
+// Columns are the names of the exported row's columns, in order.
+var Columns = []string{
+	"time", "nic", "direction", "state", "src_ip", "src_port", "dst_ip", "dst_port", "protocol", "encryption", "rule", "acl",
+	"packets_sent", "bytes_sent", "packets_received", "bytes_received", "blob", "offset",
+	"src_verdict", "src_cluster", "src_namespace", "src_pod", "src_pod_uid", "src_node", "src_candidates", "src_source",
+	"dst_verdict", "dst_cluster", "dst_namespace", "dst_pod", "dst_pod_uid", "dst_node", "dst_candidates", "dst_source",
+}
+
+// end is what a row says of one of its ends.
+type end struct {
+	verdict                                    string
+	cluster, namespace, pod, uid, node, source *string // nil is null
+	candidates                                 []string
+}
+
+// ends remembers how a resolution is written. Many rows share one.
+type ends map[*attribution.Resolution]*end
+
+func (m ends) of(r *attribution.Resolution) *end {
+	if e := m[r]; e != nil {
+		return e
+	}
+	if len(m) > 1<<16 {
+		clear(m) // ranges of time make resolutions of their own without end
+	}
+	e := newEnd(r)
+	m[r] = e
+	return e
+}
+
+// newEnd names the pod of an exact verdict. Of several candidates it says what they
+// have in common: cluster and node.
+func newEnd(r *attribution.Resolution) *end {
+	e := &end{verdict: r.Verdict.String()}
+	var sources attribution.Sources
+	for i := range r.Candidates {
+		c := &r.Candidates[i]
+		if i == 0 {
+			e.cluster, e.node = text(c.Cluster), text(c.Node)
+		} else {
+			e.cluster, e.node = common(e.cluster, c.Cluster), common(e.node, c.Node)
+		}
+		if c.UID != "" {
+			e.candidates = append(e.candidates, c.UID)
+		}
+		sources |= c.Sources
+	}
+	e.source = text(sources.String())
+	if p := r.Pod(); p != nil {
+		e.namespace, e.pod, e.uid = text(p.Namespace), text(p.Name), text(p.UID)
+	}
+	return e
+}
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func common(have *string, s string) *string {
+	if have != nil && *have == s {
+		return have
+	}
+	return nil
+}
+
+// fill makes row the exported form of row i.
+func (row *Row) fill(a query.Attributed, i int, m ends) {
+	r := a.Row(i)
+	src, dst := m.of(a.Joined.Src[i]), m.of(a.Joined.Dst[i])
+	*row = Row{
+		Time: query.Time(r.Time).String(), NIC: r.NIC, Direction: string(r.Direction), State: string(r.State),
+		SrcIP: r.Src.String(), SrcPort: r.SrcPort, DstIP: r.Dst.String(), DstPort: r.DstPort, Protocol: r.Protocol,
+		Encryption: r.Encryption, Rule: r.Rule, ACL: r.ACL, Blob: r.Blob, Offset: r.Offset,
+		PacketsSent:     counter(&r.Counters, flow.NullPacketsSent, r.Counters.PacketsSent),
+		BytesSent:       counter(&r.Counters, flow.NullBytesSent, r.Counters.BytesSent),
+		PacketsReceived: counter(&r.Counters, flow.NullPacketsReceived, r.Counters.PacketsReceived),
+		BytesReceived:   counter(&r.Counters, flow.NullBytesReceived, r.Counters.BytesReceived),
+		SrcVerdict:      src.verdict, SrcCluster: src.cluster, SrcNamespace: src.namespace, SrcPod: src.pod, SrcPodUID: src.uid,
+		SrcNode: src.node, SrcCandidates: src.candidates, SrcSource: src.source,
+		DstVerdict: dst.verdict, DstCluster: dst.cluster, DstNamespace: dst.namespace, DstPod: dst.pod, DstPodUID: dst.uid,
+		DstNode: dst.node, DstCandidates: dst.candidates, DstSource: dst.source,
+	}
+}
+
+func counter(c *flow.Counters, which flow.Nulls, v uint64) *uint64 {
+	if c.Null&which != 0 {
+		return nil
+	}
+	return &v
+}
+
+func number(v *uint64) string {
+	if v == nil {
+		return ""
+	}
+	return strconv.FormatUint(*v, 10)
+}

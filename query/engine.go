@@ -1,0 +1,111 @@
+// Package query answers questions: which pod sent this, who talked to that, where a
+// pod went, who held an address.
+//
+// In: the rows of an index and a view of the ledger. Out: answers, whose JSON form
+// is the command line's contract, or attributed batches for an export. The join of
+// rows and ledger happens here, when somebody asks, one batch at a time.
+//
+// An Engine may be used by many goroutines. Its memory is bounded by the number of
+// distinct owners in an answer, not by the number of rows.
+package query
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/index"
+)
+
+// Engine joins an index and a view of the ledger.
+type Engine struct {
+	rows *index.Store
+	view *attribution.View
+}
+
+// New returns an engine. The caller keeps and closes both.
+func New(rows *index.Store, view *attribution.View) *Engine {
+	return &Engine{rows: rows, view: view}
+}
+
+// View is the view of the ledger that the engine answers from.
+func (e *Engine) View() *attribution.View { return e.view }
+
+// Attributed is a batch with what can be said of both ends of each row.
+type Attributed struct {
+	*flow.Batch
+	Begins []flow.Span // when the flow of each row began
+	attribution.Joined
+}
+
+// Each calls fn with all rows that pass the filter, in flow order, attributed. The
+// batch is released after the call. The filter MUST select whole flows, all rows of
+// one five-tuple up to some time: a row's owner hangs on the rows before it.
+func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) error) (err error) {
+	scan, err := e.rows.Scan(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, scan.Close()) }()
+	r := &reader{engine: e, fn: fn}
+	defer r.release()
+	for {
+		next, err := scan.Next()
+		if errors.Is(err, io.EOF) {
+			return r.take(nil)
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.take(next); err != nil {
+			return err
+		}
+	}
+}
+
+// reader attributes a batch once it has the one after it: a begin is looked at
+// together with the row that follows it.
+type reader struct {
+	engine   *Engine
+	fn       func(Attributed) error
+	held     *flow.Batch
+	begins   flow.Begins
+	spans    []flow.Span
+	answered []bool
+}
+
+// take takes next over, and hands on the batch before it. nil is the end.
+func (r *reader) take(next *flow.Batch) error {
+	b := r.held
+	r.held = next
+	if b == nil {
+		return nil
+	}
+	defer b.Release()
+	r.spans = r.begins.Of(b, r.spans[:0])
+	r.answered = flow.Answered(b, next, r.answered[:0])
+	joined, err := r.engine.view.Join(b, r.spans, r.answered)
+	if err != nil {
+		return err
+	}
+	return r.fn(Attributed{Batch: b, Begins: r.spans, Joined: joined})
+}
+
+func (r *reader) release() {
+	if r.held != nil {
+		r.held.Release()
+		r.held = nil
+	}
+}
+
+// All calls fn with every row whose time is in [since, until), attributed, in flow
+// order; 0 is no limit. Rows outside are in the batch all the same: keep says which
+// rows count.
+func (e *Engine) All(ctx context.Context, since, until int64, fn func(a Attributed, keep func(i int) bool) error) error {
+	q := Question{Since: since, Until: until}
+	return e.Each(ctx, index.Filter{To: until}, func(a Attributed) error {
+		return fn(a, func(i int) bool { return q.in(int64(a.Time[i])) })
+	})
+}

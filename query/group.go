@@ -1,0 +1,239 @@
+package query
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/flow"
+)
+
+// keepEvidence is how many rows an answer names; Flows.Rows says how many there are.
+const keepEvidence = 5
+
+// groups gathers rows by who sent (or received) them.
+type groups struct {
+	byKey map[string]*group
+	order []*group
+	last  map[*attribution.Resolution]*group
+}
+
+// group is the rows of one owner, or of one set of candidates.
+type group struct {
+	verdict    attribution.Verdict
+	first      *attribution.Resolution
+	candidates []attribution.Candidate
+	notes      []string
+	tally      tally
+	evidence   []Evidence
+	minBits    float64
+	maxBits    float64
+}
+
+func newGroups() *groups {
+	return &groups{byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
+}
+
+// of returns the group that a resolution belongs to.
+func (g *groups) of(r *attribution.Resolution) *group {
+	if gr := g.last[r]; gr != nil {
+		return gr
+	}
+	key := groupKey(r)
+	gr := g.byKey[key]
+	if gr == nil {
+		gr = &group{verdict: r.Verdict, first: r, minBits: r.Bits()}
+		g.byKey[key] = gr
+		g.order = append(g.order, gr)
+	}
+	gr.join(r)
+	g.last[r] = gr
+	return gr
+}
+
+// groupKey: rows of one pod belong together, and rows masked by one node; else rows
+// with the same candidates.
+func groupKey(r *attribution.Resolution) string {
+	var b strings.Builder
+	b.WriteString(r.Verdict.String())
+	switch r.Verdict {
+	case attribution.External:
+	case attribution.Masked, attribution.Host:
+		for i := range r.Candidates {
+			if c := &r.Candidates[i]; c.IsNode {
+				fmt.Fprintf(&b, "|%s|%s", c.Cluster, c.Node)
+			}
+		}
+	case attribution.Gap:
+		for _, c := range []*attribution.Candidate{r.Before, r.After} {
+			if c != nil {
+				fmt.Fprintf(&b, "|%s|%s", c.Cluster, c.UID)
+			}
+		}
+		b.WriteString(strings.Join(r.Notes, "|"))
+	default:
+		for i := range r.Candidates {
+			fmt.Fprintf(&b, "|%s|%s|%s", r.Candidates[i].Cluster, r.Candidates[i].UID, r.Candidates[i].Node)
+		}
+	}
+	return b.String()
+}
+
+func (gr *group) join(r *attribution.Resolution) {
+	gr.minBits, gr.maxBits = min(gr.minBits, r.Bits()), max(gr.maxBits, r.Bits())
+	for _, c := range r.Candidates {
+		if !slices.ContainsFunc(gr.candidates, func(have attribution.Candidate) bool {
+			return have.UID == c.UID && have.Cluster == c.Cluster && have.Node == c.Node
+		}) {
+			gr.candidates = append(gr.candidates, c)
+		}
+	}
+	for _, n := range r.Notes {
+		if !slices.Contains(gr.notes, n) {
+			gr.notes = append(gr.notes, n)
+		}
+	}
+}
+
+// add counts row i of a batch.
+func (gr *group) add(b *flow.Batch, i int) {
+	gr.tally.add(b, i)
+	if len(gr.evidence) < keepEvidence {
+		row := b.Row(i)
+		gr.cite(&row)
+	}
+}
+
+// addRow counts a row.
+func (gr *group) addRow(r *flow.Row) {
+	gr.tally.addRow(r)
+	if len(gr.evidence) < keepEvidence {
+		gr.cite(r)
+	}
+}
+
+func (gr *group) cite(r *flow.Row) {
+	offset := r.Offset
+	gr.evidence = append(gr.evidence, Evidence{Kind: "flow", Blob: r.Blob, Offset: &offset, Row: r.Tuple()})
+}
+
+// answer is the group in the contract's shape.
+func (gr *group) answer() Answer {
+	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: gr.evidence, Warnings: slices.Clone(gr.notes)}
+	for i := range gr.candidates {
+		a.Candidates = append(a.Candidates, podOf(&gr.candidates[i]))
+	}
+	if len(a.Candidates) > 1 {
+		a.Bits = roundBits((&attribution.Resolution{Candidates: gr.candidates}).Bits())
+	}
+	if gr.verdict == attribution.Masked && gr.minBits != gr.maxBits {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("pods came and went between these rows: single rows have %.2f to %.2f bits", gr.minBits, gr.maxBits))
+	}
+	if gr.verdict == attribution.Exact {
+		a.Pod = &a.Candidates[0]
+	}
+	if gr.verdict == attribution.Gap {
+		a.Warnings = append(a.Warnings, sides(gr.first)...)
+	}
+	for i := range gr.candidates {
+		if len(a.Evidence) >= 2*keepEvidence {
+			break
+		}
+		if c := &gr.candidates[i]; !c.IsNode {
+			a.Evidence = append(a.Evidence, Evidence{Kind: "ledger", Source: c.Sources.String(), Text: bracketText(c)})
+		}
+	}
+	return a
+}
+
+// sides says who held an address before and after a gap.
+func sides(r *attribution.Resolution) []string {
+	var out []string
+	if r.Before != nil {
+		out = append(out, "known before: "+bracketText(r.Before))
+	}
+	if r.After != nil {
+		out = append(out, "known after: "+bracketText(r.After))
+	}
+	return out
+}
+
+func bracketText(c *attribution.Candidate) string {
+	p := podOf(c)
+	what := "was on " + p.Node
+	if p.Address != "" {
+		what = "had " + p.Address
+	}
+	return fmt.Sprintf("%s (%s) %s from %s..%s to %s..%s", p.Label(), p.UID, what, p.FromEarliest, p.FromLatest, openEnd(p.ToEarliest), openEnd(p.ToLatest))
+}
+
+func openEnd(t Time) string {
+	if !t.Known() {
+		return "open"
+	}
+	return t.String()
+}
+
+// tally counts rows. Of the two copies of a flow that two interfaces logged, the
+// sender's counts; the receiver's only where there is no other. Rows MUST come in
+// flow order.
+type tally struct {
+	total    Flows
+	key      tupleKey
+	any      bool
+	sent     [2]uint64 // of the present five-tuple: by the outbound rows, by the inbound rows
+	received [2]uint64
+	outbound bool
+}
+
+type tupleKey struct {
+	src, dst         netip.Addr
+	srcPort, dstPort uint16
+	protocol         uint8
+}
+
+func (t *tally) add(b *flow.Batch, i int) {
+	key := tupleKey{b.Addresses[b.Src[i]], b.Addresses[b.Dst[i]], b.SrcPort[i], b.DstPort[i], b.Protocol[i]}
+	t.count(key, int64(b.Time[i]), b.Direction[i], b.Counters(i))
+}
+
+func (t *tally) addRow(r *flow.Row) {
+	t.count(tupleKey{r.Src, r.Dst, r.SrcPort, r.DstPort, r.Protocol}, r.Time, r.Direction, r.Counters)
+}
+
+func (t *tally) count(key tupleKey, time int64, direction byte, c flow.Counters) {
+	if !t.any || key != t.key {
+		t.turn()
+		t.key, t.any = key, true
+	}
+	at := Time(time)
+	if t.total.Rows == 0 || at < t.total.First {
+		t.total.First = at
+	}
+	t.total.Last = max(t.total.Last, at)
+	t.total.Rows++
+	side := 1
+	if direction == flow.Outbound {
+		side, t.outbound = 0, true
+	}
+	t.sent[side] += c.BytesSent
+	t.received[side] += c.BytesReceived
+}
+
+// turn books the five-tuple that ends.
+func (t *tally) turn() {
+	side := 1
+	if t.outbound {
+		side = 0
+	}
+	t.total.BytesSent += t.sent[side]
+	t.total.BytesReceived += t.received[side]
+	t.sent, t.received, t.outbound = [2]uint64{}, [2]uint64{}, false
+}
+
+func (t *tally) flows() Flows {
+	t.turn()
+	return t.total
+}
