@@ -36,6 +36,15 @@ func (c coverage) end() int64 {
 	return c[len(c)-1].To
 }
 
+// from is until when it goes on without a break from t on; t itself outside of it.
+func (c coverage) from(t int64) int64 {
+	i, _ := slices.BinarySearchFunc(c, t, func(have Range, t int64) int { return cmp.Compare(have.To, t) })
+	if i < len(c) && c[i].From <= t {
+		return c[i].To
+	}
+	return t
+}
+
 // holes are the stretches of [from, to) that were not watched.
 func (c coverage) holes(from, to int64) []Range {
 	var out []Range

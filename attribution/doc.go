@@ -14,7 +14,7 @@
 // candidate from FromEarliest to ToLatest, and `exact` is said only where it is the
 // only one. So each outer bound rests on causality (a pod has no address before its
 // kubelet took it on; none after its containers ended) and never on how fast
-// somebody reported it. Times from objects have whole seconds: an upper bound is one
+// somebody reported it, but for one: see startLag. Times from objects have whole seconds: an upper bound is one
 // second later. All bounds are widened by Config.ClockTolerance when they are used.
 //
 // # What exact rests on
@@ -22,7 +22,11 @@
 //   - The cluster was watched then, or the pod is known to have held the address
 //     before and after (then nobody else can have).
 //   - An address is handed out again only after its last holder gave it back. Where
-//     the ledger itself shows two holders at once, nothing is concluded from this.
+//     the ledger itself shows two holders at once, nothing is concluded from this,
+//     and no unwatched time of that cluster is certain.
+//   - Whoever sent had the address. Whoever is called need not be there: a
+//     destination is exact only while its pod surely had the address, or where
+//     somebody answered.
 //
 // # Durability and concurrency
 //

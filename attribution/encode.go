@@ -88,7 +88,7 @@ func (e *encoder) identity(id *Identity) {
 }
 
 func (e *encoder) bounds(b *Bounds) {
-	for _, v := range []int64{b.NotBefore, b.SeenBy, b.RunningBy, b.AliveAt, b.StoppedFirst, b.StoppedLast} {
+	for _, v := range []int64{b.NotBefore, b.SeenBy, b.SeenLast, b.RunningBy, b.AliveAt, b.StoppedFirst, b.StoppedLast} {
 		e.int(v)
 	}
 	e.uint(b.FirstVersion)
@@ -218,7 +218,7 @@ func (d *decoder) identity() *Identity {
 }
 
 func (d *decoder) bounds() Bounds {
-	return Bounds{NotBefore: d.int(), SeenBy: d.int(), RunningBy: d.int(), AliveAt: d.int(), StoppedFirst: d.int(), StoppedLast: d.int(),
+	return Bounds{NotBefore: d.int(), SeenBy: d.int(), SeenLast: d.int(), RunningBy: d.int(), AliveAt: d.int(), StoppedFirst: d.int(), StoppedLast: d.int(),
 		FirstVersion: d.uint(), LastVersion: d.uint()}
 }
 

@@ -54,6 +54,7 @@ type Holding struct {
 type Bounds struct {
 	NotBefore int64 // max: it cannot have begun earlier
 	SeenBy    int64 // min: somebody saw it by then (receipt by the watcher)
+	SeenLast  int64 // max: and still saw it then
 	RunningBy int64 // min: by the kubelet's own times it had begun by then
 	AliveAt   int64 // max: by the kubelet's own times it still lasted then
 	// The kubelet's word that it ended, at the latest at this time: the earliest and
@@ -64,6 +65,10 @@ type Bounds struct {
 	LastVersion               uint64 // max
 }
 
+// maxSilence is how long a watch may say nothing and still be taken for alive, in
+// milliseconds. The API server sends a bookmark about once a minute.
+const maxSilence = 2 * 60 * 1000
+
 // Removal says when an object went from the API.
 type Removal struct {
 	At      int64  // somebody knew by then; 0: not removed
@@ -71,10 +76,15 @@ type Removal struct {
 	Version uint64 // resource version of the removal; 0: unknown
 }
 
-// merge says whether anything but LastVersion changed.
+// merge says whether anything changed, but for LastVersion, and SeenLast where the
+// watch was never silent for so long as to hang on it.
 func (b *Bounds) merge(o Bounds) bool {
 	before := *b
 	before.LastVersion = max(before.LastVersion, o.LastVersion)
+	if o.SeenLast-b.SeenLast < maxSilence {
+		before.SeenLast = max(before.SeenLast, o.SeenLast)
+	}
+	b.SeenLast = max(b.SeenLast, o.SeenLast)
 	b.NotBefore = max(b.NotBefore, o.NotBefore)
 	b.SeenBy = minKnown(b.SeenBy, o.SeenBy)
 	b.RunningBy = minKnown(b.RunningBy, o.RunningBy)

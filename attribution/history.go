@@ -175,15 +175,15 @@ func (v *View) Extent(a netip.Addr) (from, to int64, ok bool) {
 	from, to = Open, 0
 	for _, o := range v.address(a).owners {
 		if w := o.cluster.watched; len(w) > 0 {
-			from, to = min(from, w[0].From), max(to, w.end()+1)
+			from, to = min(from, w[0].From), max(to, w.end())
 		}
-		for _, c := range v.Owners(a) {
-			if c.FromEarliest > 0 {
-				from, to = min(from, c.FromEarliest), max(to, c.FromEarliest+1)
-			}
-			if c.ToLatest != Open {
-				to = max(to, c.ToLatest)
-			}
+	}
+	for _, c := range v.Owners(a) {
+		if c.FromEarliest > 0 {
+			from, to = min(from, c.FromEarliest), max(to, c.FromEarliest+1)
+		}
+		if c.ToLatest != Open {
+			to = max(to, c.ToLatest)
 		}
 	}
 	return from, to, from < to

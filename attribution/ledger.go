@@ -176,14 +176,34 @@ func (l *Ledger) View(cfg Config) *View {
 	return newView(cfg, pods, watched)
 }
 
+// Existing calls yield with each pod of a cluster whose object is there as far as the
+// ledger knows, and the highest resource version that showed it.
+func (l *Ledger) Existing(cluster string, yield func(uid string, version uint64)) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for key, p := range l.pods {
+		if key.cluster == cluster && p.removal().At == 0 {
+			yield(p.uid, p.presence.LastVersion)
+		}
+	}
+}
+
+// WatchedUntil is the latest time, not after before, at which the cluster was
+// watched, or 0.
+func (l *Ledger) WatchedUntil(cluster string, before int64) int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	until := int64(0)
+	for _, r := range l.watched[cluster] {
+		if r.From <= before {
+			until = min(r.To, before)
+		}
+	}
+	return until
+}
+
 // Damage is what could not be read of the journal.
 func (l *Ledger) Damage() []journal.CorruptError { return l.damage }
-
-// Stats counts what the ledger holds.
-type Stats struct {
-	Facts    int
-	Clusters []ClusterStats // sorted by name
-}
 
 // ClusterStats counts what the ledger holds of one cluster.
 type ClusterStats struct {
@@ -192,6 +212,13 @@ type ClusterStats struct {
 	Addresses int // distinct
 	Nodes     int
 	Watched   []Range // sorted, apart
+}
+
+// Facts is how many facts the ledger rests on.
+func (l *Ledger) Facts() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.facts
 }
 
 // Close releases the journal. It deletes nothing.

@@ -15,13 +15,10 @@ var azureHosts = []struct {
 	{netip.AddrFrom4([4]byte{169, 254, 169, 254}), 80},
 }
 
-// linkLocal is left alone by ip-masq-agent unless masqLinkLocal is set, which AKS
-// does. A person's own agent may differ, so rows to it count as masqueraded: the
-// candidates are then too many, never too few.
-//
 // masquerades says whether a node of the cluster may put its own address in place of
 // a pod's on the way to this destination. Where that is unknown the answer is yes:
-// `masked` names more candidates than `host`.
+// `masked` names more candidates than `host`. So too for link-local destinations,
+// which ip-masq-agent leaves alone unless masqLinkLocal is set, as AKS does.
 func (c *Cluster) masquerades(to netip.Addr, port uint16) bool {
 	if len(c.NonMasqueradeCIDRs) > 0 {
 		return !within(to, c.NonMasqueradeCIDRs)

@@ -11,7 +11,7 @@ func (v *View) Naive(q Question) *Resolution {
 			clusters = append(clusters, c)
 		}
 	}
-	if own, ok := v.nics[q.NIC]; ok && len(clusters) > 1 {
+	if own, ok := v.nics[q.NIC]; ok && len(clusters) > 1 && (q.Near || own.cluster.owns(q.Address)) {
 		for _, c := range clusters {
 			if c == own.cluster {
 				clusters = []*clusterView{c}

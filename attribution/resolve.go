@@ -106,12 +106,10 @@ func combine(all []*Resolution) *Resolution {
 		return held[0]
 	}
 	out := &Resolution{Notes: []string{noteBegin}}
-	masked := false
 	for _, r := range held {
 		if r.Verdict == Gap {
 			return r // somebody who was never seen may have begun it
 		}
-		masked = masked || r.Verdict == Masked
 		for _, c := range r.Candidates {
 			if !slices.ContainsFunc(out.Candidates, func(have Candidate) bool {
 				return have.UID == c.UID && have.Node == c.Node && have.Cluster == c.Cluster

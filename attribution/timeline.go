@@ -121,8 +121,8 @@ func (s *stay) certain(tolerance int64, watched coverage) (from, to int64) {
 		return Open, Open
 	}
 	switch {
-	case s.live(): // it was still there when the watch was last heard of
-		to = max(s.bounds.AliveAt, watched.end()-reportLag)
+	case s.live(): // it was still there when it was seen last, and as long as nothing was missed since
+		to = max(s.bounds.AliveAt, watched.from(s.bounds.SeenLast)-reportLag)
 	case s.lingers():
 		to = max(s.toEarliest, s.gone.After-reportLag)
 	default:

@@ -283,14 +283,14 @@ func acrossClusters(all []*Resolution) *Resolution {
 
 const noteClusters = "the address is in use in several clusters, and the interface of the row names none of them"
 
-// scoped narrows the owners to the cluster of the row's NIC: behind it is nobody
-// else, and addresses that clusters share reach each other only within one.
+// scoped narrows the owners to the cluster of the row's NIC. Behind the NIC is
+// nobody else; and addresses that clusters share reach each other only within one.
 func (av *addressView) scoped(v *View, q *Question) []ownedAddress {
 	if len(av.owners) < 2 || q.NIC == "" {
 		return av.owners
 	}
 	own, ok := v.nics[q.NIC]
-	if !ok {
+	if !ok || !(q.Near || own.cluster.owns(q.Address)) {
 		return av.owners
 	}
 	for i := range av.owners {

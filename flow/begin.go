@@ -93,6 +93,10 @@ func (o *openFlows) next(at int64, state byte) Span {
 
 func (o *openFlows) begin(at int64) Span {
 	switch {
+	case o.hasEnd && o.ended == at: // perhaps programmed anew: then the flow began long ago
+		o.begins.To = at
+		o.count++
+		return o.begins
 	case o.count == 0:
 		o.begins, o.count = Span{at, at}, 1
 	case o.begins.To != at: // else the same begin, logged twice

@@ -108,15 +108,16 @@ func Compare(a, b *Row) int {
 	)
 }
 
-// StateRank orders the rows of one flow that bear the same millisecond: a begin
-// first, so that a flow shorter than that is opened before it is closed.
+// StateRank orders the rows of one flow that bear the same millisecond: an end
+// before a begin, because a flow that Azure programs anew logs both at once and goes
+// on (see [Begins]).
 func StateRank(state byte) uint8 {
 	switch state {
-	case Begin:
-		return 0
 	case Continue:
-		return 1
+		return 0
 	case End:
+		return 1
+	case Begin:
 		return 2
 	default:
 		return 3

@@ -88,7 +88,7 @@ func checkAfterCrash(t *testing.T, name, dir string, blobs map[string][]flow.Row
 		}
 	}
 	must(t, errors.Join(w.Close(), s.Close()))
-	must(t, ingest(Options{}, dir, blobs))
+	must(t, ingest(Options{shorten: 1}, dir, blobs))
 	s = mustStore(t, dir, Options{})
 	checkRows(t, name+", ingested again", mustScan(t, s, Filter{}), want[2])
 	files, err := filepath.Glob(filepath.Join(dir, "index", "segments", "*"))
@@ -188,7 +188,7 @@ func TestEachOperationFails(t *testing.T) {
 				}
 				return nil
 			}}
-			err := ingest(Options{disk: fsys}, dir, blobs)
+			err := ingest(Options{disk: fsys, shorten: 1}, dir, blobs)
 			if name == "" {
 				break // past the last one
 			}

@@ -287,6 +287,33 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// TestShortManifest commits one blob again and again, as following it does.
+func TestShortManifest(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	dir := t.TempDir()
+	s := mustStore(t, dir, Options{})
+	w := mustWriter(t, s)
+	rows := randomRows(r, "x", 100, 0)
+	appendRows(t, w, rows)
+	for i := range 50 {
+		must(t, w.Advance(position("x", int64(i)), nil))
+		must(t, w.Commit())
+	}
+	must(t, w.Close())
+	must(t, s.Close())
+	long := s.Stats().Bytes
+	s = mustStore(t, dir, Options{shorten: 1})
+	if short := s.Stats().Bytes; short > long-49*40 {
+		t.Errorf("%d bytes on disk, %d before", short, long)
+	}
+	must(t, s.Close())
+	s = mustStore(t, dir, Options{})
+	checkRows(t, "shortened", mustScan(t, s, Filter{}), sorted(rows))
+	if p, _ := mustWriter(t, s).Position("x"); p != position("x", 49) {
+		t.Errorf("position %v", p)
+	}
+}
+
 func TestOneWriter(t *testing.T) {
 	s := mustStore(t, t.TempDir(), Options{})
 	w := mustWriter(t, s)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"slices"
 
 	"github.com/whichpod/whichpod/internal/journal"
 )
@@ -93,6 +94,18 @@ func (m *manifest) setBlob(b *blobState) {
 		m.live.add(o)
 		m.nextOrd = max(m.nextOrd, o+1)
 	}
+}
+
+// frames is the whole manifest as one group.
+func (m *manifest) frames() [][]byte {
+	var list [][]byte
+	for _, s := range m.segments {
+		list = append(list, s.encode())
+	}
+	for _, blob := range slices.Sorted(maps.Keys(m.blobs)) {
+		list = append(list, m.blobs[blob].encode())
+	}
+	return list
 }
 
 // ordinalSet is a set of small numbers. Ordinals count up from one for each stretch

@@ -2,6 +2,8 @@ package index
 
 import (
 	"cmp"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -25,8 +27,8 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	m := s.manifest()
 	st := Stats{Blobs: len(m.blobs), Segments: len(m.segments), Rejections: make(map[string]int64)}
-	if s.journal != nil {
-		st.Bytes = s.journal.Size()
+	if info, err := os.Stat(filepath.Join(s.root, manifestName)); err == nil {
+		st.Bytes = info.Size()
 	}
 	for _, seg := range m.segments {
 		st.Bytes += seg.size

@@ -21,6 +21,10 @@ const (
 	segmentsName = "segments"
 )
 
+// shortenBytes is how long a manifest may be before an Open for writing looks whether
+// it can be shorter: it is read in a few milliseconds up to there.
+const shortenBytes = 4 << 20
+
 // Options of [Open]. The zero value opens for writing.
 type Options struct {
 	// ReadOnly opens without a lock and changes nothing. A folder that is not there is
@@ -34,7 +38,8 @@ type Options struct {
 	// written on top of a damaged manifest.
 	OnDamage func(CorruptError)
 
-	disk disk.FS // for tests; nil is the real one
+	disk    disk.FS // for tests; nil is the real one
+	shorten int64   // for tests; 0 is shortenBytes
 }
 
 // Store is an open index. Its methods may be called from any number of goroutines.
@@ -75,7 +80,10 @@ func Open(dir string, opt Options) (*Store, error) {
 	case opt.OnDamage != nil:
 		err = errors.New("OnDamage is for read-only stores")
 	default:
-		err = s.openWritable(dir)
+		if opt.shorten == 0 {
+			opt.shorten = shortenBytes
+		}
+		err = s.openWritable(dir, opt.shorten)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open index %q: %w", s.root, err)
@@ -102,7 +110,7 @@ func (s *Store) openReadOnly() error {
 	return nil
 }
 
-func (s *Store) openWritable(dir string) error {
+func (s *Store) openWritable(dir string, shorten int64) error {
 	if err := s.fs.MkdirAll(s.segments, 0o700); err != nil {
 		return err
 	}
@@ -119,10 +127,28 @@ func (s *Store) openWritable(dir string) error {
 		return errors.Join(d[0], j.Close())
 	}
 	s.journal = j
-	if err := s.sweep(); err != nil {
+	if err := errors.Join(s.shorten(shorten), s.sweep()); err != nil {
 		return errors.Join(err, j.Close())
 	}
 	return nil
+}
+
+// shorten rewrites a manifest that is longer than the given number of bytes where
+// that makes it half as long: following blobs adds the state of each with every commit,
+// and only the last one counts.
+func (s *Store) shorten(longer int64) error {
+	if s.journal.Size() <= longer {
+		return nil
+	}
+	frames := s.current.frames()
+	size := int64(0)
+	for _, f := range frames {
+		size += int64(len(f))
+	}
+	if size > s.journal.Size()/2 {
+		return nil
+	}
+	return s.journal.Rewrite(frames...)
 }
 
 // sweep removes leftovers. Only files with names that this package gives are touched.

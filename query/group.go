@@ -67,6 +67,11 @@ func groupKey(r *attribution.Resolution) string {
 			}
 		}
 	case attribution.Gap:
+		for i := range r.Candidates {
+			if c := &r.Candidates[i]; c.IsNode {
+				fmt.Fprintf(&b, "|%s|%s", c.Cluster, c.Node)
+			}
+		}
 		for _, c := range []*attribution.Candidate{r.Before, r.After} {
 			if c != nil {
 				fmt.Fprintf(&b, "|%s|%s", c.Cluster, c.UID)

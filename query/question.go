@@ -28,8 +28,8 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("%q is no address, want ADDR, ADDR:PORT or [IPV6]:PORT", s)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return Endpoint{}, fmt.Errorf("port of %q is %q, want 0 to 65535", s, port)
+	if err != nil || n == 0 {
+		return Endpoint{}, fmt.Errorf("port of %q is %q, want 1 to 65535", s, port)
 	}
 	e, err := ParseEndpoint(host)
 	if err != nil || e.HasPort {

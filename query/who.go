@@ -133,31 +133,30 @@ func (e *Engine) rowsOf(ctx context.Context, a netip.Addr, since, until int64) (
 	})
 }
 
-// gaps lists the unwatched time inside what was asked or answered.
+// gaps lists the unwatched time inside what was asked or answered; for a moment, all
+// of the stretch around it.
 func (e *Engine) gaps(a netip.Addr, q Question, out *Answer) []Gap {
-	from, to := q.Since, q.Until
-	switch {
-	case q.At != 0:
-		from, to = q.At, q.At+1
-	case from == 0 || to == 0:
-		first, last := int64(out.Flows.First), int64(out.Flows.Last)+1
-		if out.Flows.Rows == 0 {
-			var ok bool
-			if first, last, ok = e.view.Extent(a); !ok {
-				return nil
-			}
-		}
-		if from == 0 {
-			from = first
-		}
-		if to == 0 {
-			to = last
-		}
+	from, to, ok := e.view.Extent(a)
+	if !ok {
+		return nil
+	}
+	if q.At != 0 {
+		from, to = min(from, q.At), max(to, q.At+1)
+	} else if out.Flows.Rows > 0 {
+		from, to = int64(out.Flows.First), int64(out.Flows.Last)+1
+	}
+	if q.Since != 0 {
+		from = q.Since
+	}
+	if q.Until != 0 {
+		to = q.Until
 	}
 	var list []Gap
 	for cluster, ranges := range e.view.Gaps(a, from, to) {
 		for _, r := range ranges {
-			list = append(list, Gap{cluster, Time(r.From), Time(r.To)})
+			if q.At == 0 || (r.From <= q.At && q.At <= r.To) {
+				list = append(list, Gap{cluster, Time(r.From), Time(r.To)})
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b Gap) int { return int(a.From - b.From) })
@@ -181,6 +180,11 @@ func (g *groups) answers(asRange bool) *Answer {
 		out = Answer{Verdict: leastSure(list)}
 		for i := range list {
 			out.Flows.add(list[i].Flows)
+			for _, w := range list[i].Warnings {
+				if !slices.Contains(out.Warnings, w) {
+					out.Warnings = append(out.Warnings, w)
+				}
+			}
 		}
 	}
 	if asRange || len(list) > 1 {

@@ -1,6 +1,7 @@
 package podlog
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -16,6 +17,7 @@ type clock struct {
 	latest    int64           // of all lines so far
 	ticks     map[int64]Range // by second: the first and the last line in it
 	snapshots []int64
+	fresh     bool // the first line is of a pod that the watch shows as added, as one that begins does with all
 }
 
 // Range is a closed range of times.
@@ -46,12 +48,42 @@ func (c *clock) snapshot(at int64) {
 }
 
 // watched are the ranges in which no two lines are further apart than maxSilence and
-// no list was needed.
-func (c *clock) watched() []Range {
-	type point struct {
-		at       int64
-		snapshot bool
+// no list was needed. After a silence, what was missed is known only from a list on:
+// lines before it are no proof. The first lines count if the watch began with them,
+// or if they go on from before, when the cluster was watched until then.
+func (c *clock) watched(before int64) []Range {
+	points := c.points()
+	var out []Range
+	whole := c.fresh
+	if n := len(points); n > 0 && before != 0 && before <= points[0].at && points[0].at-before <= maxSilence {
+		whole, out = true, []Range{{From: before, To: points[0].at}}
 	}
+	last := int64(0)
+	for i, p := range points {
+		switch {
+		case p.snapshot:
+			whole = true
+			out = append(out, Range{From: p.at, To: p.at})
+		case i > 0 && p.at-last > maxSilence:
+			whole = false
+		case whole && len(out) == 0:
+			out = append(out, Range{From: p.at, To: p.at})
+		case whole:
+			out[len(out)-1].To = p.at
+		}
+		last = p.at
+	}
+	return slices.DeleteFunc(out, func(r Range) bool { return r.From == r.To })
+}
+
+// point is a time at which a line came.
+type point struct {
+	at       int64
+	snapshot bool
+}
+
+// points are sorted; of those within a second, the first and the last.
+func (c *clock) points() []point {
 	var points []point
 	for _, r := range c.ticks {
 		points = append(points, point{r.From, false}, point{r.To, false})
@@ -61,22 +93,15 @@ func (c *clock) watched() []Range {
 	}
 	slices.SortFunc(points, func(a, b point) int {
 		switch {
-		case a.at != b.at && a.at < b.at, a.at == b.at && !a.snapshot && b.snapshot:
-			return -1
-		case a.at == b.at && a.snapshot == b.snapshot:
+		case a.at != b.at:
+			return cmp.Compare(a.at, b.at)
+		case a.snapshot == b.snapshot:
 			return 0
+		case b.snapshot:
+			return -1
 		default:
 			return 1
 		}
 	})
-	var out []Range
-	for _, p := range points {
-		n := len(out)
-		if n == 0 || p.snapshot || p.at-out[n-1].To > maxSilence {
-			out = append(out, Range{From: p.at, To: p.at})
-			continue
-		}
-		out[n-1].To = p.at
-	}
-	return slices.DeleteFunc(out, func(r Range) bool { return r.From == r.To })
+	return points
 }

@@ -103,7 +103,7 @@ func (o *observation) fact(cluster string) attribution.Fact {
 		Identity: o.object.identity(),
 		Source:   o.source,
 		Presence: attribution.Bounds{
-			NotBefore: o.object.notBefore(), SeenBy: o.at, RunningBy: ev.runningBy, AliveAt: ev.aliveAt,
+			NotBefore: o.object.notBefore(), SeenBy: o.at, SeenLast: o.at, RunningBy: ev.runningBy, AliveAt: ev.aliveAt,
 			StoppedFirst: ev.ended, StoppedLast: ev.ended, FirstVersion: o.object.version(), LastVersion: o.object.version(),
 		},
 	}

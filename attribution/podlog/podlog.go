@@ -156,6 +156,9 @@ func (r *reader) event(ev *event, offset int64) error {
 			r.reject(offset, "event has no pod: its object has no metadata.uid")
 			return nil
 		}
+		if r.clock.latest == 0 {
+			r.clock.fresh = typ == "ADDED"
+		}
 		r.clock.tick(at)
 		return r.pod(&observation{object: &o, at: at, deleted: typ == "DELETED", source: attribution.Watch})
 	case "BOOKMARK":
@@ -304,7 +307,11 @@ func (r *reader) flush() error {
 }
 
 func (r *reader) finish() error {
-	for _, w := range r.clock.watched() {
+	var before int64
+	if r.opt.WatchedUntil != nil && r.summary.From != 0 {
+		before = r.opt.WatchedUntil(r.summary.From)
+	}
+	for _, w := range r.clock.watched(before) {
 		r.facts = append(r.facts, attribution.Fact{Cluster: r.opt.Cluster, Watched: &attribution.Range{From: w.From, To: w.To}})
 	}
 	return r.flush()

@@ -117,3 +117,12 @@ func duplicate(cfg *Config, lines []line) []line {
 	}
 	return out
 }
+
+// LostWatch is the first time in which the journal has a hole, [from, to) in Unix
+// milliseconds; both are 0 where it has none.
+func (w *World) LostWatch() (from, to int64) {
+	if holes := lostWatches(&w.Config); len(holes) > 0 {
+		return holes[0].from, holes[0].to
+	}
+	return 0, 0
+}

@@ -1,0 +1,59 @@
+# The targets of the repository. "make help" lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+AZURITE := azurite@3.37.0
+FUZZTIME ?= 20s
+
+# Go files, without those that npm brings along.
+GOFILES = $(shell find . -name '.?*' -prune -o -name node_modules -prune -o -name testdata -prune -o -name '*.go' -print)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## build bin/whichpod
+	$(GO) build -trimpath -o bin/whichpod ./cmd/whichpod
+
+.PHONY: test
+test: ## run the tests
+	$(GO) test ./...
+
+.PHONY: race
+race: ## run the tests with the race detector (needs a C compiler)
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: ## check with go vet, the end-to-end tests too, and gofmt
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./...
+	@bad="$$(gofmt -l $(GOFILES))"; if [[ -n "$$bad" ]]; then printf 'gofmt would change:\n%s\n' "$$bad" >&2; exit 1; fi
+
+.PHONY: bench
+bench: ## run the benchmarks beside the code
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: e2e
+e2e: .e2e/node_modules/.bin/azurite-blob ## run the end-to-end tests; installs what they need
+	$(GO) test -tags e2e -count=1 ./e2e/...
+
+.e2e/node_modules/.bin/azurite-blob:
+	npm install --prefix .e2e $(AZURITE) --no-audit --no-fund
+
+.PHONY: fuzz-short
+fuzz-short: ## run each fuzz target for FUZZTIME (20s)
+	@targets="$$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $(filter %_test.go,$(GOFILES)) /dev/null | sort || true)"; \
+	if [[ -z "$$targets" ]]; then echo 'found no fuzz target' >&2; exit 1; fi; \
+	while IFS=: read -r file func; do \
+		name="$${func#func }"; \
+		echo "== $$name in $$(dirname "$$file")"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+	done <<< "$$targets"
+
+.PHONY: clean
+clean: ## remove what was built; the user's data stay
+	rm -rf bin .e2e

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/spf13/cobra"
+
+	"github.com/whichpod/whichpod/evidence"
+	"github.com/whichpod/whichpod/query"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var format, out string
+	var since, until, known moment
+	cmd := &cobra.Command{
+		Use:   "export --format FORMAT",
+		Short: "Write attributed rows",
+		Long: `Write attributed rows, all without a time, to standard output without --out.
+
+A row is a tuple of a flow log with what can be said of both its ends;
+docs/cli-json.md names the columns, which are the same in every format.`,
+		Args: args(0, 0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains(evidence.Formats(), format) {
+				return usage(cmd, "format is %q, want %s", format, strings.Join(evidence.Formats(), ", "))
+			}
+			if err := checkRange(cmd, since, until); err != nil {
+				return err
+			}
+			return a.ask(known, func(e *query.Engine) error {
+				return a.toFile(out, func(w io.Writer) error {
+					rows, err := evidence.NewRowWriter(w, format, memory.DefaultAllocator)
+					if err != nil {
+						return err
+					}
+					p := newProgress(a.stderr)
+					defer p.done()
+					err = e.All(cmd.Context(), int64(since), int64(until), func(at query.Attributed, keep func(int) bool) error {
+						p.rows(int64(at.Len()))
+						return rows.Write(at, keep)
+					})
+					return errors.Join(err, rows.Close())
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "", strings.Join(evidence.Formats(), ", ")+" (required)")
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(evidence.Formats(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&out, "out", "", "file to write; it appears when it is complete")
+	rangeFlags(cmd, &since, &until)
+	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
+	return cmd
+}
+
+// toFile calls write with standard output, or with a file that gets its name once it
+// is complete and on disk.
+func (a *app) toFile(path string, write func(io.Writer) error) (err error) {
+	if path == "" {
+		w := bufio.NewWriterSize(a.stdout, 1<<16)
+		return errors.Join(write(w), w.Flush())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("export to %q: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/whichpod/whichpod/index"
+	"github.com/whichpod/whichpod/ingest"
+	"github.com/whichpod/whichpod/ingest/azblob"
+)
+
+func (a *app) ingestCommand() *cobra.Command {
+	var since, until moment
+	var shard string
+	cmd := &cobra.Command{
+		Use:   "ingest SOURCE...",
+		Short: "Read flow logs into the index",
+		Long: `Read flow logs into the index: VNet flow logs, version 4.
+
+A source is a folder or a file, a container (https://ACCOUNT.blob.core.windows.net/CONTAINER),
+or any blob endpoint's URL, an emulator's too. Credentials for a container come from a SAS
+in the URL, AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, or Azure's default
+credential. Blobs are only listed and read.
+
+What was read before is not read again: only what is new in each blob.`,
+		Args: args(1, 1000, "at least one source"),
+		RunE: func(cmd *cobra.Command, sources []string) error {
+			if err := checkRange(cmd, since, until); err != nil {
+				return err
+			}
+			opt := ingest.Options{Since: since.time(), Until: until.time()}
+			var err error
+			if opt.Shard, err = parseShard(shard); err != nil {
+				return usage(cmd, "%s", err)
+			}
+			sum, err := a.ingest(cmd.Context(), sources, opt)
+			if err != nil {
+				return err
+			}
+			return a.printIngest(sum)
+		},
+	}
+	rangeFlags(cmd, &since, &until)
+	cmd.Flags().StringVar(&shard, "shard", "", "part I of N of the blobs, by NIC, from 0: I/N")
+	return cmd
+}
+
+func parseShard(s string) (ingest.Shard, error) {
+	if s == "" {
+		return ingest.Shard{}, nil
+	}
+	i, n, ok := strings.Cut(s, "/")
+	index, err1 := strconv.Atoi(i)
+	count, err2 := strconv.Atoi(n)
+	if !ok || err1 != nil || err2 != nil || index < 0 || index >= count {
+		return ingest.Shard{}, fmt.Errorf("shard is %q, want I/N with I from 0 to N-1", s)
+	}
+	return ingest.Shard{Index: index, Count: count}, nil
+}
+
+// ingest reads the sources one after the other into the index.
+func (a *app) ingest(ctx context.Context, sources []string, opt ingest.Options) (total ingest.Summary, err error) {
+	var opened []ingest.Source
+	for _, s := range sources {
+		src, err := a.source(s)
+		if err != nil {
+			return total, err
+		}
+		opened = append(opened, src)
+	}
+	store, err := index.Open(a.data, index.Options{})
+	if err != nil {
+		return total, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	total.Rejected = make(map[string]int64)
+	for i, src := range opened {
+		sum, err := a.ingestOne(ctx, store, src, opt)
+		addSummary(&total, sum)
+		if err != nil {
+			return total, fmt.Errorf("ingest %q: %w", redacted(sources[i]), err)
+		}
+	}
+	return total, nil
+}
+
+func (a *app) ingestOne(ctx context.Context, store *index.Store, src ingest.Source, opt ingest.Options) (sum ingest.Summary, err error) {
+	w, err := store.Writer()
+	if err != nil {
+		return sum, err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	p := newProgress(a.stderr)
+	defer p.done()
+	opt.Progress = p.ingest
+	return ingest.Run(ctx, src, w, opt)
+}
+
+// source opens a folder, a file or a container.
+func (a *app) source(s string) (ingest.Source, error) {
+	if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
+		return azblob.New(s, a.getenv)
+	}
+	return ingest.OpenFolder(s)
+}
+
+// redacted is a source without the signature that its URL may bear.
+func redacted(s string) string {
+	before, _, _ := strings.Cut(s, "?")
+	return before
+}
+
+func addSummary(t *ingest.Summary, s ingest.Summary) {
+	t.Listed += s.Listed
+	t.Selected += s.Selected
+	t.Unchanged += s.Unchanged
+	t.Read += s.Read
+	t.Resumed += s.Resumed
+	t.Rewritten += s.Rewritten
+	t.Rows += s.Rows
+	t.Bytes += s.Bytes
+	t.Skipped = append(t.Skipped, s.Skipped...)
+	for reason, n := range s.Rejected {
+		t.Rejected[reason] += n
+	}
+}
+
+func (a *app) printIngest(s ingest.Summary) error {
+	if a.output == "json" {
+		return a.json(ingestReport{s.Listed, s.Read, s.Unchanged, s.Rewritten, s.Rows, s.Bytes, s.Rejected, skips(s.Skipped)})
+	}
+	fmt.Fprintf(a.stdout, "%s from %s of %s (%d unchanged)\n", count(s.Rows, "row"), count(int64(s.Read), "blob"), count(int64(s.Listed), "blob"), s.Unchanged)
+	if s.Listed == 0 {
+		fmt.Fprintln(a.stderr, "whichpod: warning: no flow log found: want files whose name ends in .json")
+	}
+	var rejected int64
+	for _, n := range s.Rejected {
+		rejected += n
+	}
+	if rejected > 0 {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s rejected: %s; \"whichpod status\" names blob and offset\n", count(rejected, "piece"), reasons(s.Rejected))
+	}
+	for _, skip := range s.Skipped {
+		fmt.Fprintf(a.stderr, "whichpod: warning: blob %q was not read to its end: %s\n", skip.Blob, skip.Reason)
+	}
+	if len(s.Skipped) > 0 {
+		return fmt.Errorf("%s could not be read to the end; run ingest again", count(int64(len(s.Skipped)), "blob"))
+	}
+	return nil
+}
+
+type ingestReport struct {
+	Listed    int              `json:"blobs_listed"`
+	Read      int              `json:"blobs_read"`
+	Unchanged int              `json:"blobs_unchanged"`
+	Rewritten int              `json:"blobs_rewritten"`
+	Rows      int64            `json:"rows"`
+	Bytes     int64            `json:"bytes"`
+	Rejected  map[string]int64 `json:"rejected"`
+	Skipped   []skipped        `json:"skipped"`
+}
+
+type skipped struct {
+	Blob   string `json:"blob"`
+	Reason string `json:"reason"`
+}
+
+func skips(list []ingest.Skip) []skipped {
+	out := make([]skipped, 0, len(list))
+	for _, s := range list {
+		out = append(out, skipped(s))
+	}
+	return out
+}
+
+// reasons lists counts by reason, sorted.
+func reasons(counts map[string]int64) string {
+	var out []string
+	for reason, n := range counts {
+		out = append(out, fmt.Sprintf("%d %s", n, reason))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}

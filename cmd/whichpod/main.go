@@ -1,0 +1,139 @@
+// Command whichpod says which pod sent a flow, how sure that is, and what proves it.
+//
+// The package holds flags, wiring, printing and exit codes; what the commands do is
+// in the packages below it. docs/verdicts.md says what the answers mean,
+// docs/cli-json.md what -o json prints.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(mainCode()) }
+
+// mainCode runs the program and returns its exit code.
+func mainCode() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
+}
+
+// app is what all commands share.
+type app struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+
+	data   string // flag values
+	config string
+	output string
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
+	a := &app{stdout: stdout, stderr: stderr, getenv: getenv}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var code exitCode
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	if err == nil {
+		return answered
+	}
+	a.report(err)
+	return failed
+}
+
+// report prints an error, and a hint where there is one.
+func (a *app) report(err error) {
+	fmt.Fprintf(a.stderr, "whichpod: error: %s\n", oneLine(err.Error()))
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		fmt.Fprintf(a.stderr, "whichpod: hint: %s\n", hinted.Hint())
+	}
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "whichpod",
+		Short: "Which pod sent this: Azure flow logs joined with who held an address when",
+		Long: `whichpod says which pod sent a flow, how sure that is, and what proves it.
+
+Flow logs go in with "ingest", what is known of the cluster's pods with "import
+pods". Then "who" answers. "whichpod demo" shows it all without an account.
+
+Exit codes: 0 answered, 1 nothing found, 2 usage or failure, 3 several candidates
+(boundary, ambiguous, masked, host), 4 a gap in what was watched.`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usage(cmd, "unknown command %q", args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.data, "data", "", `folder of index and ledger (default $WHICHPOD_DATA, else "./whichpod-data")`)
+	flags.StringVar(&a.config, "config", "", "YAML file that describes the clusters")
+	flags.StringVarP(&a.output, "output", "o", "text", "text or json")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%s", err) })
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if a.output != "text" && a.output != "json" {
+			return usage(cmd, "output is %q, want text or json", a.output)
+		}
+		if a.data == "" {
+			a.data = a.getenv("WHICHPOD_DATA")
+		}
+		if a.data == "" {
+			a.data = "whichpod-data"
+		}
+		return nil
+	}
+	root.AddCommand(a.ingestCommand(), a.importCommand(), a.whoCommand(), a.talkersCommand(), a.trailCommand(), a.ownersCommand(),
+		a.exportCommand(), a.statusCommand(), a.versionCommand(), a.demoCommand())
+	return root
+}
+
+// usageError is a mistake in how the program was called.
+type usageError struct{ message, command string }
+
+func usage(cmd *cobra.Command, format string, args ...any) error {
+	return usageError{fmt.Sprintf(format, args...), cmd.CommandPath()}
+}
+
+func (e usageError) Error() string { return e.message }
+func (e usageError) Hint() string  { return fmt.Sprintf("see %q", e.command+" --help") }
+
+// args checks the number of a command's arguments; what names them.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, got []string) error {
+		if len(got) < least || len(got) > most {
+			return usage(cmd, "got %d arguments, want %s", len(got), what)
+		}
+		return nil
+	}
+}
+
+// hinted adds advice to an error.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Hint() string  { return h.hint }
+func (h hinted) Unwrap() error { return h.error }

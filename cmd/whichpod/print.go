@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/whichpod/whichpod/query"
+)
+
+// fewCandidates is how many candidates text output names; -o json names all.
+const fewCandidates = 8
+
+func (a *app) json(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (a *app) printAnswer(ans *query.Answer) error {
+	if a.output == "json" {
+		return a.json(ans)
+	}
+	list := ans.Answers
+	if len(list) == 0 {
+		list = []query.Answer{*ans}
+	}
+	if ans.Verdict == 0 {
+		fmt.Fprintf(a.stdout, "%s: nothing found\n", asked(ans.Question))
+	}
+	for i := range list {
+		if list[i].Verdict != 0 {
+			a.printOne(&list[i], asked(ans.Question))
+		}
+	}
+	for _, g := range ans.Gaps {
+		fmt.Fprintf(a.stdout, "  not watched: cluster %s from %s to %s\n", g.Cluster, g.From, g.To)
+	}
+	for _, w := range ans.Warnings {
+		fmt.Fprintf(a.stdout, "  note: %s\n", w)
+	}
+	return nil
+}
+
+// asked is the question in short.
+func asked(q *query.Question) string {
+	s := q.Of.String()
+	if q.To.Valid() {
+		s += " to " + q.To.String()
+	}
+	if q.At != 0 {
+		s += " at " + query.Time(q.At).String()
+	}
+	return s
+}
+
+// printOne prints one answer: the verdict, who, and what proves it.
+func (a *app) printOne(ans *query.Answer, what string) {
+	w := a.stdout
+	switch {
+	case ans.Pod != nil:
+		fmt.Fprintf(w, "%s: %s: %s\n", what, ans.Verdict, ans.Pod.Label())
+	case len(ans.Candidates) > 0:
+		fmt.Fprintf(w, "%s: %s: one of %d (%.2f bits)\n", what, ans.Verdict, len(ans.Candidates), ans.Bits)
+	default:
+		fmt.Fprintf(w, "%s: %s\n", what, ans.Verdict)
+	}
+	for i := range ans.Candidates {
+		if i == fewCandidates {
+			fmt.Fprintf(w, "  ... and %d more: -o json names all\n", len(ans.Candidates)-i)
+			break
+		}
+		fmt.Fprintf(w, "  %s\n", describe(&ans.Candidates[i]))
+	}
+	if f := ans.Flows; f.Rows > 0 {
+		fmt.Fprintf(w, "  %s, %d bytes sent, %d received, %s to %s\n", count(f.Rows, "row"), f.BytesSent, f.BytesReceived, f.First, f.Last)
+	}
+	for _, e := range ans.Evidence {
+		if e.Kind == "flow" {
+			fmt.Fprintf(w, "  row %s\n      at byte %d of %s\n", e.Row, *e.Offset, e.Blob)
+			break
+		}
+	}
+}
+
+// describe is a candidate on one line.
+func describe(p *query.Pod) string {
+	if p.Kind == "node" {
+		return fmt.Sprintf("node %s itself (cluster %s)", p.Node, p.Cluster)
+	}
+	s := fmt.Sprintf("%s uid %s on %s", p.Label(), p.UID, p.Node)
+	if p.HostNetwork {
+		s += " (host network)"
+	}
+	if p.Address != "" {
+		s += ", " + p.Address
+	}
+	to := "open"
+	if p.HeldTo.Known() {
+		to = p.HeldTo.String()
+	}
+	return fmt.Sprintf("%s from %s to %s, by %s", s, p.HeldFrom, to, p.Source)
+}
+
+func (a *app) printOwners(o *query.Owners) error {
+	if a.output == "json" {
+		return a.json(o)
+	}
+	if len(o.Owners) == 0 {
+		fmt.Fprintf(a.stdout, "%s: nobody is known to have held it\n", asked(o.Question))
+	}
+	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	if len(o.Owners) > 0 {
+		fmt.Fprintln(tw, "FROM\tTO\tOWNER\tUID\tNODE\tSOURCE")
+	}
+	for i := range o.Owners {
+		p := &o.Owners[i]
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", bracket(p.FromEarliest, p.FromLatest), bracket(p.ToEarliest, p.ToLatest), p.Label(), p.UID, p.Node, p.Source)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, g := range o.Gaps {
+		fmt.Fprintf(a.stdout, "not watched: cluster %s from %s to %s\n", g.Cluster, g.From, g.To)
+	}
+	for _, w := range o.Warnings {
+		fmt.Fprintf(a.stdout, "note: %s\n", w)
+	}
+	return nil
+}
+
+// bracket is a time that is known to lie between two.
+func bracket(earliest, latest query.Time) string {
+	switch {
+	case !earliest.Known() && !latest.Known():
+		return "open"
+	case earliest == latest:
+		return latest.String()
+	case !earliest.Known():
+		return "before " + latest.String()
+	case !latest.Known():
+		return "after " + earliest.String()
+	default:
+		return earliest.String() + ".." + strings.TrimPrefix(latest.String(), latest.String()[:11])
+	}
+}
+
+func (a *app) printTrail(t *query.Trail) error {
+	if a.output == "json" {
+		return a.json(t)
+	}
+	if len(t.Pods) == 0 {
+		fmt.Fprintln(a.stdout, "no such pod is known")
+	}
+	for i := range t.Pods {
+		p := &t.Pods[i]
+		fmt.Fprintf(a.stdout, "%s uid %s on %s\n", p.Pod.Label(), p.Pod.UID, p.Pod.Node)
+		for k := range p.Addresses {
+			d := &p.Addresses[k]
+			fmt.Fprintf(a.stdout, "  %s from %s to %s\n", d.Address, bracket(d.FromEarliest, d.FromLatest), bracket(d.ToEarliest, d.ToLatest))
+		}
+		tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		if len(p.Peers) > 0 {
+			fmt.Fprintln(tw, "  DIRECTION\tPEER\tPORT\tPROTOCOL\tVERDICT\tROWS\tBYTES SENT\tFIRST\tLAST")
+		}
+		for _, peer := range p.Peers {
+			verdict := peer.Verdict.String()
+			if peer.Denied {
+				verdict += " (denied)"
+			}
+			fmt.Fprintf(tw, "  %s\t%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\n", peer.Direction, peer.Address, peer.Port, peer.Protocol, verdict, peer.Flows.Rows, peer.Flows.BytesSent, peer.Flows.First, peer.Flows.Last)
+		}
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/index"
+	"github.com/whichpod/whichpod/query"
+)
+
+// status is the document that "status -o json" prints.
+type status struct {
+	Data       string           `json:"data"`
+	Index      indexStatus      `json:"index"`
+	Rejections map[string]int64 `json:"rejections"` // by reason
+	Rejected   []rejected       `json:"rejected"`   // the last few of each blob
+	Clusters   []clusterStatus  `json:"clusters"`
+	Facts      int              `json:"facts"`
+	Damage     []damaged        `json:"damage"`
+}
+
+type indexStatus struct {
+	Blobs    int        `json:"blobs"`
+	Rows     int64      `json:"rows"`
+	Segments int        `json:"segments"`
+	Bytes    int64      `json:"bytes"`
+	First    query.Time `json:"first"`
+	Last     query.Time `json:"last"`
+}
+
+type rejected struct {
+	Blob   string `json:"blob"`
+	Offset int64  `json:"offset"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+}
+
+type clusterStatus struct {
+	Name      string    `json:"name"`
+	Pods      int       `json:"pods"`
+	Addresses int       `json:"addresses"`
+	Nodes     int       `json:"nodes"`
+	Watched   []watched `json:"watched"`
+}
+
+type watched struct {
+	From query.Time `json:"from"`
+	To   query.Time `json:"to"`
+}
+
+type damaged struct {
+	Path   string `json:"path"`
+	Offset int64  `json:"offset"`
+	Detail string `json:"detail"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "What the data folder holds, and what was rejected",
+		Args:  args(0, 0, "none"),
+		RunE: func(*cobra.Command, []string) error {
+			st, err := a.status()
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(st)
+			}
+			return a.printStatus(st)
+		},
+	}
+}
+
+func (a *app) status() (st status, err error) {
+	if _, err := os.Stat(a.data); err != nil {
+		return st, hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
+	}
+	store, err := index.Open(a.data, index.Options{ReadOnly: true})
+	if err != nil {
+		return st, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	ledger, err := attribution.OpenLedger(a.ledgerFolder(), attribution.Options{ReadOnly: true})
+	if err != nil {
+		return st, err
+	}
+	defer func() { err = errors.Join(err, ledger.Close()) }()
+	is := store.Stats()
+	st = status{
+		Data:       a.data,
+		Index:      indexStatus{is.Blobs, is.Rows, is.Segments, is.Bytes, query.Time(is.First), query.Time(is.Last)},
+		Rejections: is.Rejections, Rejected: []rejected{}, Clusters: []clusterStatus{}, Damage: []damaged{}, Facts: ledger.Facts(),
+	}
+	for _, r := range is.Rejected {
+		st.Rejected = append(st.Rejected, rejected(r))
+	}
+	for _, c := range ledger.View(attribution.DefaultConfig()).Stats() {
+		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}}
+		for _, w := range c.Watched {
+			cs.Watched = append(cs.Watched, watched{query.Time(w.From), query.Time(w.To)})
+		}
+		st.Clusters = append(st.Clusters, cs)
+	}
+	for _, d := range ledger.Damage() {
+		st.Damage = append(st.Damage, damaged(d))
+	}
+	return st, nil
+}
+
+func (a *app) printStatus(st status) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "data\t%s\n", st.Data)
+	fmt.Fprintf(w, "rows\t%d in %s and %s, %d bytes\n", st.Index.Rows, count(int64(st.Index.Blobs), "blob"), count(int64(st.Index.Segments), "segment"), st.Index.Bytes)
+	if st.Index.Rows > 0 {
+		fmt.Fprintf(w, "from\t%s to %s\n", st.Index.First, st.Index.Last)
+	}
+	if len(st.Rejections) == 0 {
+		fmt.Fprintf(w, "rejected\tnothing\n")
+	} else {
+		fmt.Fprintf(w, "rejected\t%s\n", reasons(st.Rejections))
+	}
+	for _, r := range st.Rejected {
+		fmt.Fprintf(w, "\tbyte %d of %s: %s: %s\n", r.Offset, r.Blob, r.Reason, r.Detail)
+	}
+	for _, c := range st.Clusters {
+		fmt.Fprintf(w, "cluster %s\t%s, %d addresses, %s\n", c.Name, count(int64(c.Pods), "pod"), c.Addresses, count(int64(c.Nodes), "node"))
+		for _, r := range c.Watched {
+			fmt.Fprintf(w, "\twatched from %s to %s\n", r.From, r.To)
+		}
+		if len(c.Watched) == 0 {
+			fmt.Fprintf(w, "\tnever watched\n")
+		}
+	}
+	for _, d := range st.Damage {
+		fmt.Fprintf(w, "damage\tbyte %d of %s: %s\n", d.Offset, d.Path, d.Detail)
+	}
+	return w.Flush()
+}
+
+// version is the document that "version -o json" prints.
+type version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Which whichpod this is",
+		Args:  args(0, 0, "none"),
+		RunE: func(*cobra.Command, []string) error {
+			v := version{Version: "devel", Go: runtime.Version()}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				if info.Main.Version != "" && info.Main.Version != "(devel)" {
+					v.Version = info.Main.Version
+				}
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						v.Commit = s.Value
+					}
+				}
+			}
+			if a.output == "json" {
+				return a.json(v)
+			}
+			fmt.Fprintf(a.stdout, "whichpod %s %s %s\n", v.Version, v.Go, v.Commit)
+			return nil
+		},
+	}
+}
