@@ -76,12 +76,12 @@ type Removal struct {
 	Version uint64 // resource version of the removal; 0: unknown
 }
 
-// merge says whether anything changed, but for LastVersion, and SeenLast where the
-// watch was never silent for so long as to hang on it.
+// merge says whether anything changed, but for LastVersion, and SeenLast within a
+// stretch of maxSilence: nothing hangs on that.
 func (b *Bounds) merge(o Bounds) bool {
 	before := *b
 	before.LastVersion = max(before.LastVersion, o.LastVersion)
-	if o.SeenLast-b.SeenLast < maxSilence {
+	if o.SeenLast/maxSilence == b.SeenLast/maxSilence {
 		before.SeenLast = max(before.SeenLast, o.SeenLast)
 	}
 	b.SeenLast = max(b.SeenLast, o.SeenLast)
@@ -114,8 +114,12 @@ func (b *Bounds) began() int64 { return minKnown(b.SeenBy, b.RunningBy) }
 
 func (r *Removal) merge(o Removal) bool {
 	before := *r
-	if o.At != 0 && (r.At == 0 || o.At < r.At) {
+	switch {
+	case o.At == 0:
+	case r.At == 0 || o.At < r.At:
 		r.At, r.After = o.At, o.After
+	case o.At == r.At:
+		r.After = minKnown(r.After, o.After)
 	}
 	r.Version = max(r.Version, o.Version)
 	return *r != before
@@ -161,10 +165,19 @@ func (p *pod) merge(f *PodFact) bool {
 	if s := p.sources | 1<<f.Source; s != p.sources {
 		p.sources, changed = s, true
 	}
-	if len(p.holdings) > 1 || p.missing.At != 0 {
+	if p.ordered() {
 		changed = changed || versions != p.versions()
 	}
 	return changed
+}
+
+// ordered says whether anything hangs on the latest resource versions.
+func (p *pod) ordered() bool { return len(p.holdings) > 1 || p.missing.At != 0 }
+
+// fact is all that is known of the pod, as learnt from a source.
+func (p *pod) fact(source Source) PodFact {
+	id := p.id
+	return PodFact{UID: p.uid, Identity: &id, Presence: p.presence, Deleted: p.deleted, Missing: p.missing, Holdings: p.holdings, Source: source}
 }
 
 // versions changes whenever a LastVersion does, since those only grow.

@@ -111,7 +111,11 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 		key := podKey{f.Cluster, f.Pod.UID}
 		before := l.pods[key]
 		if l.applyPod(f) {
-			news = append(news, f.encode(nil))
+			learnt := *f
+			if p := l.pods[key]; p.ordered() {
+				learnt.Pod = p.fact(f.Pod.Source) // with the versions that were not worth a line so far
+			}
+			news = append(news, learnt.encode(nil))
 			if _, ok := undo[key]; !ok {
 				undo[key] = before
 			}

@@ -133,16 +133,14 @@ func (e *Engine) rowsOf(ctx context.Context, a netip.Addr, since, until int64) (
 	})
 }
 
-// gaps lists the unwatched time inside what was asked or answered; for a moment, all
-// of the stretch around it.
+// gaps lists the unwatched stretches that touch what was asked or answered.
 func (e *Engine) gaps(a netip.Addr, q Question, out *Answer) []Gap {
-	from, to, ok := e.view.Extent(a)
+	first, last, ok := e.view.Extent(a)
 	if !ok {
 		return nil
 	}
-	if q.At != 0 {
-		from, to = min(from, q.At), max(to, q.At+1)
-	} else if out.Flows.Rows > 0 {
+	from, to := first, last
+	if out.Flows.Rows > 0 {
 		from, to = int64(out.Flows.First), int64(out.Flows.Last)+1
 	}
 	if q.Since != 0 {
@@ -151,10 +149,13 @@ func (e *Engine) gaps(a netip.Addr, q Question, out *Answer) []Gap {
 	if q.Until != 0 {
 		to = q.Until
 	}
+	if q.At != 0 {
+		from, to = q.At, q.At+1
+	}
 	var list []Gap
-	for cluster, ranges := range e.view.Gaps(a, from, to) {
+	for cluster, ranges := range e.view.Gaps(a, min(first, from), max(last, to)) {
 		for _, r := range ranges {
-			if q.At == 0 || (r.From <= q.At && q.At <= r.To) {
+			if r.From < to && from < r.To {
 				list = append(list, Gap{cluster, Time(r.From), Time(r.To)})
 			}
 		}
