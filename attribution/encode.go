@@ -11,13 +11,18 @@ import (
 const (
 	payloadPod     = 1
 	payloadWatched = 2
+	payloadPartial = 3
 )
 
 // encode appends a fact's payload.
 func (f *Fact) encode(b []byte) []byte {
 	e := encoder{b}
 	if f.Watched != nil {
-		e.byte(payloadWatched)
+		kind := byte(payloadWatched)
+		if f.Partial {
+			kind = payloadPartial
+		}
+		e.byte(kind)
 		e.int(f.KnownAt)
 		e.text(f.Cluster)
 		e.int(f.Watched.From)
@@ -107,12 +112,13 @@ func decodeFact(b []byte, interned map[string]string) (Fact, error) {
 	kind := d.byte()
 	f := Fact{KnownAt: d.int(), Cluster: d.text()}
 	switch kind {
-	case payloadWatched:
+	case payloadWatched, payloadPartial:
+		f.Partial = kind == payloadPartial
 		f.Watched = &Range{From: d.int(), To: d.int()}
 	case payloadPod:
 		f.Pod = d.pod()
 	default:
-		return Fact{}, fmt.Errorf("read ledger payload: kind is %d, want %d or %d", kind, payloadPod, payloadWatched)
+		return Fact{}, fmt.Errorf("read ledger payload: kind is %d, want %d to %d", kind, payloadPod, payloadPartial)
 	}
 	if d.bad || len(d.b) != 0 {
 		return Fact{}, errors.New("read ledger payload: its fields do not fill it")

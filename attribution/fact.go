@@ -12,8 +12,10 @@ type Fact struct {
 	KnownAt int64 // when the ledger learnt it, Unix milliseconds; set by Append
 
 	// Either Watched is set, and the cluster's pods were watched without a break in
-	// the closed range, or Pod.UID names a pod.
+	// the closed range, or Pod.UID names a pod. Partial: all changes were seen, but
+	// not what was there before and did not change.
 	Watched *Range
+	Partial bool
 	Pod     PodFact
 }
 
@@ -189,22 +191,27 @@ func (p *pod) versions() uint64 {
 	return sum
 }
 
+// mergeIdentity takes over what a later version of the object shows. What never
+// changes once it is set is filled in from any version.
 func (p *pod) mergeIdentity(id *Identity) bool {
-	if id == nil || (p.id.Name != "" && id.Version < p.id.Version) {
+	if id == nil {
 		return false
 	}
-	merged := *id
-	if merged.Node == "" {
-		merged.Node = p.id.Node // once bound, a pod stays on its node
+	newer, older := *id, p.id
+	if p.id.Name != "" && id.Version < p.id.Version {
+		newer, older = p.id, *id
 	}
-	if len(merged.HostAddresses) == 0 {
-		merged.HostAddresses = p.id.HostAddresses
+	if newer.Node == "" {
+		newer.Node = older.Node // once bound, a pod stays on its node
 	}
-	merged.HostNetwork = merged.HostNetwork || p.id.HostNetwork
-	same := merged.Namespace == p.id.Namespace && merged.Name == p.id.Name && merged.Node == p.id.Node &&
-		merged.Owner == p.id.Owner && merged.HostNetwork == p.id.HostNetwork &&
-		slices.Equal(merged.Labels, p.id.Labels) && slices.Equal(merged.HostAddresses, p.id.HostAddresses)
-	p.id = merged
+	if len(newer.HostAddresses) == 0 {
+		newer.HostAddresses = older.HostAddresses
+	}
+	newer.HostNetwork = newer.HostNetwork || older.HostNetwork
+	same := newer.Namespace == p.id.Namespace && newer.Name == p.id.Name && newer.Node == p.id.Node &&
+		newer.Owner == p.id.Owner && newer.HostNetwork == p.id.HostNetwork &&
+		slices.Equal(newer.Labels, p.id.Labels) && slices.Equal(newer.HostAddresses, p.id.HostAddresses)
+	p.id = newer
 	return !same
 }
 

@@ -73,7 +73,15 @@ func (p *told) has(addresses ...string) *told {
 }
 
 // seen: the watcher received an object that showed it.
-func (p *told) seen(s float64) *told { return p.each(func(b *Bounds) { b.SeenBy = sec(s) }) }
+func (p *told) seen(s float64) *told {
+	return p.each(func(b *Bounds) { b.SeenBy, b.SeenLast = sec(s), sec(s) })
+}
+
+// seenBy: a list that bears no time of its own showed it, by then.
+func (p *told) seenBy(s float64) *told { return p.each(func(b *Bounds) { b.SeenBy = sec(s) }) }
+
+// still: a list showed it again then.
+func (p *told) still(s float64) *told { return p.each(func(b *Bounds) { b.SeenLast = sec(s) }) }
 
 // ran: it ran by then and still at the other time, in the kubelet's words.
 func (p *told) ran(by, still float64) *told {

@@ -74,7 +74,7 @@ func (c *clusterView) staysOf(p *pod) []Candidate {
 func (v *View) Gaps(a netip.Addr, from, to int64) map[string][]Range {
 	out := make(map[string][]Range)
 	for _, o := range v.address(a).owners {
-		if holes := o.cluster.watched.holes(from, to); len(holes) > 0 {
+		if holes := o.cluster.changes.holes(from, to); len(holes) > 0 {
 			out[o.cluster.Name] = holes
 		}
 	}
@@ -103,7 +103,7 @@ func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 func (v *View) Stats() []ClusterStats {
 	var out []ClusterStats
 	for _, c := range v.clusters {
-		out = append(out, ClusterStats{Name: c.Name, Pods: len(c.pods), Addresses: len(c.byAddress), Nodes: len(c.byNode), Watched: c.watched})
+		out = append(out, ClusterStats{Name: c.Name, Pods: len(c.pods), Addresses: len(c.byAddress), Nodes: len(c.byNode), Watched: c.changes})
 	}
 	return out
 }
@@ -174,7 +174,7 @@ func (av *addressView) boundsIn(from, to int64) []int64 {
 func (v *View) Extent(a netip.Addr) (from, to int64, ok bool) {
 	from, to = Open, 0
 	for _, o := range v.address(a).owners {
-		if w := o.cluster.watched; len(w) > 0 {
+		if w := o.cluster.changes; len(w) > 0 {
 			from, to = min(from, w[0].From), max(to, w.end())
 		}
 	}

@@ -26,8 +26,9 @@ type Ledger struct {
 	now     func() time.Time
 
 	mu      sync.RWMutex
-	pods    map[podKey]*pod // each pod is replaced when it changes, never written to
-	watched map[string]coverage
+	pods    map[podKey]*pod     // each pod is replaced when it changes, never written to
+	watched map[string]coverage // when all pods were on record
+	changes map[string]coverage // when at least all changes were
 	facts   int
 }
 
@@ -44,7 +45,8 @@ type Options struct {
 // without one, opened read-only, is an empty ledger. Errors are those of
 // [journal.Open]; damage in the middle of the journal is no error: see Damage.
 func OpenLedger(dir string, opt Options) (*Ledger, error) {
-	l := &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), now: opt.Now}
+	l := NewLedger()
+	l.now = opt.Now
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -85,7 +87,7 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 
 // NewLedger returns an empty ledger that is kept in memory only.
 func NewLedger() *Ledger {
-	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), now: time.Now}
+	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), now: time.Now}
 }
 
 // Append adds facts and returns how many of them told something new. Those are on
@@ -103,7 +105,7 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 			f.KnownAt = known
 		}
 		if f.Watched != nil {
-			if !l.watched[f.Cluster].has(f.Watched.From, f.Watched.To) {
+			if !l.covered(f) {
 				news, ranges = append(news, f.encode(nil)), append(ranges, f)
 			}
 			continue
@@ -147,10 +149,21 @@ func (l *Ledger) write(payloads [][]byte) error {
 func (l *Ledger) apply(f *Fact) {
 	l.facts++
 	if f.Watched != nil {
-		l.watched[f.Cluster] = l.watched[f.Cluster].add(*f.Watched)
+		l.changes[f.Cluster] = l.changes[f.Cluster].add(*f.Watched)
+		if !f.Partial {
+			l.watched[f.Cluster] = l.watched[f.Cluster].add(*f.Watched)
+		}
 		return
 	}
 	l.applyPod(f)
+}
+
+// covered says whether a fact about coverage tells nothing new.
+func (l *Ledger) covered(f *Fact) bool {
+	if f.Partial {
+		return l.changes[f.Cluster].has(f.Watched.From, f.Watched.To)
+	}
+	return l.watched[f.Cluster].has(f.Watched.From, f.Watched.To)
 }
 
 func (l *Ledger) applyPod(f *Fact) bool {
@@ -173,11 +186,15 @@ func (l *Ledger) View(cfg Config) *View {
 	for _, p := range l.pods {
 		pods = append(pods, p)
 	}
-	watched := make(map[string]coverage, len(l.watched))
-	for name, c := range l.watched {
-		watched[name] = append(coverage(nil), c...)
+	return newView(cfg, pods, cloneCoverage(l.watched), cloneCoverage(l.changes))
+}
+
+func cloneCoverage(m map[string]coverage) map[string]coverage {
+	out := make(map[string]coverage, len(m))
+	for name, c := range m {
+		out[name] = append(coverage(nil), c...)
 	}
-	return newView(cfg, pods, watched)
+	return out
 }
 
 // Existing calls yield with each pod of a cluster whose object is there as far as the

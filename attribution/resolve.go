@@ -18,7 +18,7 @@ const (
 // addressAt is what can be said of a pod's address at a moment. stays are all stays
 // at the address, sorted.
 func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolution {
-	watched, tolerance := c.watched, c.tolerance
+	watched, tolerance := c.changes, c.tolerance
 	seen := watched.has(t-tolerance, t+tolerance)
 	certain := false // then nobody who was never seen can have had it
 	for _, s := range possible {
@@ -27,9 +27,9 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 	}
 	switch {
 	case !seen && !certain:
-		return gapAt(t, stays, noteUnwatched)
+		return gapAt(t, stays, tolerance, noteUnwatched)
 	case len(possible) == 0:
-		return gapAt(t, stays, noteNobody)
+		return gapAt(t, stays, tolerance, noteNobody)
 	case len(possible) > 1:
 		return several(possible, tolerance)
 	}
@@ -69,11 +69,11 @@ func several(possible []*stay, tolerance int64) *Resolution {
 }
 
 // gapAt names who held the address last before t and first after it.
-func gapAt(t int64, stays []stay, note string) *Resolution {
+func gapAt(t int64, stays []stay, tolerance int64, note string) *Resolution {
 	r := &Resolution{Verdict: Gap, Notes: []string{note}}
 	for i := range stays {
 		s := &stays[i]
-		if s.fromEarliest <= t {
+		if s.possibleFrom(tolerance) <= t {
 			c := s.candidate()
 			r.Before = &c
 		} else if r.After == nil {

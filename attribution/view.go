@@ -29,8 +29,9 @@ type nicOwner struct {
 // clusterView is one cluster's part of the ledger, by address and by node.
 type clusterView struct {
 	Cluster
-	watched   coverage
-	pods      []*pod // sorted by UID
+	watched   coverage // all pods on record: what a pod's node can hide is complete
+	changes   coverage // all changes on record: nobody got an address unseen
+	pods      []*pod   // sorted by UID
 	byAddress map[netip.Addr][]*pod
 	byNode    map[string][]*pod
 	spells    map[netip.Addr][]spell // nodes' addresses
@@ -78,7 +79,7 @@ type spell struct {
 	from, to int64
 }
 
-func newView(cfg Config, pods []*pod, watched map[string]coverage) *View {
+func newView(cfg Config, pods []*pod, watched, changes map[string]coverage) *View {
 	v := &View{
 		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
 		nics:      make(map[string]nicOwner),
@@ -88,7 +89,7 @@ func newView(cfg Config, pods []*pod, watched map[string]coverage) *View {
 	cluster := func(name string) *clusterView {
 		c := byName[name]
 		if c == nil {
-			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, watched: watched[name],
+			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, watched: watched[name], changes: changes[name],
 				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell)}
 			byName[name] = c
 			v.clusters = append(v.clusters, c)
@@ -102,16 +103,14 @@ func newView(cfg Config, pods []*pod, watched map[string]coverage) *View {
 			v.nics[mac] = nicOwner{cv, node}
 		}
 	}
-	for name := range watched {
+	for name := range changes {
 		cluster(name)
 	}
+	slices.SortFunc(pods, func(a, b *pod) int { return strings.Compare(a.uid, b.uid) }) // so that an answer does not hang on a map's order
 	for _, p := range pods {
 		cluster(p.cluster).add(p)
 	}
 	slices.SortFunc(v.clusters, func(a, b *clusterView) int { return strings.Compare(a.Name, b.Name) })
-	for _, c := range v.clusters {
-		slices.SortFunc(c.pods, func(a, b *pod) int { return strings.Compare(a.uid, b.uid) })
-	}
 	return v
 }
 
@@ -197,7 +196,7 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	// Never on record, and in a range that pods share with other machines: outside
 	// of it only while somebody watched.
 	stranger := len(stays) == 0 && !within(a, c.PodCIDRs)
-	o.pods = newTimeline(stays, c.watched, tolerance, func(t int64, possible []*stay) *Resolution {
+	o.pods = newTimeline(stays, c.changes, tolerance, func(t int64, possible []*stay) *Resolution {
 		r := c.addressAt(t, possible, stays)
 		if stranger && r.unheld() {
 			return external

@@ -24,15 +24,17 @@ type object struct {
 }
 
 type metadata struct {
-	Name              string            `json:"name"`
-	Namespace         string            `json:"namespace"`
-	UID               string            `json:"uid"`
-	ResourceVersion   string            `json:"resourceVersion"`
-	CreationTimestamp time.Time         `json:"creationTimestamp"`
-	DeletionTimestamp *time.Time        `json:"deletionTimestamp"`
-	Labels            map[string]string `json:"labels"`
-	Annotations       map[string]string `json:"annotations"`
-	OwnerReferences   []struct {
+	Name                       string            `json:"name"`
+	Namespace                  string            `json:"namespace"`
+	UID                        string            `json:"uid"`
+	ResourceVersion            string            `json:"resourceVersion"`
+	CreationTimestamp          time.Time         `json:"creationTimestamp"`
+	DeletionTimestamp          *time.Time        `json:"deletionTimestamp"`
+	DeletionGracePeriodSeconds *int64            `json:"deletionGracePeriodSeconds"`
+	Finalizers                 []string          `json:"finalizers"`
+	Labels                     map[string]string `json:"labels"`
+	Annotations                map[string]string `json:"annotations"`
+	OwnerReferences            []struct {
 		Kind       string `json:"kind"`
 		Name       string `json:"name"`
 		Controller bool   `json:"controller"`
@@ -40,22 +42,24 @@ type metadata struct {
 }
 
 type status struct {
-	Phase      string      `json:"phase"`
-	Reason     string      `json:"reason"`
-	PodIP      string      `json:"podIP"`
-	PodIPs     []addressOf `json:"podIPs"`
-	HostIP     string      `json:"hostIP"`
-	HostIPs    []addressOf `json:"hostIPs"`
-	StartTime  time.Time   `json:"startTime"`
-	Conditions []struct {
-		Type               string    `json:"type"`
-		Status             string    `json:"status"`
-		Reason             string    `json:"reason"`
-		LastTransitionTime time.Time `json:"lastTransitionTime"`
-	} `json:"conditions"`
+	Phase                      string            `json:"phase"`
+	Reason                     string            `json:"reason"`
+	PodIP                      string            `json:"podIP"`
+	PodIPs                     []addressOf       `json:"podIPs"`
+	HostIP                     string            `json:"hostIP"`
+	HostIPs                    []addressOf       `json:"hostIPs"`
+	StartTime                  time.Time         `json:"startTime"`
+	Conditions                 []condition       `json:"conditions"`
 	InitContainerStatuses      []containerStatus `json:"initContainerStatuses"`
 	ContainerStatuses          []containerStatus `json:"containerStatuses"`
 	EphemeralContainerStatuses []containerStatus `json:"ephemeralContainerStatuses"`
+}
+
+type condition struct {
+	Type               string    `json:"type"`
+	Status             string    `json:"status"`
+	Reason             string    `json:"reason"`
+	LastTransitionTime time.Time `json:"lastTransitionTime"`
 }
 
 type addressOf struct {

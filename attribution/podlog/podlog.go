@@ -3,7 +3,7 @@
 //
 // In: a watch journal (JSON lines of Kubernetes watch events, each with the time at
 // which it came), what "kubectl get pods -A -w --output-watch-events -o json" prints,
-// or a PodList. Out: facts, in batches, to a callback. A document that can not be
+// a PodList, or the API server's audit log. Out: facts, in batches, to a callback. A document that can not be
 // read is counted with its offset, and the rest is kept.
 //
 // Order, repetition and lateness of the lines do not matter. A Reader is used by one
@@ -31,7 +31,9 @@ const (
 )
 
 // Formats lists them as the command line does.
-func Formats() []string { return []string{string(Auto), string(Watch), string(List)} }
+func Formats() []string {
+	return []string{string(Auto), string(Watch), string(List), string(KubeAudit)}
+}
 
 // Options say what is read.
 type Options struct {
@@ -105,6 +107,7 @@ type reader struct {
 	clock   clock
 	live    map[string]uint64 // pods that exist as far as is known: UID to resource version
 	last    *snapshot
+	audit   *audit // once a line of an audit log was seen
 }
 
 // snapshot is what the last list showed.
@@ -123,6 +126,12 @@ type event struct {
 }
 
 func (r *reader) document(doc []byte, offset int64) error {
+	if r.opt.Format == KubeAudit || (r.opt.Format == Auto && (r.audit != nil || isAudit(doc))) {
+		if r.audit == nil {
+			r.audit = newAudit(r)
+		}
+		return r.audit.line(doc, offset)
+	}
 	var ev event
 	if err := json.Unmarshal(doc, &ev); err != nil {
 		r.reject(offset, err.Error())
@@ -138,7 +147,7 @@ func (r *reader) document(doc []byte, offset int64) error {
 		r.summary.Format = List
 		return r.list(doc, offset)
 	default:
-		r.reject(offset, fmt.Sprintf("document has type %q and kind %q, want a watch event or a PodList", ev.Type, ev.Kind))
+		r.reject(offset, fmt.Sprintf("document has type %q and kind %q, want a watch event, a PodList or an audit event", ev.Type, ev.Kind))
 		return nil
 	}
 }
@@ -181,11 +190,15 @@ func (r *reader) received(ev *event) int64 {
 		return 0
 	}
 	at := ev.ReceivedAt.Add(time.Millisecond - 1).UnixMilli()
-	if r.summary.From == 0 || at < r.summary.From {
-		r.summary.From = at
-	}
-	r.summary.To = max(r.summary.To, at)
+	r.summary.extend(at)
 	return at
+}
+
+func (s *Summary) extend(at int64) {
+	if s.From == 0 || at < s.From {
+		s.From = at
+	}
+	s.To = max(s.To, at)
 }
 
 func (r *reader) pod(o *observation) error {
@@ -307,12 +320,18 @@ func (r *reader) flush() error {
 }
 
 func (r *reader) finish() error {
+	if r.audit != nil {
+		if err := r.audit.finish(); err != nil {
+			return err
+		}
+		r.clock.fresh = true // pods that are made are logged from the first line on
+	}
 	var before int64
 	if r.opt.WatchedUntil != nil && r.summary.From != 0 {
 		before = r.opt.WatchedUntil(r.summary.From)
 	}
 	for _, w := range r.clock.watched(before) {
-		r.facts = append(r.facts, attribution.Fact{Cluster: r.opt.Cluster, Watched: &attribution.Range{From: w.From, To: w.To}})
+		r.facts = append(r.facts, attribution.Fact{Cluster: r.opt.Cluster, Watched: &attribution.Range{From: w.From, To: w.To}, Partial: r.audit != nil})
 	}
 	return r.flush()
 }

@@ -35,7 +35,8 @@ func (a *app) importPodsCommand() *cobra.Command {
 
 Formats: watch, a journal of watch events with the time at which each came
 ({"type": ..., "receivedAt": ..., "object": ...}), or what "kubectl get pods -A -w
---output-watch-events -o json" prints; list, a PodList ("kubectl get pods -A -o json").
+--output-watch-events -o json" prints; list, a PodList ("kubectl get pods -A -o json");
+kube-audit, the API server's audit log as AKS keeps it (kube-audit, kube-audit-admin).
 A file can be imported again: what is known already adds nothing.`,
 		Args: args(1, 10000, "at least one file"),
 		RunE: func(cmd *cobra.Command, files []string) error {
