@@ -106,14 +106,15 @@ func combine(all []*Resolution) *Resolution {
 		return held[0]
 	}
 	out := &Resolution{Notes: []string{noteBegin}}
+	type key struct{ cluster, uid, node string }
+	named := make(map[key]bool)
 	for _, r := range held {
 		if r.Verdict == Gap {
 			return r // somebody who was never seen may have begun it
 		}
 		for _, c := range r.Candidates {
-			if !slices.ContainsFunc(out.Candidates, func(have Candidate) bool {
-				return have.UID == c.UID && have.Node == c.Node && have.Cluster == c.Cluster
-			}) {
+			if k := (key{c.Cluster, c.UID, c.Node}); !named[k] {
+				named[k] = true
 				out.Candidates = append(out.Candidates, c)
 			}
 		}

@@ -25,12 +25,15 @@ type group struct {
 	verdict    attribution.Verdict
 	first      *attribution.Resolution
 	candidates []attribution.Candidate
+	named      map[candidateKey]bool // those in candidates
 	notes      []string
 	tally      tally
 	evidence   []Evidence
 	minBits    float64
 	maxBits    float64
 }
+
+type candidateKey struct{ cluster, uid, node string }
 
 func newGroups() *groups {
 	return &groups{byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
@@ -44,7 +47,7 @@ func (g *groups) of(r *attribution.Resolution) *group {
 	key := groupKey(r)
 	gr := g.byKey[key]
 	if gr == nil {
-		gr = &group{verdict: r.Verdict, first: r, minBits: r.Bits()}
+		gr = &group{verdict: r.Verdict, first: r, minBits: r.Bits(), named: make(map[candidateKey]bool)}
 		g.byKey[key] = gr
 		g.order = append(g.order, gr)
 	}
@@ -88,11 +91,11 @@ func groupKey(r *attribution.Resolution) string {
 
 func (gr *group) join(r *attribution.Resolution) {
 	gr.minBits, gr.maxBits = min(gr.minBits, r.Bits()), max(gr.maxBits, r.Bits())
-	for _, c := range r.Candidates {
-		if !slices.ContainsFunc(gr.candidates, func(have attribution.Candidate) bool {
-			return have.UID == c.UID && have.Cluster == c.Cluster && have.Node == c.Node
-		}) {
-			gr.candidates = append(gr.candidates, c)
+	for i := range r.Candidates {
+		c := &r.Candidates[i]
+		if key := (candidateKey{c.Cluster, c.UID, c.Node}); !gr.named[key] {
+			gr.named[key] = true
+			gr.candidates = append(gr.candidates, *c)
 		}
 	}
 	for _, n := range r.Notes {
