@@ -200,7 +200,7 @@ func (a *audit) whole(ev *auditEvent, at int64) error {
 func (a *audit) observe(o *object, at int64, removed bool) error {
 	a.r.clock.tick(at)
 	seen := *o // facts are made at once; the object goes on changing
-	return a.r.pod(&observation{object: &seen, at: at, deleted: removed, source: attribution.Audit})
+	return a.r.pod(&observation{object: &seen, at: at, deleted: removed, source: attribution.Audit}, at)
 }
 
 // apply folds a patch in: a strategic merge, in which conditions are merged by type

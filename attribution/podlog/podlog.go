@@ -67,24 +67,20 @@ type Rejection struct {
 	Reason string
 }
 
-const (
-	keepRejections = 100
-	batchFacts     = 1024
-)
+const keepRejections = 100
 
 // Read reads r to its end and hands facts to emit in batches.
 func Read(r io.Reader, opt Options, emit func([]attribution.Fact) error) (Summary, error) {
-	rd := &reader{opt: opt, emit: emit, summary: Summary{Format: opt.Format}, live: make(map[string]uint64)}
-	if opt.Known != nil {
-		opt.Known(func(uid string, version uint64) { rd.live[uid] = version })
-	}
+	rd := &reader{opt: opt, summary: Summary{Format: opt.Format}, Recorder: NewRecorder(opt.Cluster, opt.Known, emit)}
 	docs := newDocuments(r)
 	for {
 		doc, offset, err := docs.next()
 		var bad *broken
 		switch {
 		case errors.Is(err, io.EOF):
-			return rd.summary, rd.finish()
+			err := rd.finish()
+			rd.summary.Pods = rd.Pods()
+			return rd.summary, err
 		case errors.As(err, &bad):
 			rd.reject(bad.Offset, bad.Err.Error())
 			continue
@@ -100,21 +96,11 @@ func Read(r io.Reader, opt Options, emit func([]attribution.Fact) error) (Summar
 
 // reader is the state of one Read.
 type reader struct {
+	*Recorder
 	opt     Options
-	emit    func([]attribution.Fact) error
 	summary Summary
-	facts   []attribution.Fact
 	clock   clock
-	live    map[string]uint64 // pods that exist as far as is known: UID to resource version
-	last    *snapshot
 	audit   *audit // once a line of an audit log was seen
-}
-
-// snapshot is what the last list showed.
-type snapshot struct {
-	at, after int64
-	version   uint64
-	uids      map[string]bool
 }
 
 // event is a line of a watch journal, or a list, which has no type.
@@ -169,7 +155,7 @@ func (r *reader) event(ev *event, offset int64) error {
 			r.clock.fresh = typ == "ADDED"
 		}
 		r.clock.tick(at)
-		return r.pod(&observation{object: &o, at: at, deleted: typ == "DELETED", source: attribution.Watch})
+		return r.pod(&observation{object: &o, at: at, deleted: typ == "DELETED", source: attribution.Watch}, r.opt.ReadBy)
 	case "BOOKMARK":
 		r.clock.tick(at)
 		return nil
@@ -201,33 +187,19 @@ func (s *Summary) extend(at int64) {
 	s.To = max(s.To, at)
 }
 
-func (r *reader) pod(o *observation) error {
-	f := o.fact(r.opt.Cluster)
-	if o.at == 0 && o.deleted {
-		f.Pod.Deleted.At = r.opt.ReadBy
-	}
-	uid, version := o.object.Metadata.UID, o.object.version()
-	if o.deleted {
-		delete(r.live, uid)
-	} else {
-		r.live[uid] = max(r.live[uid], version)
-	}
-	if s := r.last; s != nil && version != 0 && version <= s.version && !s.uids[uid] {
-		f.Pod.Missing = attribution.Removal{At: s.at, After: s.after, Version: s.version} // an event that came late
-	}
-	r.summary.Pods++
-	return r.add(f)
-}
-
 // snapshot takes in what a list returned in the middle of a watch. Between the line
 // before it and the list, the watch may have missed anything.
 func (r *reader) snapshot(o *object, at int64) error {
-	s := &snapshot{at: at, after: r.clock.latest, version: o.version(), uids: make(map[string]bool, len(o.Items))}
-	if s.after == 0 && r.opt.WatchedUntil != nil {
-		s.after = r.opt.WatchedUntil(at)
+	after := r.clock.latest
+	if after == 0 && r.opt.WatchedUntil != nil {
+		after = r.opt.WatchedUntil(at)
 	}
 	r.clock.snapshot(at)
-	return r.items(o, s, attribution.Watch)
+	r.begin(at, after, o.version())
+	if err := r.items(o.Items, attribution.Watch); err != nil {
+		return err
+	}
+	return r.end(attribution.Watch, r.opt.ReadBy)
 }
 
 // list takes in a PodList that bears no time of its own. It was read after the
@@ -242,11 +214,12 @@ func (r *reader) list(doc []byte, offset int64) error {
 	for i := range o.Items {
 		newest = max(newest, o.Items[i].newest())
 	}
-	s := &snapshot{at: r.opt.ReadBy, version: o.version(), uids: make(map[string]bool, len(o.Items))}
+	version := o.version()
 	for i := range o.Items {
-		s.version = max(s.version, o.Items[i].version())
+		version = max(version, o.Items[i].version())
 	}
-	if err := r.items(&o, s, attribution.List); err != nil {
+	r.begin(r.opt.ReadBy, 0, version)
+	if err := errors.Join(r.items(o.Items, attribution.List), r.end(attribution.List, r.opt.ReadBy)); err != nil {
 		return err
 	}
 	return r.alive(o.Items, newest)
@@ -274,51 +247,6 @@ func (r *reader) alive(items []object, newest int64) error {
 	return nil
 }
 
-func (r *reader) items(o *object, s *snapshot, source attribution.Source) error {
-	for i := range o.Items {
-		item := &o.Items[i]
-		if item.Metadata.UID == "" {
-			continue
-		}
-		s.uids[item.Metadata.UID] = true
-		if err := r.pod(&observation{object: item, at: s.at, source: source}); err != nil {
-			return err
-		}
-	}
-	for uid, version := range r.live {
-		if s.uids[uid] || (s.version != 0 && version > s.version) {
-			continue
-		}
-		delete(r.live, uid)
-		missing := attribution.Removal{At: s.at, After: s.after, Version: s.version}
-		if missing.At == 0 {
-			missing.At = r.opt.ReadBy
-		}
-		if err := r.add(attribution.Fact{Cluster: r.opt.Cluster, Pod: attribution.PodFact{UID: uid, Missing: missing, Source: source}}); err != nil {
-			return err
-		}
-	}
-	r.last = s
-	return nil
-}
-
-func (r *reader) add(f attribution.Fact) error {
-	r.facts = append(r.facts, f)
-	if len(r.facts) < batchFacts {
-		return nil
-	}
-	return r.flush()
-}
-
-func (r *reader) flush() error {
-	if len(r.facts) == 0 {
-		return nil
-	}
-	facts := r.facts
-	r.facts = nil
-	return r.emit(facts)
-}
-
 func (r *reader) finish() error {
 	if r.audit != nil {
 		if err := r.audit.finish(); err != nil {
@@ -331,9 +259,11 @@ func (r *reader) finish() error {
 		before = r.opt.WatchedUntil(r.summary.From)
 	}
 	for _, w := range r.clock.watched(before) {
-		r.facts = append(r.facts, attribution.Fact{Cluster: r.opt.Cluster, Watched: &attribution.Range{From: w.From, To: w.To}, Partial: r.audit != nil})
+		if err := r.add(attribution.Fact{Cluster: r.opt.Cluster, Watched: &w, Partial: r.audit != nil}); err != nil {
+			return err
+		}
 	}
-	return r.flush()
+	return r.Flush()
 }
 
 func (r *reader) reject(offset int64, reason string) {

@@ -1,0 +1,156 @@
+package podlog
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/whichpod/whichpod/attribution"
+)
+
+// batchFacts is how many facts go to the ledger at once.
+const batchFacts = 1024
+
+// Recorder makes facts of what is seen of pods, one observation after the other, and
+// of what a list does not show any more. It is used by one goroutine. It holds the
+// UIDs of the pods that exist.
+type Recorder struct {
+	cluster string
+	emit    func([]attribution.Fact) error
+	facts   []attribution.Fact
+	live    map[string]uint64 // pods that exist as far as is known: UID to resource version
+	last    *snapshot
+	pods    int
+}
+
+// snapshot is what the last list showed.
+type snapshot struct {
+	at, after int64
+	version   uint64
+	uids      map[string]bool
+}
+
+// NewRecorder returns a recorder of a cluster's pods that hands facts to emit in
+// batches. known lists the pods that exist as far as the ledger knows; nil is none.
+func NewRecorder(cluster string, known func(yield func(uid string, version uint64)), emit func([]attribution.Fact) error) *Recorder {
+	r := &Recorder{cluster: cluster, emit: emit, live: make(map[string]uint64)}
+	if known != nil {
+		known(func(uid string, version uint64) { r.live[uid] = version })
+	}
+	return r
+}
+
+// Pods is how many observations of pods were recorded.
+func (r *Recorder) Pods() int { return r.pods }
+
+// Event records a pod as a watch showed it, in JSON, and when it came (Unix
+// milliseconds, rounded up).
+func (r *Recorder) Event(pod []byte, at int64, deleted bool) error {
+	var o object
+	if err := json.Unmarshal(pod, &o); err != nil {
+		return fmt.Errorf("read pod: %w", err)
+	}
+	if o.Metadata.UID == "" {
+		return fmt.Errorf("read pod: object has no metadata.uid")
+	}
+	return r.pod(&observation{object: &o, at: at, deleted: deleted, source: attribution.Watch}, at)
+}
+
+// BeginList begins a list that came at a time and shows a state of the API, its
+// resource version. after is until when the pods were watched before it; 0 is unknown.
+func (r *Recorder) BeginList(at, after int64, version string) {
+	r.begin(at, after, (&object{Metadata: metadata{ResourceVersion: version}}).version())
+}
+
+// ListPage records the pods of a page of the list.
+func (r *Recorder) ListPage(list []byte) error {
+	var o object
+	if err := json.Unmarshal(list, &o); err != nil {
+		return fmt.Errorf("read list of pods: %w", err)
+	}
+	return r.items(o.Items, attribution.Watch)
+}
+
+// EndList records which pods the list did not show any more.
+func (r *Recorder) EndList() error { return r.end(attribution.Watch, r.last.at) }
+
+// Watched records that the pods were watched without a break in a closed range.
+func (r *Recorder) Watched(from, to int64) error {
+	return r.add(attribution.Fact{Cluster: r.cluster, Watched: &attribution.Range{From: from, To: to}})
+}
+
+// Flush hands all facts on.
+func (r *Recorder) Flush() error {
+	if len(r.facts) == 0 {
+		return nil
+	}
+	facts := r.facts
+	r.facts = nil
+	return r.emit(facts)
+}
+
+// pod records an observation. by is a time by which a removal that bears none of its
+// own had taken place.
+func (r *Recorder) pod(o *observation, by int64) error {
+	f := o.fact(r.cluster)
+	if o.at == 0 && o.deleted {
+		f.Pod.Deleted.At = by
+	}
+	uid, version := o.object.Metadata.UID, o.object.version()
+	if o.deleted {
+		delete(r.live, uid)
+	} else {
+		r.live[uid] = max(r.live[uid], version)
+	}
+	if s := r.last; s != nil && version != 0 && version <= s.version && !s.uids[uid] {
+		f.Pod.Missing = attribution.Removal{At: s.at, After: s.after, Version: s.version} // an event that came late
+	}
+	r.pods++
+	return r.add(f)
+}
+
+func (r *Recorder) begin(at, after int64, version uint64) {
+	r.last = &snapshot{at: at, after: after, version: version, uids: make(map[string]bool)}
+}
+
+func (r *Recorder) items(items []object, source attribution.Source) error {
+	s := r.last
+	for i := range items {
+		item := &items[i]
+		if item.Metadata.UID == "" {
+			continue
+		}
+		s.uids[item.Metadata.UID] = true
+		if err := r.pod(&observation{object: item, at: s.at, source: source}, s.at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end marks the pods as missing that the list did not show, though it is newer than
+// what was last seen of them.
+func (r *Recorder) end(source attribution.Source, by int64) error {
+	s := r.last
+	missing := attribution.Removal{At: s.at, After: s.after, Version: s.version}
+	if missing.At == 0 {
+		missing.At = by
+	}
+	for uid, version := range r.live {
+		if s.uids[uid] || (s.version != 0 && version > s.version) {
+			continue
+		}
+		delete(r.live, uid)
+		if err := r.add(attribution.Fact{Cluster: r.cluster, Pod: attribution.PodFact{UID: uid, Missing: missing, Source: source}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Recorder) add(f attribution.Fact) error {
+	r.facts = append(r.facts, f)
+	if len(r.facts) < batchFacts {
+		return nil
+	}
+	return r.Flush()
+}
