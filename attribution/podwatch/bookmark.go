@@ -1,0 +1,87 @@
+package podwatch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// bookmark is how far the watch came, kept beside the ledger.
+type bookmark struct {
+	Cluster string `json:"cluster"`
+	Version string `json:"resourceVersion"`
+	Alive   int64  `json:"watchedUntil"` // Unix milliseconds
+}
+
+// resume reads where an earlier run stopped. A file that can not be used costs a
+// list, and the time since then stays unwatched.
+func (w *Watcher) resume() {
+	if w.cfg.Bookmark == "" {
+		return
+	}
+	data, err := os.ReadFile(w.cfg.Bookmark)
+	if err != nil {
+		return
+	}
+	var b bookmark
+	if json.Unmarshal(data, &b) != nil || b.Cluster != w.cfg.Cluster || b.Version == "" || b.Alive > w.stamp() {
+		return
+	}
+	// The version is worth no more than the ledger: all that came before it must be there.
+	if w.ledger.WatchedUntil(w.cfg.Cluster, b.Alive) != b.Alive {
+		return
+	}
+	w.version, w.alive, w.saved = b.Version, b.Alive, b.Alive
+	w.report("going on from version " + b.Version)
+}
+
+// keep writes the bookmark, once what it stands for is in the ledger. A crash before
+// it is renamed leaves the older one, from which events come again: that is harmless.
+func (w *Watcher) keep() error {
+	if w.cfg.Bookmark == "" || w.version == "" {
+		return nil
+	}
+	data, err := json.Marshal(bookmark{w.cfg.Cluster, w.version, w.alive})
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(w.cfg.Bookmark), ".bookmark-*")
+	if err != nil {
+		return fmt.Errorf("keep bookmark: %w", err)
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return fmt.Errorf("keep bookmark: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("keep bookmark: %w", err)
+	}
+	if err := os.Rename(f.Name(), w.cfg.Bookmark); err != nil {
+		return fmt.Errorf("keep bookmark: %w", err)
+	}
+	return nil
+}
+
+// backoff waits longer after each failure, up to max, with some chance so that many
+// watchers do not come back at once.
+type backoff struct {
+	max  time.Duration
+	next time.Duration
+}
+
+func (b *backoff) reset() { b.next = 0 }
+
+func (b *backoff) sleep(ctx context.Context) {
+	b.next = min(max(2*b.next, 100*time.Millisecond), b.max)
+	t := time.NewTimer(b.next/2 + rand.N(b.next/2+1))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
