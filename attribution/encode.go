@@ -206,7 +206,7 @@ func (d *decoder) pod() PodFact {
 		p.Identity = d.identity()
 	}
 	p.Presence, p.Deleted, p.Missing = d.bounds(), d.removal(), d.removal()
-	for range d.count() {
+	for n := d.count(); n > 0 && !d.bad; n-- {
 		p.Holdings = append(p.Holdings, Holding{Address: d.address(), Bounds: d.bounds()})
 	}
 	return p
@@ -214,10 +214,10 @@ func (d *decoder) pod() PodFact {
 
 func (d *decoder) identity() *Identity {
 	id := &Identity{Namespace: d.text(), Name: d.text(), Node: d.text(), Owner: d.text(), HostNetwork: d.bool(), Version: d.uint()}
-	for range d.count() {
+	for n := d.count(); n > 0 && !d.bad; n-- {
 		id.Labels = append(id.Labels, d.text())
 	}
-	for range d.count() {
+	for n := d.count(); n > 0 && !d.bad; n-- {
 		id.HostAddresses = append(id.HostAddresses, d.address())
 	}
 	return id

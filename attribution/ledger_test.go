@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -331,4 +332,22 @@ func FuzzDecodeFact(f *testing.F) {
 		f.Add(p)
 	}
 	f.Fuzz(checkPayload)
+}
+
+// A count that the payload can not hold makes no memory: decoding stops at the first
+// thing that does not fit.
+func TestDecodeIsBounded(t *testing.T) {
+	const size = 1 << 20
+	f := aPod("a").f
+	payload := f.encode(nil)
+	payload = append(binary.AppendUvarint(payload[:len(payload)-1], size), make([]byte, size)...) // holdings without an address
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := decodeFact(payload, nil); err == nil {
+		t.Error("holdings without an address make a fact")
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > size {
+		t.Errorf("decoding %d bytes allocates %d", len(payload), got)
+	}
 }

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -45,6 +46,7 @@ func newParquetSchema() *arrow.Schema {
 
 // columnar writes Parquet, zstd-compressed.
 type columnar struct {
+	out     *sink
 	file    *pqarrow.FileWriter
 	builder *array.RecordBuilder
 	ends    ends
@@ -55,15 +57,28 @@ type columnar struct {
 func newParquet(w io.Writer, mem memory.Allocator) (*columnar, error) {
 	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithAllocator(mem),
 		parquet.WithMaxRowGroupLength(rowGroupRows), parquet.WithCreatedBy("whichpod"))
-	file, err := pqarrow.NewFileWriter(parquetSchema, keepOpen{w}, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(mem)))
+	out := &sink{w: w}
+	file, err := pqarrow.NewFileWriter(parquetSchema, out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(mem)))
 	if err != nil {
 		return nil, fmt.Errorf("write Parquet: %w", err)
 	}
-	return &columnar{file: file, builder: array.NewRecordBuilder(mem, parquetSchema), ends: make(ends)}, nil
+	return &columnar{out: out, file: file, builder: array.NewRecordBuilder(mem, parquetSchema), ends: make(ends)}, nil
 }
 
-// keepOpen hides the Close of a writer: the file writer would call it.
-type keepOpen struct{ io.Writer }
+// sink keeps the first error of a writer and takes the rest for written: arrow panics
+// where it can not write a file's first bytes. It hides the Close of the writer, which
+// arrow's file writer would call.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.err == nil {
+		_, s.err = s.w.Write(p)
+	}
+	return len(p), nil
+}
 
 func (c *columnar) Write(a query.Attributed, keep func(int) bool) error {
 	for i := range a.Len() {
@@ -144,7 +159,7 @@ func (c *columnar) flush() error {
 	rec := c.builder.NewRecord()
 	defer rec.Release()
 	c.rows = 0
-	if err := c.file.Write(rec); err != nil {
+	if err := errors.Join(c.file.Write(rec), c.out.err); err != nil {
 		return fmt.Errorf("write Parquet row group: %w", err)
 	}
 	return nil
@@ -155,7 +170,7 @@ func (c *columnar) Close() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if err := c.file.Close(); err != nil {
+	if err := errors.Join(c.file.Close(), c.out.err); err != nil {
 		return fmt.Errorf("write Parquet footer: %w", err)
 	}
 	return nil

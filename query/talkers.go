@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -86,6 +87,7 @@ func (e *Engine) Owners(q Question) (*Owners, error) {
 			out.Gaps = append(out.Gaps, Gap{cluster, Time(r.From), Time(r.To)})
 		}
 	}
+	slices.SortFunc(out.Gaps, compareGaps)
 	return out, nil
 }
 

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -160,8 +161,13 @@ func (e *Engine) gaps(a netip.Addr, q Question, out *Answer) []Gap {
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b Gap) int { return int(a.From - b.From) })
+	slices.SortFunc(list, compareGaps)
 	return list
+}
+
+// compareGaps orders them by time, then cluster.
+func compareGaps(a, b Gap) int {
+	return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Cluster, b.Cluster))
 }
 
 // answers turns groups into one answer: the only group itself, or all of them in

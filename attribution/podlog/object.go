@@ -23,6 +23,10 @@ type object struct {
 	Items  []object `json:"items"` // of a list
 }
 
+// isPod: the items of a PodList bear no kind; those of kubectl's List, which can be of
+// any kind, do.
+func (o *object) isPod() bool { return o.Kind == "" || o.Kind == "Pod" }
+
 type metadata struct {
 	Name                       string            `json:"name"`
 	Namespace                  string            `json:"namespace"`

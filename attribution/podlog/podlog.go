@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,8 +145,13 @@ func (r *reader) event(ev *event, offset int64) error {
 		r.reject(offset, err.Error())
 		return nil
 	}
+	typ := strings.ToUpper(ev.Type)
+	if typ != "SNAPSHOT" && typ != "ERROR" && !o.isPod() {
+		r.reject(offset, fmt.Sprintf("event is about a %q, want a Pod", o.Kind))
+		return nil // nor does it show that pods were watched
+	}
 	at := r.received(ev)
-	switch typ := strings.ToUpper(ev.Type); typ {
+	switch typ {
 	case "ADDED", "MODIFIED", "DELETED":
 		if o.Metadata.UID == "" {
 			r.reject(offset, "event has no pod: its object has no metadata.uid")
@@ -210,6 +216,7 @@ func (r *reader) list(doc []byte, offset int64) error {
 		r.reject(offset, err.Error())
 		return nil
 	}
+	o.Items = slices.DeleteFunc(o.Items, func(item object) bool { return item.Metadata.UID == "" || !item.isPod() })
 	var newest int64
 	for i := range o.Items {
 		newest = max(newest, o.Items[i].newest())

@@ -116,7 +116,7 @@ func (r *Recorder) items(items []object, source attribution.Source) error {
 	s := r.last
 	for i := range items {
 		item := &items[i]
-		if item.Metadata.UID == "" {
+		if item.Metadata.UID == "" || !item.isPod() {
 			continue
 		}
 		s.uids[item.Metadata.UID] = true

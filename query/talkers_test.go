@@ -1,0 +1,160 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/whichpod/whichpod/attribution"
+)
+
+func TestTalkers(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	for _, c := range []struct {
+		name, of string
+		q        Question
+		want     string
+	}{
+		{"of an address", internet, Question{Since: sec(90), Until: sec(450)}, "masked rows=4 bytes=5683/7607 | exact a rows=2 bytes=500/900 | masked @n a rows=2 bytes=5183/6707"},
+		{"of an address and its port", internet + ":25", Question{}, "exact a rows=2 bytes=3/4 | exact a rows=2 bytes=3/4"},
+		{"of a range", "203.0.113.0/24:25", Question{}, "exact a rows=2 bytes=3/4 | exact a rows=2 bytes=3/4"},
+		{"of a pod: who called it and whom it called; two copies of one flow count once", bIP, Question{}, "exact rows=5 bytes=70/90 | exact a rows=4 bytes=70/90 | external rows=1 bytes=0/0"},
+		{"nobody", "192.0.2.0/24", Question{}, "none rows=0 bytes=0/0"},
+	} {
+		c.q.Of = endpoint(t, c.of)
+		a, err := e.Talkers(context.Background(), c.q)
+		must(t, err)
+		if got := answersText(a); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+		checkAnswer(t, c.name, tree(t, a), false)
+		if none := strings.Contains(strings.Join(a.Warnings, " "), "no row shows this address"); none != (a.Verdict == 0) {
+			t.Errorf("%s: warnings are %q", c.name, a.Warnings)
+		}
+	}
+}
+
+func TestOwners(t *testing.T) {
+	t.Parallel()
+	forced := pod("f", "gone", "n", nIP, aIP, 3500, 0)
+	forced.Pod.Deleted = attribution.Removal{At: sec(3600), Version: 9000}
+	e := engine(t, append(cluster(), forced))
+	for _, c := range []struct {
+		of       string
+		q        Question
+		want     string
+		gaps     int
+		warnings int
+	}{
+		{aIP, Question{}, "a a2 f", 1, 1},
+		{aIP, Question{Since: sec(1100), Until: sec(1900)}, "a2", 0, 0},
+		{aIP, Question{Since: sec(3900)}, "a2 f", 0, 1},
+		{aIP, Question{Since: sec(500), Until: sec(600)}, "a", 0, 0},
+		{aIP, Question{Until: sec(5)}, "", 0, 0},
+		{bIP, Question{Since: sec(1900), Until: sec(5000)}, "b", 2, 0},
+		{nIP, Question{}, "node n", 1, 0},
+		{"192.0.2.1", Question{}, "", 0, 0},
+	} {
+		c.q.Of = endpoint(t, c.of)
+		o, err := e.Owners(c.q)
+		must(t, err)
+		var got []string
+		for i := range o.Owners {
+			if o.Owners[i].Kind == "node" {
+				got = append(got, o.Owners[i].Label())
+			} else {
+				got = append(got, o.Owners[i].UID)
+			}
+		}
+		if strings.Join(got, " ") != c.want || len(o.Gaps) != c.gaps || len(o.Warnings) != c.warnings {
+			t.Errorf("%s %+v: got %q, gaps %v, warnings %q; want %q, %d, %d", c.of, c.q, got, o.Gaps, o.Warnings, c.want, c.gaps, c.warnings)
+		}
+	}
+	if _, err := e.Owners(Question{Of: endpoint(t, "10.0.0.0/8")}); err == nil || !strings.Contains(err.Error(), "want one address") {
+		t.Errorf("of a range: got %v", err)
+	}
+}
+
+// A StatefulSet uses its names again: one trail for each UID.
+func TestTrail(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	text := func(ref attribution.PodRef, since, until int64) []string {
+		tr, err := e.Trail(context.Background(), ref, since, until)
+		must(t, err)
+		out := []string{}
+		for _, p := range tr.Pods {
+			out = append(out, p.Pod.Label()+" "+p.Pod.UID)
+			for _, a := range p.Addresses {
+				out = append(out, " had "+a.Address)
+			}
+			for _, peer := range p.Peers {
+				denied := ""
+				if peer.Denied {
+					denied = " denied"
+				}
+				out = append(out, fmt.Sprintf(" %s %s:%d %s rows=%d bytes=%d/%d%s", peer.Direction, peer.Address, peer.Port, peer.Verdict, peer.Flows.Rows, peer.Flows.BytesSent, peer.Flows.BytesReceived, denied))
+			}
+		}
+		return out
+	}
+	if diff := cmp.Diff([]string{
+		"web/api-0 a", " had 10.244.0.9",
+		" sent 203.0.113.66:443 exact rows=2 bytes=500/900", " sent 10.244.1.5:80 exact rows=4 bytes=70/90",
+		" sent 203.0.113.66:8443 masked rows=2 bytes=5183/6707",
+		" sent 203.0.113.66:22 exact rows=1 bytes=0/0 denied", " sent 203.0.113.66:80 exact rows=1 bytes=11/12",
+		" sent 203.0.113.66:25 exact rows=2 bytes=3/4", " sent 203.0.113.66:80 boundary rows=1 bytes=13/14",
+		"web/api-0 a2", " had 10.244.0.9",
+		" sent 203.0.113.66:80 boundary rows=1 bytes=13/14", " sent 203.0.113.66:443 exact rows=2 bytes=7/8",
+	}, text(attribution.PodRef{Namespace: "web", Name: "api-0"}, 0, 0)); diff != "" {
+		t.Errorf("by name: -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"web/api-1 b", " had 10.244.1.5", " received 10.244.0.9:80 exact rows=4 bytes=70/90"},
+		text(attribution.PodRef{UID: "b"}, sec(0), sec(650))); diff != "" {
+		t.Errorf("by UID, in a range: -want +got:\n%s", diff)
+	}
+	if got := text(attribution.PodRef{Namespace: "kube-system", Name: "api-0"}, 0, 0); len(got) != 0 {
+		t.Errorf("in another namespace: got %q", got)
+	}
+}
+
+// Each hands on every row once, in flow order, and says which are in a range.
+func TestAll(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	for _, c := range []struct {
+		since, until float64
+		want         int
+	}{{0, 0, 18}, {160, 300, 5}, {160, 300.001, 6}, {5000, 0, 0}, {0, 100, 0}} {
+		var q Question
+		if c.since != 0 {
+			q.Since = sec(c.since)
+		}
+		if c.until != 0 {
+			q.Until = sec(c.until)
+		}
+		n := 0
+		must(t, e.All(context.Background(), q.Since, q.Until, func(a Attributed, keep func(int) bool) error {
+			if len(a.Begins) != a.Len() || len(a.Joined.Src) != a.Len() || len(a.Joined.Dst) != a.Len() {
+				t.Fatalf("%d rows with %d begins", a.Len(), len(a.Begins))
+			}
+			for i := range a.Len() {
+				if keep(i) {
+					n++
+				}
+			}
+			return nil
+		}))
+		if n != c.want {
+			t.Errorf("%v to %v: %d rows, want %d", c.since, c.until, n, c.want)
+		}
+	}
+	full := fmt.Errorf("disk is full")
+	if err := e.All(context.Background(), 0, 0, func(Attributed, func(int) bool) error { return full }); err == nil || !strings.Contains(err.Error(), "disk is full") {
+		t.Errorf("got %v, want the receiver's error", err)
+	}
+}

@@ -1,0 +1,142 @@
+package query
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// rowsOfTests: a's flows, one of a2's, one logged at both ends, one masked, one that
+// ended late, one denied, one of a stranger's.
+func rowsOfTests(t testing.TB) *Engine {
+	return engine(t, cluster(),
+		row(100, aIP+":4000 "+internet+":443 O B - -"), row(160, aIP+":4000 "+internet+":443 O E 500 900"),
+		row(200, aIP+":5000 "+bIP+":80 O B - -"), row(260, aIP+":5000 "+bIP+":80 O E 70 90"),
+		row(200, aIP+":5000 "+bIP+":80 I B - -"), row(260, aIP+":5000 "+bIP+":80 I E 71 91"),
+		row(1500, aIP+":4000 "+internet+":443 O B - -"), row(1600, aIP+":4000 "+internet+":443 O E 7 8"),
+		row(300, nIP+":1035 "+internet+":8443 O B - -"), row(400, nIP+":1035 "+internet+":8443 O E 5183 6707"),
+		row(900, aIP+":6000 "+internet+":25 O B - -"), row(1400, aIP+":6000 "+internet+":25 O E 3 4"),
+		row(500, aIP+":7000 "+internet+":22 O D - -"),
+		row(600, aIP+":8000 "+internet+":80 O E 11 12"), // its begin was not logged
+		row(1300, aIP+":8001 "+internet+":80 O E 13 14"),
+		row(700, "198.51.100.7:9 "+bIP+":443 I B - -"),
+		row(800, "10.244.7.7:1 "+internet+":443 O B - -"), // of the pod range, but nobody's
+		row(2050, "10.244.7.7:2 "+internet+":443 O B - -"))
+}
+
+func TestWhoSent(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	for _, c := range []struct {
+		name, of, to string
+		q            Question
+		want         string
+	}{
+		{"all rows there are: one answer for each owner", aIP + ":4000", "", Question{}, "exact rows=4 bytes=507/908 | exact a rows=2 bytes=500/900 | exact a2 rows=2 bytes=7/8"},
+		{"in a range", aIP + ":4000", "", Question{Since: sec(1000), Until: sec(2000)}, "exact a2 rows=2 bytes=7/8 | exact a2 rows=2 bytes=7/8"},
+		{"until is exclusive, since is not", aIP + ":4000", "", Question{Since: sec(160), Until: sec(1500)}, "exact a rows=1 bytes=500/900 | exact a rows=1 bytes=500/900"},
+		{"the flow open at a moment", aIP + ":4000", "", Question{At: sec(130)}, "exact a rows=2 bytes=500/900"},
+		{"open still though its pod is gone: who began it", aIP + ":6000", "", Question{At: sec(1300)}, "exact a rows=2 bytes=3/4"},
+		{"not open: the rows within a minute", aIP + ":4000", "", Question{At: sec(219)}, "exact a rows=1 bytes=500/900"},
+		{"not open, nothing near", aIP + ":4000", "", Question{At: sec(221)}, "none rows=0 bytes=0/0"},
+		{"the other flow of the same ports", aIP + ":4000", "", Question{At: sec(1550)}, "exact a2 rows=2 bytes=7/8"},
+		{"logged at two interfaces: one copy counts", aIP + ":5000", "", Question{}, "exact a rows=4 bytes=70/90 | exact a rows=4 bytes=70/90"},
+		{"by destination", aIP, bIP, Question{}, "exact a rows=4 bytes=70/90 | exact a rows=4 bytes=70/90"},
+		{"by destination and port", aIP, internet + ":25", Question{}, "exact a rows=2 bytes=3/4 | exact a rows=2 bytes=3/4"},
+		{"another port", aIP, internet + ":26", Question{}, "none rows=0 bytes=0/0"},
+		{"masked", nIP + ":1035", internet + ":8443", Question{At: sec(350)}, "masked @n a rows=2 bytes=5183/6707"},
+		{"denied", aIP + ":7000", "", Question{At: sec(500)}, "exact a rows=1 bytes=0/0"},
+		{"a begin that was not logged, one holder in all of its span", aIP + ":8000", "", Question{At: sec(500)}, "exact a rows=1 bytes=11/12"},
+		{"external", "198.51.100.7:9", "", Question{}, "external rows=1 bytes=0/0 | external rows=1 bytes=0/0"},
+		{"gap: nobody had it", "10.244.7.7:1", "", Question{At: sec(800)}, "gap rows=1 bytes=0/0"},
+		{"gap: nobody watched", "10.244.7.7:2", "", Question{At: sec(2050)}, "gap rows=1 bytes=0/0"},
+		{"nothing", "192.0.2.1:1", "", Question{}, "none rows=0 bytes=0/0"},
+	} {
+		if got := answersText(who(t, e, c.of, c.to, c.q)); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+	// The second E of a flow with no begin: it may have begun under a or under a2.
+	if a := who(t, e, aIP+":8001", "", Question{}); a.text() != "boundary a a2 rows=1 bytes=13/14" || a.Bits != 1 || a.Pod != nil {
+		t.Errorf("a begin that was not seen, the address changed hands: got %s, %v bits", a.text(), a.Bits)
+	}
+}
+
+func TestWhoHeld(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	for _, c := range []struct {
+		name, of string
+		q        Question
+		want     string
+	}{
+		{"at a moment", aIP, Question{At: sec(130)}, "exact a rows=2 bytes=500/900"},
+		{"at another", aIP, Question{At: sec(1500)}, "exact a2 rows=1 bytes=0/0"},
+		{"over all time: one answer for each", aIP, Question{}, "exact rows=13 bytes=604/1028 | exact a rows=0 bytes=0/0 | exact a2 rows=0 bytes=0/0"},
+		{"between them", aIP, Question{At: sec(1100)}, "gap rows=0 bytes=0/0"},
+		{"in a range with no row", aIP, Question{Since: sec(3000), Until: sec(3100)}, "exact a2 rows=0 bytes=0/0 | exact a2 rows=0 bytes=0/0"},
+		{"a node", nIP, Question{At: sec(300)}, "masked @n a rows=1 bytes=0/0"},
+		{"unwatched", "10.244.3.3", Question{At: sec(2050)}, "gap rows=0 bytes=0/0"},
+		{"external, with a row", "198.51.100.7", Question{At: sec(700)}, "external rows=1 bytes=0/0"},
+		{"nothing known at all", "192.0.2.1", Question{}, "none rows=0 bytes=0/0"},
+		{"nothing known at a moment", "192.0.2.1", Question{At: sec(5)}, "none rows=0 bytes=0/0"},
+	} {
+		a := who(t, e, c.of, "", c.q)
+		if got := answersText(a); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+		ledgerAlone := strings.Contains(strings.Join(a.Warnings, "\n"), "rests on the ledger alone")
+		if ledgerAlone != (a.Flows.Rows == 0) {
+			t.Errorf("%s: warnings are %q", c.name, a.Warnings)
+		}
+	}
+}
+
+// A gap says when nobody watched and who is known on either side.
+func TestWhoInAGap(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	a := who(t, e, "10.244.7.7:2", "", Question{At: sec(2050)})
+	if diff := cmp.Diff([]Gap{{"prod", Time(sec(2000)), Time(sec(2100))}}, a.Gaps); diff != "" {
+		t.Errorf("gaps: -want +got:\n%s", diff)
+	}
+	if a := who(t, e, aIP, "", Question{At: sec(1100)}); !strings.Contains(strings.Join(a.Warnings, "\n"), "known before: web/api-0 (a) had 10.244.0.9 from 2026-11-23T10:00:10.000Z..") ||
+		!strings.Contains(strings.Join(a.Warnings, "\n"), "known after: web/api-0 (a2)") {
+		t.Errorf("warnings are %q", a.Warnings)
+	}
+	if a := who(t, e, aIP+":4000", "", Question{Since: sec(1900), Until: sec(5000)}); len(a.Gaps) != 2 || a.Gaps[1] != (Gap{"prod", Time(sec(4000)), Time(sec(5000))}) {
+		t.Errorf("gaps of a range are %v", a.Gaps)
+	}
+}
+
+// The evidence names where each row stands, and the row.
+func TestEvidence(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	a := who(t, e, aIP+":4000", internet+":443", Question{At: sec(130)})
+	first, second := int64(100), int64(200)
+	want := []Evidence{
+		{Kind: "flow", Blob: blob, Offset: &first, Row: "1795428100000,10.244.0.9,203.0.113.66,4000,443,6,O,B,NX,,,,"},
+		{Kind: "flow", Blob: blob, Offset: &second, Row: "1795428160000,10.244.0.9,203.0.113.66,4000,443,6,O,E,NX,1,500,1,900"},
+		{Kind: "ledger", Source: "watch", Text: "web/api-0 (a) had 10.244.0.9 from 2026-11-23T10:00:10.000Z..2026-11-23T10:00:11.000Z to 2026-11-23T10:16:39.000Z..2026-11-23T10:16:40.000Z"},
+	}
+	if diff := cmp.Diff(want, a.Evidence); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestWhoWantsOneAddress(t *testing.T) {
+	e := engine(t, cluster())
+	for _, of := range []string{"10.244.0.0/16", "10.244.0.0/16:443"} {
+		if _, err := e.Who(context.Background(), Question{Of: endpoint(t, of)}); err == nil || !strings.Contains(err.Error(), "want one address, got a range") {
+			t.Errorf("%s: got %v", of, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := rowsOfTests(t).Who(ctx, Question{Of: endpoint(t, aIP+":4000")}); err == nil {
+		t.Error("an ended context: got no error")
+	}
+}
