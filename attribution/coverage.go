@@ -45,6 +45,24 @@ func (c coverage) from(t int64) int64 {
 	return t
 }
 
+// startAfter is when the first range after t begins, or 0.
+func (c coverage) startAfter(t int64) int64 {
+	i, _ := slices.BinarySearchFunc(c, t+1, func(have Range, t int64) int { return cmp.Compare(have.From, t) })
+	if i < len(c) {
+		return c[i].From
+	}
+	return 0
+}
+
+// later is the coverage without the first part of each range.
+func (c coverage) later(part int64) coverage {
+	var out coverage
+	for _, r := range c {
+		out = out.add(Range{r.From + part, r.To})
+	}
+	return out
+}
+
 // holes are the stretches of [from, to) that were not watched.
 func (c coverage) holes(from, to int64) []Range {
 	var out []Range

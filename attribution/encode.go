@@ -42,6 +42,7 @@ func (f *Fact) encode(b []byte) []byte {
 	e.bounds(&p.Presence)
 	e.removal(&p.Deleted)
 	e.removal(&p.Missing)
+	e.int(p.Listed)
 	e.uint(uint64(len(p.Holdings)))
 	for i := range p.Holdings {
 		e.address(p.Holdings[i].Address)
@@ -205,7 +206,7 @@ func (d *decoder) pod() PodFact {
 	if d.bool() {
 		p.Identity = d.identity()
 	}
-	p.Presence, p.Deleted, p.Missing = d.bounds(), d.removal(), d.removal()
+	p.Presence, p.Deleted, p.Missing, p.Listed = d.bounds(), d.removal(), d.removal(), d.int()
 	for n := d.count(); n > 0 && !d.bad; n-- {
 		p.Holdings = append(p.Holdings, Holding{Address: d.address(), Bounds: d.bounds()})
 	}

@@ -3,6 +3,7 @@ package attribution
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Fact is one thing learnt about a pod, or about when a cluster was watched. Facts
@@ -29,6 +30,7 @@ type PodFact struct {
 	Presence Bounds    // of the pod on its node, whatever its addresses
 	Deleted  Removal   // its object was removed
 	Missing  Removal   // a list did not show it any more
+	Listed   int64     // a list of all pods showed it then; 0: no list did
 	Holdings []Holding // its own addresses; none for a pod on the host's network
 	Source   Source
 }
@@ -147,6 +149,7 @@ type pod struct {
 	presence Bounds
 	deleted  Removal
 	missing  Removal
+	listed   int64 // max
 	holdings []Holding
 	sources  Sources
 	knownAt  int64 // when the ledger first knew of it
@@ -161,6 +164,9 @@ func (p *pod) merge(f *PodFact) bool {
 	changed = p.presence.merge(f.Presence) || changed
 	changed = p.deleted.merge(f.Deleted) || changed
 	changed = p.missing.merge(f.Missing) || changed
+	if f.Listed > p.listed {
+		p.listed, changed = f.Listed, true
+	}
 	for _, h := range f.Holdings {
 		changed = p.holding(h.Address).merge(h.Bounds) || changed
 	}
@@ -179,7 +185,7 @@ func (p *pod) ordered() bool { return len(p.holdings) > 1 || p.missing.At != 0 }
 // fact is all that is known of the pod, as learnt from a source.
 func (p *pod) fact(source Source) PodFact {
 	id := p.id
-	return PodFact{UID: p.uid, Identity: &id, Presence: p.presence, Deleted: p.deleted, Missing: p.missing, Holdings: p.holdings, Source: source}
+	return PodFact{UID: p.uid, Identity: &id, Presence: p.presence, Deleted: p.deleted, Missing: p.missing, Listed: p.listed, Holdings: p.holdings, Source: source}
 }
 
 // versions changes whenever a LastVersion does, since those only grow.
@@ -198,7 +204,7 @@ func (p *pod) mergeIdentity(id *Identity) bool {
 		return false
 	}
 	newer, older := *id, p.id
-	if p.id.Name != "" && id.Version < p.id.Version {
+	if p.id.Name != "" && (id.Version < p.id.Version || (id.Version == p.id.Version && id.text() < p.id.text())) {
 		newer, older = p.id, *id
 	}
 	if newer.Node == "" {
@@ -213,6 +219,11 @@ func (p *pod) mergeIdentity(id *Identity) bool {
 		slices.Equal(newer.Labels, p.id.Labels) && slices.Equal(newer.HostAddresses, p.id.HostAddresses)
 	p.id = newer
 	return !same
+}
+
+// text decides between two states of an object whose order is not known.
+func (id *Identity) text() string {
+	return strings.Join(append([]string{id.Namespace, id.Name, id.Node, id.Owner}, id.Labels...), "\x00")
 }
 
 func (p *pod) holding(a netip.Addr) *Bounds {

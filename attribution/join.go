@@ -60,7 +60,7 @@ func (e *endOfBatch) lookUp(av *addressView, whole flow.Span) {
 
 func (e *endOfBatch) resolve(v *View, q *Question) *Resolution {
 	if e.fixed != nil {
-		return e.fixed.at(q.Sent || q.Answered)
+		return v.checked(e.fixed.at(q.Sent || q.Answered), q)
 	}
 	return e.view.resolve(v, q)
 }

@@ -186,7 +186,7 @@ func (l *Ledger) View(cfg Config) *View {
 	for _, p := range l.pods {
 		pods = append(pods, p)
 	}
-	return newView(cfg, pods, cloneCoverage(l.watched), cloneCoverage(l.changes))
+	return newView(cfg, pods, cloneCoverage(l.watched), cloneCoverage(l.changes), len(l.damage) > 0)
 }
 
 func cloneCoverage(m map[string]coverage) map[string]coverage {
@@ -203,7 +203,7 @@ func (l *Ledger) Existing(cluster string, yield func(uid string, version uint64)
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for key, p := range l.pods {
-		if key.cluster == cluster && p.removal().At == 0 {
+		if key.cluster == cluster && p.removal(l.watched[cluster]).At == 0 {
 			yield(p.uid, p.presence.LastVersion)
 		}
 	}

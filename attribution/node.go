@@ -10,12 +10,12 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, verdict Verdict) *
 	var stays []stay
 	for _, p := range c.byNode[node] {
 		if verdict == Masked || p.id.HostNetwork {
-			stays = append(stays, p.presenceStay())
+			stays = append(stays, p.presenceStay(c.watched))
 		}
 	}
 	watched := c.watchedNode()
 	itself := Candidate{Cluster: c.Name, Node: node, Address: a, IsNode: true, FromLatest: Open, ToEarliest: Open, ToLatest: Open}
-	return newTimeline(stays, watched, c.tolerance, func(t int64, possible []*stay) *Resolution {
+	return newTimeline(stays, watched, nil, c.tolerance, func(t int64, possible []*stay) *Resolution {
 		r := &Resolution{Verdict: verdict, Candidates: []Candidate{itself}}
 		for _, s := range possible {
 			cand := s.candidate()
@@ -46,11 +46,7 @@ func (c *clusterView) watchedNode() coverage {
 	if !c.known().forced {
 		return c.watched
 	}
-	var out coverage
-	for _, r := range c.watched {
-		out = out.add(Range{r.From + unseenTail, r.To})
-	}
-	return out
+	return c.watched.later(unseenTail)
 }
 
 const noteMode = "the cluster's network mode is not known; the answer assumes that its nodes masquerade"

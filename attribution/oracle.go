@@ -4,7 +4,9 @@ package attribution
 // which the answer can change within the question's span, every interval of the
 // ledger is looked at. It shares the brackets of single stays with the fast way, and
 // none of its indexes, caches or searches. It is what the fast way is tested against.
-func (v *View) Naive(q Question) *Resolution {
+func (v *View) Naive(q Question) *Resolution { return v.checked(v.naive(q), &q) }
+
+func (v *View) naive(q Question) *Resolution {
 	var clusters []*clusterView
 	for _, c := range v.clusters {
 		if c.naiveOwns(&q) {

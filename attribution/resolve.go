@@ -11,6 +11,8 @@ const (
 	noteNobody    = "the cluster was watched then, and no pod is recorded with this address"
 	noteLingers   = "the pod's object was removed without the kubelet's word that it stopped; it may have gone on sending"
 	noteEdge      = "within the time in which the pod got or lost the address; no other pod is recorded with it"
+	noteDamaged   = "the ledger is damaged: facts are missing, and another pod may have had the address"
+	noteNIC       = "the row's interface belongs to another node or cluster than the ledger says of this pod"
 	noteVacant    = "the address may have been nobody's then"
 	noteBegin     = "the begin of the flow was not logged; the address changed hands in the time that the row may cover"
 )
@@ -20,20 +22,32 @@ const (
 func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolution {
 	watched, tolerance := c.changes, c.tolerance
 	seen := watched.has(t-tolerance, t+tolerance)
-	certain := false // then nobody who was never seen can have had it
+	certain := false           // then nobody who was never seen can have had it
+	early := len(possible) > 0 // whoever it is had perhaps not got it yet
 	for _, s := range possible {
 		from, to := s.certain(tolerance, watched)
 		certain = certain || (from <= t && t < to && (seen || c.exclusive()))
+		early = early && t < from
 	}
 	switch {
-	case !seen && !certain:
+	case !certain && !seen, early && !c.allSeen(t):
 		return gapAt(t, stays, tolerance, noteUnwatched)
 	case len(possible) == 0:
 		return gapAt(t, stays, tolerance, noteNobody)
 	case len(possible) > 1:
 		return several(possible, tolerance)
 	}
-	return sole(t, possible[0], watched, tolerance)
+	r := sole(t, possible[0], watched, tolerance)
+	if c.damaged && r.Verdict == Exact {
+		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteDamaged}}
+	}
+	return r
+}
+
+// allSeen says whether no pod that was never seen can have sent: one that was made and
+// deleted by force while nobody watched may go on for a while after.
+func (c *clusterView) allSeen(t int64) bool {
+	return !c.known().forced || c.changes.later(unseenTail).has(t-c.tolerance, t+c.tolerance)
 }
 
 // sole is the verdict where one pod can have held the address.
@@ -42,7 +56,7 @@ func sole(t int64, s *stay, watched coverage, tolerance int64) *Resolution {
 	if s.lingers() && t >= s.gone.At {
 		r.Notes = []string{noteLingers}
 		r.received = &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteLingers, noteVacant}}
-		if s.gone.After != 0 || !watched.has(s.gone.At, t+tolerance) {
+		if s.vanished() || !watched.has(s.gone.At, t+tolerance) {
 			r.Verdict = Boundary // somebody who was never seen may have had it since
 		}
 		return r

@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -280,5 +281,52 @@ func TestWords(t *testing.T) {
 	}
 	if (Question{}).Begin != (flow.Span{}) {
 		t.Error("the zero question has a time")
+	}
+}
+
+// Who is behind an interface is on its node. Where the ledger says otherwise, an
+// exact answer is none.
+func TestInterfaceContradictsLedger(t *testing.T) {
+	const nic = "000D3A00000A"
+	facts := factsOf(watched(0, 1000), aPod("a").has(theIP).made(10).seen(12).ran(11, 11))
+	node := viewOf(t, Config{}, facts).Owners(netip.MustParseAddr(theIP))[0].Node
+	for _, c := range []struct {
+		name    string
+		cluster Cluster
+		near    bool
+		want    Verdict
+	}{
+		{"the pod's own node", Cluster{Name: "c", NICs: map[string]string{nic: node}}, true, Exact},
+		{"another node", Cluster{Name: "c", NICs: map[string]string{nic: "another-node"}}, true, Boundary},
+		{"another cluster", Cluster{Name: "other", NICs: map[string]string{nic: "x"}}, true, Boundary},
+		{"the far end's interface says nothing", Cluster{Name: "c", NICs: map[string]string{nic: "another-node"}}, false, Exact},
+	} {
+		q := sent(50)
+		q.NIC, q.Near = nic, c.near
+		v := viewOf(t, Config{Clusters: []Cluster{c.cluster}}, facts)
+		if got := v.Resolve(q); got.Verdict != c.want || !got.Has("a") {
+			t.Errorf("%s: %v %v, want %v of a", c.name, got.Verdict, got.Notes, c.want)
+		}
+		if want := v.Naive(q); !v.Resolve(q).Same(want) {
+			t.Errorf("%s: the oracle says %v", c.name, want.Verdict)
+		}
+	}
+}
+
+// Just after a hole, a pod that was made and deleted by force in it may still send:
+// the early bracket of another pod is not enough for exact, where such deletions are
+// on record.
+func TestUnseenPodAfterHole(t *testing.T) {
+	late := aPod("a").has(theIP).made(202).seen(221).ran(220, 220).versions(60, 60)
+	calm := factsOf(watched(0, 100), watched(200, 1000), late)
+	if got := viewOf(t, podRange(), calm).Resolve(sent(205)); got.Verdict != Exact {
+		t.Errorf("without forced deletions: %v", got.Verdict)
+	}
+	forced := factsOf(watched(0, 100), watched(200, 1000), aPod("z").has("10.244.0.77").made(5).seen(6).deleted(20, 3), late)
+	if got := viewOf(t, podRange(), forced).Resolve(sent(205)); got.Verdict != Gap {
+		t.Errorf("with forced deletions: %v, want gap", got.Verdict)
+	}
+	if got := viewOf(t, podRange(), forced).Resolve(sent(300)); got.Verdict != Exact {
+		t.Errorf("later: %v, want exact", got.Verdict)
 	}
 }

@@ -35,43 +35,59 @@ type stay struct {
 
 func (s *stay) lingers() bool { return s.gone.At != 0 }
 
+// vanished: nobody saw the object go.
+func (s *stay) vanished() bool { return s.lingers() && s.pod.deleted.At == 0 }
+
 // live: neither the kubelet nor the API has said that it ended.
 func (s *stay) live() bool { return s.toLatest == Open && !s.lingers() }
 
-// removal is the removal of the pod's object that counts, or none.
-func (p *pod) removal() Removal {
+// removal is the removal of the pod's object that counts, or none. watched are the
+// stretches in which all pods were watched: each begins with a list. A pod that was
+// seen before such a stretch, and not by its list, was gone by then, in whatever order
+// the ledger learnt of the two.
+func (p *pod) removal(watched coverage) Removal {
 	if p.deleted.At != 0 {
 		return p.deleted
 	}
-	if p.missing.At != 0 && (p.missing.Version == 0 || p.presence.LastVersion <= p.missing.Version) {
-		return p.missing // else it was seen again: the list was not complete
+	last := max(p.listed, p.presence.SeenLast)
+	if p.missing.At != 0 {
+		again := last > p.missing.At // seen again: the list was not complete
+		if p.missing.Version != 0 && p.presence.LastVersion != 0 {
+			again = p.presence.LastVersion > p.missing.Version
+		}
+		if !again {
+			return p.missing
+		}
+	}
+	if start := watched.startAfter(last); last != 0 && start != 0 {
+		return Removal{At: start, After: watched.from(last)}
 	}
 	return Removal{}
 }
 
 // presenceStay is the pod's stay on its node. Addresses come and go within it.
-func (p *pod) presenceStay() stay {
-	return p.stayOf(netip.Addr{}, &p.presence, p.presence.stopped())
+func (p *pod) presenceStay(watched coverage) stay {
+	return p.stayOf(netip.Addr{}, &p.presence, p.presence.stopped(), watched)
 }
 
 // addressStays are the stays of the pod's own addresses.
-func (p *pod) addressStays() []stay {
+func (p *pod) addressStays(watched coverage) []stay {
 	stays := make([]stay, 0, len(p.holdings))
 	for i := range p.holdings {
 		b := &p.holdings[i].Bounds
 		stopped := minKnown(b.stopped(), p.presence.stopped())
-		stays = append(stays, p.stayOf(p.holdings[i].Address, b, stopped))
+		stays = append(stays, p.stayOf(p.holdings[i].Address, b, stopped, watched))
 	}
 	p.orderAddresses(stays)
 	return stays
 }
 
-func (p *pod) stayOf(a netip.Addr, b *Bounds, stopped int64) stay {
+func (p *pod) stayOf(a netip.Addr, b *Bounds, stopped int64, watched coverage) stay {
 	s := stay{pod: p, address: a, bounds: b, fromEarliest: max(p.presence.NotBefore, b.NotBefore), fromLatest: Open, toEarliest: Open, toLatest: Open}
 	if began := b.began(); began != 0 {
 		s.fromLatest = began
 	}
-	removed := p.removal()
+	removed := p.removal(watched)
 	switch {
 	case stopped != 0:
 		s.toLatest = stopped
@@ -121,7 +137,7 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 		for j := range stays {
 			if new := &stays[j]; new.pod != old.pod && new.fromLatest != Open && follows(old, new, tolerance) {
 				closed := max(new.fromLatest, old.toEarliest)
-				if !exclusive && old.pod.deleted.At == 0 {
+				if !exclusive && old.vanished() {
 					closed = max(closed, old.gone.At)
 				}
 				old.toLatest = min(old.toLatest, closed)
@@ -132,8 +148,8 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 
 // follows says whether new got the address after the object of old was removed.
 func follows(old, new *stay, tolerance int64) bool {
-	if old.pod.deleted.At == 0 {
-		// Vanished in a hole: it was there when the hole began.
+	if old.vanished() {
+		// It was there when the hole began.
 		return old.gone.After != 0 && new.fromLatest+tolerance >= old.gone.After
 	}
 	if old.gone.Version != 0 && new.bounds.FirstVersion != 0 {
@@ -178,12 +194,17 @@ func overlap(a, b *stay, tolerance int64) bool {
 	return from != Open && to-from > 2*tolerance
 }
 
-// recordedTo is until when the stay is on record: while its object was in the API.
+// recordedTo is until when the stay is on record: while its object was surely in the
+// API.
 func (s *stay) recordedTo() int64 {
-	if s.lingers() {
-		return max(s.toEarliest, s.gone.After, min(s.gone.At, s.toLatest))
+	switch {
+	case s.vanished():
+		return max(s.toEarliest, s.gone.After)
+	case s.lingers():
+		return max(s.toEarliest, min(s.gone.At, s.toLatest))
+	default:
+		return s.toEarliest
 	}
-	return s.toEarliest
 }
 
 func sortStays(stays []stay) {

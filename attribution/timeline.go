@@ -20,8 +20,9 @@ type timeline struct {
 }
 
 // newTimeline takes the stays over. at is called with a moment and the stays that
-// are possible then, and MUST depend on nothing but the interval that it lies in.
-func newTimeline(stays []stay, watched coverage, tolerance int64, at func(t int64, possible []*stay) *Resolution) *timeline {
+// are possible then, and MUST depend on nothing but the interval that it lies in: the
+// bounds are those of the stays, of the coverage, and what comes with it.
+func newTimeline(stays []stay, watched coverage, with []int64, tolerance int64, at func(t int64, possible []*stay) *Resolution) *timeline {
 	sortStays(stays)
 	tl := &timeline{stays: stays, tol: tolerance, at: at}
 	var latest int64
@@ -35,6 +36,7 @@ func newTimeline(stays []stay, watched coverage, tolerance int64, at func(t int6
 	for _, r := range watched {
 		tl.bounds = append(tl.bounds, r.From+tolerance, r.To-tolerance+1)
 	}
+	tl.bounds = append(tl.bounds, with...)
 	slices.Sort(tl.bounds)
 	tl.bounds = slices.Compact(tl.bounds)
 	tl.known = make([]atomic.Pointer[Resolution], len(tl.bounds)+1)
@@ -122,7 +124,7 @@ func (s *stay) certain(tolerance int64, watched coverage) (from, to int64) {
 	}
 	switch {
 	case s.live(): // it was still there when it was seen last, and as long as nothing was missed since
-		to = max(s.bounds.AliveAt, watched.from(s.bounds.SeenLast)-reportLag)
+		to = max(s.bounds.AliveAt, watched.from(max(s.bounds.SeenLast, s.pod.listed))-reportLag)
 	case s.lingers():
 		to = max(s.toEarliest, s.gone.After-reportLag)
 	default:

@@ -3,6 +3,7 @@ package attribution
 import (
 	"math"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Verdict says how sure an attribution is. The words are part of the command line's
@@ -82,6 +83,19 @@ type Resolution struct {
 	// received is the resolution where the address only received, if another: who
 	// sends has an address, but traffic to one that is nobody's is logged too.
 	received *Resolution
+	// contradicted is the resolution where a row's interface speaks against it, made
+	// when first needed.
+	contradicted atomic.Pointer[Resolution]
+}
+
+// contradict weakens an exact resolution.
+func (r *Resolution) contradict() *Resolution {
+	if c := r.contradicted.Load(); c != nil {
+		return c
+	}
+	c := &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: append([]string{noteNIC}, r.Notes...)}
+	r.contradicted.CompareAndSwap(nil, c)
+	return r.contradicted.Load()
 }
 
 // at is the resolution for the end that sent, or for the one that received.

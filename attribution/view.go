@@ -37,6 +37,7 @@ type clusterView struct {
 	spells    map[netip.Addr][]spell // nodes' addresses
 
 	once      sync.Once
+	damaged   bool // facts are missing
 	doubled   bool // two pods are recorded with one address at once
 	forced    bool // a pod's object was deleted without the kubelet's word
 	tolerance int64
@@ -79,7 +80,7 @@ type spell struct {
 	from, to int64
 }
 
-func newView(cfg Config, pods []*pod, watched, changes map[string]coverage) *View {
+func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, damaged bool) *View {
 	v := &View{
 		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
 		nics:      make(map[string]nicOwner),
@@ -89,7 +90,7 @@ func newView(cfg Config, pods []*pod, watched, changes map[string]coverage) *Vie
 	cluster := func(name string) *clusterView {
 		c := byName[name]
 		if c == nil {
-			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, watched: watched[name], changes: changes[name],
+			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, damaged: damaged, watched: watched[name], changes: changes[name],
 				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell)}
 			byName[name] = c
 			v.clusters = append(v.clusters, c)
@@ -127,7 +128,7 @@ func (c *clusterView) add(p *pod) {
 	if len(p.id.HostAddresses) == 0 {
 		return
 	}
-	s := p.presenceStay()
+	s := p.presenceStay(c.watched)
 	for _, a := range p.id.HostAddresses {
 		c.addSpell(a, spell{node: p.id.Node, from: s.fromEarliest, to: s.toLatest})
 	}
@@ -196,7 +197,13 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	// Never on record, and in a range that pods share with other machines: outside
 	// of it only while somebody watched.
 	stranger := len(stays) == 0 && !within(a, c.PodCIDRs)
-	o.pods = newTimeline(stays, c.changes, tolerance, func(t int64, possible []*stay) *Resolution {
+	var with []int64
+	if c.known().forced {
+		for _, r := range c.changes {
+			with = append(with, r.From+unseenTail+tolerance)
+		}
+	}
+	o.pods = newTimeline(stays, c.changes, with, tolerance, func(t int64, possible []*stay) *Resolution {
 		r := c.addressAt(t, possible, stays)
 		if stranger && r.unheld() {
 			return external
@@ -219,7 +226,7 @@ func (c *clusterView) staysAt(a netip.Addr) []stay {
 func (c *clusterView) rawStays(a netip.Addr) []stay {
 	var stays []stay
 	for _, p := range c.byAddress[a] {
-		for _, s := range p.addressStays() {
+		for _, s := range p.addressStays(c.watched) {
 			if s.address == a {
 				stays = append(stays, s)
 			}
@@ -255,6 +262,23 @@ func (v *View) Resolve(q Question) *Resolution {
 }
 
 func (av *addressView) resolve(v *View, q *Question) *Resolution {
+	return v.checked(av.unchecked(v, q), q)
+}
+
+// checked holds an exact resolution against the row's interface: who is behind it is
+// on its node. Where the two contradict each other, one of them is wrong.
+func (v *View) checked(r *Resolution, q *Question) *Resolution {
+	if r.Verdict != Exact || !q.Near || q.NIC == "" {
+		return r
+	}
+	own, ok := v.nics[q.NIC]
+	if c := &r.Candidates[0]; !ok || (own.cluster.Name == c.Cluster && (own.node == c.Node || c.Node == "")) {
+		return r
+	}
+	return r.contradict()
+}
+
+func (av *addressView) unchecked(v *View, q *Question) *Resolution {
 	owners := av.scoped(v, q)
 	switch len(owners) {
 	case 0:
@@ -273,9 +297,8 @@ func (av *addressView) resolve(v *View, q *Question) *Resolution {
 func acrossClusters(all []*Resolution) *Resolution {
 	r := combine(all)
 	if r.Verdict == Boundary && !slices.Contains(all, r) {
-		ambiguous := *r // at once in two clusters, not one after the other
-		ambiguous.Verdict, ambiguous.Notes = Ambiguous, []string{noteClusters}
-		return &ambiguous
+		// At once in two clusters, not one after the other.
+		return &Resolution{Verdict: Ambiguous, Candidates: r.Candidates, Notes: []string{noteClusters}}
 	}
 	return r
 }

@@ -114,7 +114,9 @@ func (c *columnar) append(time int64) {
 	text(r.DstIP)
 	field().(*array.Uint16Builder).Append(r.DstPort)
 	field().(*array.Uint8Builder).Append(r.Protocol)
-	text(r.Encryption, r.Rule, r.ACL)
+	for _, v := range []*string{r.Encryption, r.Rule, r.ACL} {
+		appendText(field(), v)
+	}
 	for _, v := range []*uint64{r.PacketsSent, r.BytesSent, r.PacketsReceived, r.BytesReceived} {
 		if b := field().(*array.Uint64Builder); v == nil {
 			b.AppendNull()
@@ -129,13 +131,7 @@ func (c *columnar) append(time int64) {
 }
 
 func appendEnd(field func() array.Builder, verdict string, names []*string, candidates []string, source *string) {
-	optional := func(v *string) {
-		if b := field().(*array.StringBuilder); v == nil {
-			b.AppendNull()
-		} else {
-			b.Append(*v)
-		}
-	}
+	optional := func(v *string) { appendText(field(), v) }
 	field().(*array.StringBuilder).Append(verdict)
 	for _, v := range names {
 		optional(v)
@@ -150,6 +146,14 @@ func appendEnd(field func() array.Builder, verdict string, names []*string, cand
 		}
 	}
 	optional(source)
+}
+
+func appendText(to array.Builder, v *string) {
+	if b := to.(*array.StringBuilder); v == nil {
+		b.AppendNull()
+	} else {
+		b.Append(*v)
+	}
 }
 
 func (c *columnar) flush() error {

@@ -26,9 +26,9 @@ type Row struct {
 	DstIP           string  `json:"dst_ip"`
 	DstPort         uint16  `json:"dst_port"`
 	Protocol        uint8   `json:"protocol"`
-	Encryption      string  `json:"encryption"`
-	Rule            string  `json:"rule"`
-	ACL             string  `json:"acl"`
+	Encryption      *string `json:"encryption"`
+	Rule            *string `json:"rule"`
+	ACL             *string `json:"acl"`
 	PacketsSent     *uint64 `json:"packets_sent"`
 	BytesSent       *uint64 `json:"bytes_sent"`
 	PacketsReceived *uint64 `json:"packets_received"`
@@ -130,7 +130,7 @@ func (row *Row) fill(a query.Attributed, i int, m ends) {
 	*row = Row{
 		Time: query.Time(r.Time).String(), NIC: r.NIC, Direction: string(r.Direction), State: string(r.State),
 		SrcIP: r.Src.String(), SrcPort: r.SrcPort, DstIP: r.Dst.String(), DstPort: r.DstPort, Protocol: r.Protocol,
-		Encryption: r.Encryption, Rule: r.Rule, ACL: r.ACL, Blob: r.Blob, Offset: r.Offset,
+		Encryption: text(r.Encryption), Rule: text(r.Rule), ACL: text(r.ACL), Blob: r.Blob, Offset: r.Offset,
 		PacketsSent:     counter(&r.Counters, flow.NullPacketsSent, r.Counters.PacketsSent),
 		BytesSent:       counter(&r.Counters, flow.NullBytesSent, r.Counters.BytesSent),
 		PacketsReceived: counter(&r.Counters, flow.NullPacketsReceived, r.Counters.PacketsReceived),

@@ -64,7 +64,10 @@ type audit struct {
 	seq     int
 }
 
-func newAudit(r *reader) *audit { return &audit{r: r, pods: make(map[string]*object)} }
+func newAudit(r *reader) *audit {
+	r.clock.changes, r.clock.fresh = true, true // pods that are made are logged from the first line on
+	return &audit{r: r, pods: make(map[string]*object)}
+}
 
 // isAudit says whether a document is of this format.
 func isAudit(doc []byte) bool {

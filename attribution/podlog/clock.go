@@ -17,7 +17,9 @@ type clock struct {
 	latest    int64           // of all lines so far
 	ticks     map[int64]Range // by second: the first and the last line in it
 	snapshots []int64
-	fresh     bool // the first line is of a pod that the watch shows as added, as one that begins does with all
+	breaks    []int64 // the last line before something was lost
+	changes   bool    // lines tell of changes only, and no list will come: they count again at once
+	fresh     bool    // the first line is of a pod that the watch shows as added, as one that begins does with all
 }
 
 // Range is a closed range of times.
@@ -47,6 +49,20 @@ func (c *clock) snapshot(at int64) {
 	}
 }
 
+// broken: something was lost after the latest line.
+func (c *clock) broken() { c.breaks = append(c.breaks, c.latest) }
+
+// before is the time of the last line that came no later than at, or 0.
+func (c *clock) before(at int64) int64 {
+	last := int64(0)
+	for _, p := range c.points() {
+		if p.kind == tick && p.at <= at {
+			last = p.at
+		}
+	}
+	return last
+}
+
 // watched are the ranges in which no two lines are further apart than maxSilence and
 // no list was needed. After a silence, what was missed is known only from a list on:
 // lines before it are no proof. The first lines count if the watch began with them,
@@ -58,16 +74,16 @@ func (c *clock) watched(before int64) []Range {
 	if n := len(points); n > 0 && before != 0 && before <= points[0].at && points[0].at-before <= maxSilence {
 		whole, out = true, []Range{{From: before, To: points[0].at}}
 	}
-	last := int64(0)
+	last, fresh := int64(0), false
 	for i, p := range points {
 		switch {
-		case p.snapshot:
-			whole = true
+		case p.kind == listed:
+			whole, fresh = true, false
 			out = append(out, Range{From: p.at, To: p.at})
-		case i > 0 && p.at-last > maxSilence:
-			whole = false
-		case whole && len(out) == 0:
-			out = append(out, Range{From: p.at, To: p.at})
+		case p.kind == lost, i > 0 && p.at-last > maxSilence:
+			whole, fresh = c.changes, true
+		case whole && (len(out) == 0 || fresh):
+			out, fresh = append(out, Range{From: p.at, To: p.at}), false
 		case whole:
 			out[len(out)-1].To = p.at
 		}
@@ -76,32 +92,33 @@ func (c *clock) watched(before int64) []Range {
 	return slices.DeleteFunc(out, func(r Range) bool { return r.From == r.To })
 }
 
-// point is a time at which a line came.
+// point is something that happened at a time.
 type point struct {
-	at       int64
-	snapshot bool
+	at   int64
+	kind pointKind
 }
 
-// points are sorted; of those within a second, the first and the last.
+type pointKind uint8
+
+// The kinds, in the order in which they count where they bear the same millisecond.
+const (
+	tick   pointKind = iota // a line came
+	lost                    // after it, something was lost
+	listed                  // a list showed all pods
+)
+
+// points are sorted; of the lines within a second, the first and the last.
 func (c *clock) points() []point {
 	var points []point
 	for _, r := range c.ticks {
-		points = append(points, point{r.From, false}, point{r.To, false})
+		points = append(points, point{r.From, tick}, point{r.To, tick})
+	}
+	for _, at := range c.breaks {
+		points = append(points, point{at, lost})
 	}
 	for _, at := range c.snapshots {
-		points = append(points, point{at, true})
+		points = append(points, point{at, listed})
 	}
-	slices.SortFunc(points, func(a, b point) int {
-		switch {
-		case a.at != b.at:
-			return cmp.Compare(a.at, b.at)
-		case a.snapshot == b.snapshot:
-			return 0
-		case b.snapshot:
-			return -1
-		default:
-			return 1
-		}
-	})
+	slices.SortFunc(points, func(a, b point) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.kind, b.kind)) })
 	return points
 }

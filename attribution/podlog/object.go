@@ -99,6 +99,7 @@ const second = 1000
 type observation struct {
 	object  *object
 	at      int64
+	listed  int64 // a list of all pods showed it, and was read no earlier; 0: no list
 	deleted bool
 	source  attribution.Source
 }
@@ -114,6 +115,9 @@ func (o *observation) fact(cluster string) attribution.Fact {
 			NotBefore: o.object.notBefore(), SeenBy: o.at, SeenLast: o.at, RunningBy: ev.runningBy, AliveAt: ev.aliveAt,
 			StoppedFirst: ev.ended, StoppedLast: ev.ended, FirstVersion: o.object.version(), LastVersion: o.object.version(),
 		},
+	}
+	if o.source == attribution.List {
+		p.Presence.SeenLast = 0 // a list's time is one by which it was read; what it shows may be older
 	}
 	if o.deleted {
 		p.Deleted = attribution.Removal{At: o.at, Version: o.object.version()}

@@ -168,7 +168,8 @@ func (r *reader) event(ev *event, offset int64) error {
 	case "SNAPSHOT":
 		return r.snapshot(&o, at)
 	case "ERROR":
-		return nil // the watch broke off; what follows begins with a snapshot
+		r.clock.broken() // the watch broke off
+		return nil
 	default:
 		r.reject(offset, fmt.Sprintf("event type is %q, want ADDED, MODIFIED, DELETED, BOOKMARK or SNAPSHOT", ev.Type))
 		return nil
@@ -196,16 +197,16 @@ func (s *Summary) extend(at int64) {
 // snapshot takes in what a list returned in the middle of a watch. Between the line
 // before it and the list, the watch may have missed anything.
 func (r *reader) snapshot(o *object, at int64) error {
-	after := r.clock.latest
+	after := r.clock.before(at)
 	if after == 0 && r.opt.WatchedUntil != nil {
 		after = r.opt.WatchedUntil(at)
 	}
 	r.clock.snapshot(at)
 	r.begin(at, after, o.version())
-	if err := r.items(o.Items, attribution.Watch); err != nil {
+	if err := r.items(o.Items, attribution.Watch, at); err != nil {
 		return err
 	}
-	return r.end(attribution.Watch, r.opt.ReadBy)
+	return r.end(r.opt.ReadBy)
 }
 
 // list takes in a PodList that bears no time of its own. It was read after the
@@ -225,10 +226,12 @@ func (r *reader) list(doc []byte, offset int64) error {
 	for i := range o.Items {
 		version = max(version, o.Items[i].version())
 	}
+	// Pods that it does not show are not taken for gone: it may be of one namespace.
 	r.begin(r.opt.ReadBy, 0, version)
-	if err := errors.Join(r.items(o.Items, attribution.List), r.end(attribution.List, r.opt.ReadBy)); err != nil {
+	if err := r.items(o.Items, attribution.List, newest); err != nil {
 		return err
 	}
+	r.last = nil
 	return r.alive(o.Items, newest)
 }
 
@@ -259,7 +262,6 @@ func (r *reader) finish() error {
 		if err := r.audit.finish(); err != nil {
 			return err
 		}
-		r.clock.fresh = true // pods that are made are logged from the first line on
 	}
 	var before int64
 	if r.opt.WatchedUntil != nil && r.summary.From != 0 {
@@ -273,7 +275,10 @@ func (r *reader) finish() error {
 	return r.Flush()
 }
 
+// reject leaves a document out. What it said is not known: it may have been that a
+// pod went, or came.
 func (r *reader) reject(offset int64, reason string) {
+	r.clock.broken()
 	r.summary.Rejections++
 	if len(r.summary.Rejected) < keepRejections {
 		r.summary.Rejected = append(r.summary.Rejected, Rejection{Offset: offset, Reason: reason})

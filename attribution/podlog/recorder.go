@@ -67,11 +67,11 @@ func (r *Recorder) ListPage(list []byte) error {
 	if err := json.Unmarshal(list, &o); err != nil {
 		return fmt.Errorf("read list of pods: %w", err)
 	}
-	return r.items(o.Items, attribution.Watch)
+	return r.items(o.Items, attribution.Watch, r.last.at)
 }
 
 // EndList records which pods the list did not show any more.
-func (r *Recorder) EndList() error { return r.end(attribution.Watch, r.last.at) }
+func (r *Recorder) EndList() error { return r.end(r.last.at) }
 
 // Watched records that the pods were watched without a break in a closed range.
 func (r *Recorder) Watched(from, to int64) error {
@@ -92,6 +92,7 @@ func (r *Recorder) Flush() error {
 // own had taken place.
 func (r *Recorder) pod(o *observation, by int64) error {
 	f := o.fact(r.cluster)
+	f.Pod.Listed = o.listed
 	if o.at == 0 && o.deleted {
 		f.Pod.Deleted.At = by
 	}
@@ -112,7 +113,8 @@ func (r *Recorder) begin(at, after int64, version uint64) {
 	r.last = &snapshot{at: at, after: after, version: version, uids: make(map[string]bool)}
 }
 
-func (r *Recorder) items(items []object, source attribution.Source) error {
+// items records the pods of a list that shows the state at a time, or later.
+func (r *Recorder) items(items []object, source attribution.Source, listed int64) error {
 	s := r.last
 	for i := range items {
 		item := &items[i]
@@ -120,7 +122,7 @@ func (r *Recorder) items(items []object, source attribution.Source) error {
 			continue
 		}
 		s.uids[item.Metadata.UID] = true
-		if err := r.pod(&observation{object: item, at: s.at, source: source}, s.at); err != nil {
+		if err := r.pod(&observation{object: item, at: s.at, listed: listed, source: source}, s.at); err != nil {
 			return err
 		}
 	}
@@ -129,7 +131,7 @@ func (r *Recorder) items(items []object, source attribution.Source) error {
 
 // end marks the pods as missing that the list did not show, though it is newer than
 // what was last seen of them.
-func (r *Recorder) end(source attribution.Source, by int64) error {
+func (r *Recorder) end(by int64) error {
 	s := r.last
 	missing := attribution.Removal{At: s.at, After: s.after, Version: s.version}
 	if missing.At == 0 {
@@ -140,7 +142,7 @@ func (r *Recorder) end(source attribution.Source, by int64) error {
 			continue
 		}
 		delete(r.live, uid)
-		if err := r.add(attribution.Fact{Cluster: r.cluster, Pod: attribution.PodFact{UID: uid, Missing: missing, Source: source}}); err != nil {
+		if err := r.add(attribution.Fact{Cluster: r.cluster, Pod: attribution.PodFact{UID: uid, Missing: missing, Source: attribution.Watch}}); err != nil {
 			return err
 		}
 	}
