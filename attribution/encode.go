@@ -27,6 +27,7 @@ func (f *Fact) encode(b []byte) []byte {
 		e.text(f.Cluster)
 		e.int(f.Watched.From)
 		e.int(f.Watched.To)
+		e.int(f.Late)
 		return e.b
 	}
 	e.byte(payloadPod)
@@ -116,6 +117,7 @@ func decodeFact(b []byte, interned map[string]string) (Fact, error) {
 	case payloadWatched, payloadPartial:
 		f.Partial = kind == payloadPartial
 		f.Watched = &Range{From: d.int(), To: d.int()}
+		f.Late = d.int()
 	case payloadPod:
 		f.Pod = d.pod()
 	default:

@@ -17,6 +17,7 @@ type Fact struct {
 	// not what was there before and did not change.
 	Watched *Range
 	Partial bool
+	Late    int64 // with Watched: how long after they happened things were seen, at most, in milliseconds
 	Pod     PodFact
 }
 

@@ -137,7 +137,7 @@ func (v *View) History(a netip.Addr, from, to int64) []Stretch {
 			end = starts[i+1]
 		}
 		r := av.resolve(v, &Question{Address: a, Begin: flow.Span{From: start, To: start}, Sent: true})
-		if n := len(out); n > 0 && out[n-1].Resolution == r {
+		if n := len(out); n > 0 && out[n-1].Resolution.Same(r) && slices.Equal(out[n-1].Resolution.Notes, r.Notes) {
 			out[n-1].To = end
 			continue
 		}

@@ -60,7 +60,7 @@ func (e *endOfBatch) lookUp(av *addressView, whole flow.Span) {
 
 func (e *endOfBatch) resolve(v *View, q *Question) *Resolution {
 	if e.fixed != nil {
-		return v.checked(e.fixed.at(q.Sent || q.Answered), q)
+		return v.checked(e.fixed.at(q.end()), q)
 	}
 	return e.view.resolve(v, q)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -29,6 +30,7 @@ type Ledger struct {
 	pods    map[podKey]*pod     // each pod is replaced when it changes, never written to
 	watched map[string]coverage // when all pods were on record
 	changes map[string]coverage // when at least all changes were
+	late    map[string]int64    // how late things were seen at most
 	facts   int
 }
 
@@ -87,7 +89,7 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 
 // NewLedger returns an empty ledger that is kept in memory only.
 func NewLedger() *Ledger {
-	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), now: time.Now}
+	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), now: time.Now}
 }
 
 // Append adds facts and returns how many of them told something new. Those are on
@@ -149,6 +151,7 @@ func (l *Ledger) write(payloads [][]byte) error {
 func (l *Ledger) apply(f *Fact) {
 	l.facts++
 	if f.Watched != nil {
+		l.late[f.Cluster] = max(l.late[f.Cluster], f.Late)
 		l.changes[f.Cluster] = l.changes[f.Cluster].add(*f.Watched)
 		if !f.Partial {
 			l.watched[f.Cluster] = l.watched[f.Cluster].add(*f.Watched)
@@ -160,6 +163,9 @@ func (l *Ledger) apply(f *Fact) {
 
 // covered says whether a fact about coverage tells nothing new.
 func (l *Ledger) covered(f *Fact) bool {
+	if f.Late > l.late[f.Cluster] {
+		return false
+	}
 	if f.Partial {
 		return l.changes[f.Cluster].has(f.Watched.From, f.Watched.To)
 	}
@@ -186,7 +192,7 @@ func (l *Ledger) View(cfg Config) *View {
 	for _, p := range l.pods {
 		pods = append(pods, p)
 	}
-	return newView(cfg, pods, cloneCoverage(l.watched), cloneCoverage(l.changes), len(l.damage) > 0)
+	return newView(cfg, pods, cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), len(l.damage) > 0)
 }
 
 func cloneCoverage(m map[string]coverage) map[string]coverage {
@@ -198,13 +204,13 @@ func cloneCoverage(m map[string]coverage) map[string]coverage {
 }
 
 // Existing calls yield with each pod of a cluster whose object is there as far as the
-// ledger knows, and the highest resource version that showed it.
-func (l *Ledger) Existing(cluster string, yield func(uid string, version uint64)) {
+// ledger knows, the highest resource version that showed it, and when it was seen last.
+func (l *Ledger) Existing(cluster string, yield func(uid string, version uint64, seen int64)) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for key, p := range l.pods {
 		if key.cluster == cluster && p.removal(l.watched[cluster]).At == 0 {
-			yield(p.uid, p.presence.LastVersion)
+			yield(p.uid, p.presence.LastVersion, p.presence.SeenLast)
 		}
 	}
 }

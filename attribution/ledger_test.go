@@ -235,7 +235,7 @@ func TestExistingAndWatchedUntil(t *testing.T) {
 	mustAppend(t, l, factsOf(watched(10, 20), watched(30, 40), aPod("a").versions(3, 8), aPod("b").versions(4, 4).deleted(15, 9), aPod("e").versions(5, 5).missing(30, 20, 7),
 		aPod("f").versions(5, 9).missing(30, 20, 7), aPod("g").in("d").versions(1, 1))...)
 	got := map[string]uint64{}
-	l.Existing("c", func(uid string, version uint64) { got[uid] = version })
+	l.Existing("c", func(uid string, version uint64, _ int64) { got[uid] = version })
 	if diff := cmp.Diff(map[string]uint64{"a": 8, "f": 9}, got); diff != "" {
 		t.Errorf("existing: -want +got:\n%s", diff)
 	}
@@ -280,7 +280,7 @@ func TestFactRoundTrip(t *testing.T) {
 // The example of docs/format/ledger.md.
 func TestFormatExample(t *testing.T) {
 	f := Fact{Cluster: "c", KnownAt: 3000, Watched: &Range{1000, 2000}}
-	if got, want := fmt.Sprintf("% x", f.encode(nil)), "02 f0 2e 01 63 d0 0f a0 1f"; got != want {
+	if got, want := fmt.Sprintf("% x", f.encode(nil)), "02 f0 2e 01 63 d0 0f a0 1f 00"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -14,8 +14,12 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, verdict Verdict) *
 		}
 	}
 	watched := c.watchedNode()
+	var with []int64
+	for _, r := range watched {
+		with = append(with, r.To-c.tolerance-c.late+1)
+	}
 	itself := Candidate{Cluster: c.Name, Node: node, Address: a, IsNode: true, FromLatest: Open, ToEarliest: Open, ToLatest: Open}
-	return newTimeline(stays, watched, nil, c.tolerance, func(t int64, possible []*stay) *Resolution {
+	return newTimeline(stays, watched, with, c.tolerance, c.late, func(t int64, possible []*stay) *Resolution {
 		r := &Resolution{Verdict: verdict, Candidates: []Candidate{itself}}
 		for _, s := range possible {
 			cand := s.candidate()
@@ -25,7 +29,7 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, verdict Verdict) *
 		if verdict == Masked && c.Network == Auto && len(c.NonMasqueradeCIDRs) == 0 {
 			r.Notes = append(r.Notes, noteMode)
 		}
-		if !watched.has(t-c.tolerance, t+c.tolerance) {
+		if !watched.has(t-c.tolerance, t+c.tolerance+c.late) {
 			r.Verdict = Gap // a pod that was never seen may be the one
 			r.Notes = append([]string{noteUnwatched}, r.Notes...)
 		}

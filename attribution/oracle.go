@@ -72,7 +72,7 @@ func (c *clusterView) naive(q *Question) *Resolution {
 		add(n.masked)
 		add(n.host)
 	}
-	pods := c.naiveOver(own.pods, moments, q.Sent || q.Answered)
+	pods := c.naiveOver(own.pods, moments, q.end())
 	if len(own.nodes) == 0 {
 		return pods
 	}
@@ -95,13 +95,13 @@ func (c *clusterView) naive(q *Question) *Resolution {
 		if q.Sent && (!q.Destination.IsValid() || c.masquerades(q.Destination, q.DestinationPort)) {
 			tl = n.masked
 		}
-		all = append(all, c.naiveOver(tl, moments, true))
+		all = append(all, c.naiveOver(tl, moments, sender))
 	}
 	return combine(all)
 }
 
 // naiveOver scans all stays of a timeline at each moment.
-func (c *clusterView) naiveOver(tl *timeline, moments []int64, sent bool) *Resolution {
+func (c *clusterView) naiveOver(tl *timeline, moments []int64, as end) *Resolution {
 	if tl == nil {
 		return nil
 	}
@@ -113,7 +113,7 @@ func (c *clusterView) naiveOver(tl *timeline, moments []int64, sent bool) *Resol
 				possible = append(possible, s)
 			}
 		}
-		all = append(all, tl.at(t, possible).at(sent))
+		all = append(all, tl.at(t, possible).at(as))
 	}
 	if len(all) == 1 {
 		return all[0]

@@ -11,6 +11,7 @@ const (
 	noteNobody    = "the cluster was watched then, and no pod is recorded with this address"
 	noteLingers   = "the pod's object was removed without the kubelet's word that it stopped; it may have gone on sending"
 	noteEdge      = "within the time in which the pod got or lost the address; no other pod is recorded with it"
+	noteLate      = "the watch ended soon after; what happened last may not have been seen any more"
 	noteDamaged   = "the ledger is damaged: facts are missing, and another pod may have had the address"
 	noteNIC       = "the row's interface belongs to another node or cluster than the ledger says of this pod"
 	noteVacant    = "the address may have been nobody's then"
@@ -25,7 +26,7 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 	certain := false           // then nobody who was never seen can have had it
 	early := len(possible) > 0 // whoever it is had perhaps not got it yet
 	for _, s := range possible {
-		from, to := s.certain(tolerance, watched)
+		from, to := s.certain(tolerance, c.late, watched)
 		certain = certain || (from <= t && t < to && (seen || c.exclusive()))
 		early = early && t < from
 	}
@@ -37,9 +38,12 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 	case len(possible) > 1:
 		return several(possible, tolerance)
 	}
-	r := sole(t, possible[0], watched, tolerance)
-	if c.damaged && r.Verdict == Exact {
+	r := c.sole(t, possible[0], stays)
+	switch {
+	case r.Verdict == Exact && c.damaged:
 		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteDamaged}}
+	case r.Verdict == Exact && !certain && !watched.has(t-tolerance, t+tolerance+c.late):
+		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteLate}}
 	}
 	return r
 }
@@ -51,7 +55,8 @@ func (c *clusterView) allSeen(t int64) bool {
 }
 
 // sole is the verdict where one pod can have held the address.
-func sole(t int64, s *stay, watched coverage, tolerance int64) *Resolution {
+func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
+	watched, tolerance := c.changes, c.tolerance
 	r := &Resolution{Verdict: Exact, Candidates: []Candidate{s.candidate()}}
 	if s.lingers() && t >= s.gone.At {
 		r.Notes = []string{noteLingers}
@@ -61,9 +66,31 @@ func sole(t int64, s *stay, watched coverage, tolerance int64) *Resolution {
 		}
 		return r
 	}
-	if from, to := s.certain(tolerance, watched); t < from || (t >= to && !s.live() && !s.lingers()) {
+	if from, to := s.certain(tolerance, c.late, watched); t < from || (t >= to && !s.live() && !s.lingers()) {
 		r.Notes = []string{noteEdge}
 		r.received = &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteVacant}}
+		r.answered = c.afterglow(t, s, stays)
+	}
+	return r
+}
+
+// afterglow is how long after a pod's last container ended its sandbox may still be
+// there and refuse what it is sent, in milliseconds: the kubelet takes it down at its
+// next look at the pod.
+const afterglow = 30 * 1000
+
+// afterglow is the resolution for who answered, where a pod that can not send any more
+// may still have had the address; nil where there is none.
+func (c *clusterView) afterglow(t int64, s *stay, stays []stay) *Resolution {
+	r := &Resolution{Verdict: Boundary, Notes: []string{noteVacant}}
+	for i := range stays {
+		old := &stays[i]
+		if to := old.possibleTo(c.tolerance); old == s || (to <= t && t < to+afterglow) {
+			r.Candidates = append(r.Candidates, old.candidate())
+		}
+	}
+	if len(r.Candidates) < 2 {
+		return nil
 	}
 	return r
 }

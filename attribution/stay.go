@@ -23,6 +23,7 @@ type stay struct {
 	pod     *pod
 	address netip.Addr
 	bounds  *Bounds
+	started int64 // the kubelet's own times say that it had begun by then; 0: unknown
 
 	fromEarliest int64 // 0: unknown
 	fromLatest   int64 // Open: nothing shows that it began
@@ -76,14 +77,39 @@ func (p *pod) addressStays(watched coverage) []stay {
 	for i := range p.holdings {
 		b := &p.holdings[i].Bounds
 		stopped := minKnown(b.stopped(), p.presence.stopped())
-		stays = append(stays, p.stayOf(p.holdings[i].Address, b, stopped, watched))
+		s := p.stayOf(p.holdings[i].Address, b, stopped, watched)
+		if p.stale(i) {
+			s.started, s.fromLatest = 0, Open
+			if b.SeenBy != 0 {
+				s.fromLatest = b.SeenBy
+			}
+		}
+		stays = append(stays, s)
 	}
 	p.orderAddresses(stays)
 	return stays
 }
 
+// stale says whether the kubelet's times that came with an address may be those of an
+// earlier sandbox, which an object can show beside the new address: they then came
+// with another address as well.
+func (p *pod) stale(i int) bool {
+	h := &p.holdings[i]
+	for k := range p.holdings {
+		o := &p.holdings[k]
+		other := k != i && o.Address.Is4() == h.Address.Is4()
+		if other && !h.Bounds.before(&o.Bounds) && h.Bounds.RunningBy <= o.Bounds.AliveAt+second {
+			return true
+		}
+	}
+	return false
+}
+
+// second is the resolution of the times in objects, in milliseconds.
+const second = 1000
+
 func (p *pod) stayOf(a netip.Addr, b *Bounds, stopped int64, watched coverage) stay {
-	s := stay{pod: p, address: a, bounds: b, fromEarliest: max(p.presence.NotBefore, b.NotBefore), fromLatest: Open, toEarliest: Open, toLatest: Open}
+	s := stay{pod: p, address: a, bounds: b, started: b.RunningBy, fromEarliest: max(p.presence.NotBefore, b.NotBefore), fromLatest: Open, toEarliest: Open, toLatest: Open}
 	if began := b.began(); began != 0 {
 		s.fromLatest = began
 	}
@@ -103,13 +129,12 @@ func (p *pod) stayOf(a netip.Addr, b *Bounds, stopped int64, watched coverage) s
 }
 
 // orderAddresses brackets the addresses that one pod had in turn: a sandbox that is
-// made again gets a new one, and the old one is lost by then. Resource versions say
-// which came first; where they do not, nothing is concluded.
+// made again gets a new one, and the old one is lost by then.
 func (p *pod) orderAddresses(stays []stay) {
 	for i := range stays {
 		for j := range stays {
 			old, new := &stays[i], &stays[j]
-			if i == j || old.address.Is4() != new.address.Is4() || old.bounds.LastVersion == 0 || old.bounds.LastVersion >= new.bounds.FirstVersion {
+			if i == j || old.address.Is4() != new.address.Is4() || !old.bounds.before(new.bounds) {
 				continue
 			}
 			if new.fromLatest < old.toLatest {
@@ -120,6 +145,15 @@ func (p *pod) orderAddresses(stays []stay) {
 			new.fromEarliest = max(new.fromEarliest, old.bounds.AliveAt)
 		}
 	}
+}
+
+// before says whether an address was surely shown before another, by resource
+// versions; without them by receipts that lie further apart than events are late.
+func (b *Bounds) before(o *Bounds) bool {
+	if b.LastVersion != 0 && o.FirstVersion != 0 {
+		return b.LastVersion < o.FirstVersion
+	}
+	return b.LastVersion == 0 && o.FirstVersion == 0 && b.SeenLast != 0 && b.SeenLast+maxSilence < o.SeenBy
 }
 
 // closeLingering ends the stays at one address whose pods went without the kubelet's
@@ -137,8 +171,11 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 		for j := range stays {
 			if new := &stays[j]; new.pod != old.pod && new.fromLatest != Open && follows(old, new, tolerance) {
 				closed := max(new.fromLatest, old.toEarliest)
-				if !exclusive && old.vanished() {
+				switch {
+				case !exclusive && old.vanished():
 					closed = max(closed, old.gone.At)
+				case !exclusive:
+					closed = max(closed, old.gone.At+unseenTail)
 				}
 				old.toLatest = min(old.toLatest, closed)
 			}
@@ -170,7 +207,7 @@ const startLag = 10 * 1000
 func delayBegins(stays []stay, tolerance int64) {
 	for i := range stays {
 		new := &stays[i]
-		if new.bounds.RunningBy == 0 {
+		if new.started == 0 {
 			continue
 		}
 		for j := range stays {
@@ -181,7 +218,7 @@ func delayBegins(stays []stay, tolerance int64) {
 			after := old.toEarliest <= new.fromLatest+2*tolerance
 			before := new.toEarliest <= old.fromLatest+2*tolerance
 			if after && !before {
-				new.fromEarliest = max(new.fromEarliest, min(old.toEarliest, new.bounds.RunningBy-startLag))
+				new.fromEarliest = max(new.fromEarliest, min(old.toEarliest, new.started-startLag))
 			}
 		}
 	}

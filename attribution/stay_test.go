@@ -108,9 +108,9 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{sentBy("10.244.0.10", 100), "exact a [edge]"},
 			{sentBy("10.244.0.10", 5), "gap >a [nobody]"},
 		}},
-		{"made again, versions unknown: nothing is concluded from order", []*told{day,
+		{"made again, versions unknown: receipts far apart tell the order", []*told{day,
 			a().versions(0, 0), aPod("a").has("10.244.0.10").made(10).seen(200).ran(199, 199)}, []say{
-			{sent(201), "exact a"}, {sentBy("10.244.0.10", 201.5), "exact a"},
+			{sent(100), "exact a [edge]"}, {sent(202), "gap <a [nobody]"}, {sentBy("10.244.0.10", 201.5), "exact a"},
 		}},
 		{"a running pod's address changes to one that another has given back (istio #20676)", []*told{day,
 			aPod("b").has("10.244.0.10").made(5).seen(6).ran(6, 90).stopped(91).versions(2, 3),

@@ -22,7 +22,7 @@ type timeline struct {
 // newTimeline takes the stays over. at is called with a moment and the stays that
 // are possible then, and MUST depend on nothing but the interval that it lies in: the
 // bounds are those of the stays, of the coverage, and what comes with it.
-func newTimeline(stays []stay, watched coverage, with []int64, tolerance int64, at func(t int64, possible []*stay) *Resolution) *timeline {
+func newTimeline(stays []stay, watched coverage, with []int64, tolerance, late int64, at func(t int64, possible []*stay) *Resolution) *timeline {
 	sortStays(stays)
 	tl := &timeline{stays: stays, tol: tolerance, at: at}
 	var latest int64
@@ -30,7 +30,7 @@ func newTimeline(stays []stay, watched coverage, with []int64, tolerance int64, 
 		s := &stays[i]
 		latest = max(latest, s.possibleTo(tolerance))
 		tl.latest = append(tl.latest, latest)
-		from, to := s.certain(tolerance, watched)
+		from, to := s.certain(tolerance, late, watched)
 		tl.bounds = append(tl.bounds, s.possibleFrom(tolerance), s.possibleTo(tolerance), from, to, s.gone.At)
 	}
 	for _, r := range watched {
@@ -78,20 +78,19 @@ func (tl *timeline) possible(t int64) []*stay {
 	return out
 }
 
-// over is the resolution for a flow that began at some time in the span, of its end
-// that sent, or of the one that received.
-func (tl *timeline) over(span flow.Span, sent bool) *Resolution {
+// over is the resolution for one end of a flow that began at some time in the span.
+func (tl *timeline) over(span flow.Span, as end) *Resolution {
 	i := tl.interval(span.From)
 	if span.Exactly() {
-		return tl.resolve(i).at(sent)
+		return tl.resolve(i).at(as)
 	}
 	j := tl.interval(span.To)
 	if i == j {
-		return tl.resolve(i).at(sent)
+		return tl.resolve(i).at(as)
 	}
 	all := make([]*Resolution, 0, j-i+1)
 	for ; i <= j; i++ {
-		all = append(all, tl.resolve(i).at(sent))
+		all = append(all, tl.resolve(i).at(as))
 	}
 	return combine(all)
 }
@@ -118,13 +117,13 @@ func (s *stay) possibleTo(tolerance int64) int64 {
 
 // certain is the half-open time in which the stay lasted whatever the clocks;
 // empty where to is not after from.
-func (s *stay) certain(tolerance int64, watched coverage) (from, to int64) {
+func (s *stay) certain(tolerance, late int64, watched coverage) (from, to int64) {
 	if s.fromLatest == Open {
 		return Open, Open
 	}
 	switch {
 	case s.live(): // it was still there when it was seen last, and as long as nothing was missed since
-		to = max(s.bounds.AliveAt, watched.from(max(s.bounds.SeenLast, s.pod.listed))-reportLag)
+		to = max(s.bounds.AliveAt, watched.from(max(s.bounds.SeenLast, s.pod.listed))-max(reportLag, late))
 	case s.lingers():
 		to = max(s.toEarliest, s.gone.After-reportLag)
 	default:

@@ -81,8 +81,9 @@ type Resolution struct {
 	Notes         []string // what an answer should warn of
 
 	// received is the resolution where the address only received, if another: who
-	// sends has an address, but traffic to one that is nobody's is logged too.
-	received *Resolution
+	// sends has an address, but traffic to one that is nobody's is logged too. answered
+	// is the one where it sent something back.
+	received, answered *Resolution
 	// contradicted is the resolution where a row's interface speaks against it, made
 	// when first needed.
 	contradicted atomic.Pointer[Resolution]
@@ -98,12 +99,16 @@ func (r *Resolution) contradict() *Resolution {
 	return r.contradicted.Load()
 }
 
-// at is the resolution for the end that sent, or for the one that received.
-func (r *Resolution) at(sent bool) *Resolution {
-	if !sent && r.received != nil {
+// at is the resolution for an end.
+func (r *Resolution) at(as end) *Resolution {
+	switch {
+	case as == called && r.received != nil:
 		return r.received
+	case as == answerer && r.answered != nil:
+		return r.answered
+	default:
+		return r
 	}
-	return r
 }
 
 // Pod is the one pod of an Exact resolution, else nil.

@@ -37,9 +37,10 @@ type clusterView struct {
 	spells    map[netip.Addr][]spell // nodes' addresses
 
 	once      sync.Once
-	damaged   bool // facts are missing
-	doubled   bool // two pods are recorded with one address at once
-	forced    bool // a pod's object was deleted without the kubelet's word
+	late      int64 // how late things were seen at most: just before a hole, not all may have been
+	damaged   bool  // facts are missing
+	doubled   bool  // two pods are recorded with one address at once
+	forced    bool  // a pod's object was deleted without the kubelet's word
 	tolerance int64
 }
 
@@ -80,7 +81,7 @@ type spell struct {
 	from, to int64
 }
 
-func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, damaged bool) *View {
+func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, late map[string]int64, damaged bool) *View {
 	v := &View{
 		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
 		nics:      make(map[string]nicOwner),
@@ -90,7 +91,7 @@ func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, dama
 	cluster := func(name string) *clusterView {
 		c := byName[name]
 		if c == nil {
-			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, damaged: damaged, watched: watched[name], changes: changes[name],
+			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, late: late[name], damaged: damaged, watched: watched[name], changes: changes[name],
 				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell)}
 			byName[name] = c
 			v.clusters = append(v.clusters, c)
@@ -180,7 +181,9 @@ func (v *View) address(a netip.Addr) *addressView {
 			av.owners = append(av.owners, c.owned(a))
 		}
 	}
-	v.addresses[a] = av
+	if len(av.owners) > 0 { // the rest of the world is not remembered
+		v.addresses[a] = av
+	}
 	return av
 }
 
@@ -198,12 +201,18 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	// of it only while somebody watched.
 	stranger := len(stays) == 0 && !within(a, c.PodCIDRs)
 	var with []int64
-	if c.known().forced {
-		for _, r := range c.changes {
+	for _, r := range c.changes {
+		with = append(with, r.To-tolerance-c.late+1)
+		if c.known().forced {
 			with = append(with, r.From+unseenTail+tolerance)
 		}
 	}
-	o.pods = newTimeline(stays, c.changes, with, tolerance, func(t int64, possible []*stay) *Resolution {
+	for i := range stays {
+		if to := stays[i].possibleTo(tolerance); to != Open {
+			with = append(with, to+afterglow)
+		}
+	}
+	o.pods = newTimeline(stays, c.changes, with, tolerance, c.late, func(t int64, possible []*stay) *Resolution {
 		r := c.addressAt(t, possible, stays)
 		if stranger && r.unheld() {
 			return external
@@ -254,6 +263,26 @@ type Question struct {
 	// Answered is set for the other end where it sent packets back: then somebody
 	// had the address.
 	Answered bool
+}
+
+// end is a role in a flow.
+type end uint8
+
+const (
+	sender   end = iota // it sent, so it had its address
+	answerer            // it was called, and sent something back
+	called              // it was called
+)
+
+func (q *Question) end() end {
+	switch {
+	case q.Sent:
+		return sender
+	case q.Answered:
+		return answerer
+	default:
+		return called
+	}
 }
 
 // Resolve answers a question.
@@ -326,7 +355,7 @@ func (av *addressView) scoped(v *View, q *Question) []ownedAddress {
 func (o *ownedAddress) resolve(q *Question) *Resolution {
 	var all []*Resolution
 	if o.pods != nil {
-		r := o.pods.over(q.Begin, q.Sent || q.Answered)
+		r := o.pods.over(q.Begin, q.end())
 		if len(o.nodes) == 0 {
 			return r
 		}
@@ -346,9 +375,9 @@ func (o *ownedAddress) resolve(q *Question) *Resolution {
 			continue
 		}
 		if masks {
-			all = append(all, n.masked.over(q.Begin, true))
+			all = append(all, n.masked.over(q.Begin, sender))
 		} else {
-			all = append(all, n.host.over(q.Begin, true))
+			all = append(all, n.host.over(q.Begin, sender))
 		}
 	}
 	return combine(all)

@@ -102,9 +102,9 @@ type pointKind uint8
 
 // The kinds, in the order in which they count where they bear the same millisecond.
 const (
-	tick   pointKind = iota // a line came
+	listed pointKind = iota // a list showed all pods
+	tick                    // a line came
 	lost                    // after it, something was lost
-	listed                  // a list showed all pods
 )
 
 // points are sorted; of the lines within a second, the first and the last.

@@ -24,7 +24,12 @@ type documents struct {
 }
 
 func newDocuments(r io.Reader) *documents {
-	return &documents{r: bufio.NewReaderSize(r, 1<<20)}
+	d := &documents{r: bufio.NewReaderSize(r, 1<<20)}
+	if mark, _ := d.r.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
+		n, _ := d.r.Discard(3) // a byte order mark
+		d.offset = int64(n)
+	}
+	return d
 }
 
 // broken says that a stretch of the stream is no JSON document.

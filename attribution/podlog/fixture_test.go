@@ -81,7 +81,7 @@ func readInto(t testing.TB, l *attribution.Ledger, file string, opt Options) Sum
 	if opt.ReadBy == 0 {
 		opt.ReadBy = sec(86_400)
 	}
-	opt.Known = func(yield func(string, uint64)) { l.Existing("c", yield) }
+	opt.Known = func(yield func(string, uint64, int64)) { l.Existing("c", yield) }
 	opt.WatchedUntil = func(before int64) int64 { return l.WatchedUntil("c", before) }
 	sum, err := Read(strings.NewReader(file), opt, func(facts []attribution.Fact) error {
 		_, err := l.Append(facts...)

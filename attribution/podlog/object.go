@@ -192,7 +192,7 @@ func (e *evidence) fromConditions(s *status, final, restarted bool) {
 			continue
 		}
 		switch {
-		case c.Status == "True" && !restarted: // else a sandbox was perhaps made again without a transition
+		case c.Status == "True" && !restarted && len(s.ContainerStatuses) > 0: // else a sandbox was perhaps made again without a transition
 			e.began(at)
 		case c.Status == "False":
 			e.sandboxGone = at + second
@@ -252,6 +252,9 @@ func (o *object) identity() *attribution.Identity {
 	slices.Sort(id.Labels)
 	for _, a := range o.Status.addresses() {
 		id.HostNetwork = id.HostNetwork || slices.Contains(id.HostAddresses, a)
+	}
+	if id.HostNetwork && len(id.HostAddresses) == 0 {
+		id.HostAddresses = o.Status.addresses()
 	}
 	return id
 }

@@ -11,6 +11,7 @@
 package podlog
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ type Options struct {
 	ReadBy int64
 	// Known lists pods that the ledger takes for existing: those that a snapshot does
 	// not show any more are marked as missing. May be nil.
-	Known func(yield func(uid string, version uint64))
+	Known func(yield func(uid string, version uint64, seen int64))
 	// WatchedUntil is when the ledger knows the cluster was watched last before a
 	// time, or 0. May be nil.
 	WatchedUntil func(before int64) int64
@@ -107,7 +108,7 @@ type reader struct {
 // event is a line of a watch journal, or a list, which has no type.
 type event struct {
 	Type       string          `json:"type"`
-	ReceivedAt *time.Time      `json:"receivedAt"`
+	ReceivedAt *receipt        `json:"receivedAt"`
 	Object     json.RawMessage `json:"object"`
 	Kind       string          `json:"kind"`
 }
@@ -150,7 +151,7 @@ func (r *reader) event(ev *event, offset int64) error {
 		r.reject(offset, fmt.Sprintf("event is about a %q, want a Pod", o.Kind))
 		return nil // nor does it show that pods were watched
 	}
-	at := r.received(ev)
+	at, cut := r.received(ev)
 	switch typ {
 	case "ADDED", "MODIFIED", "DELETED":
 		if o.Metadata.UID == "" {
@@ -160,13 +161,13 @@ func (r *reader) event(ev *event, offset int64) error {
 		if r.clock.latest == 0 {
 			r.clock.fresh = typ == "ADDED"
 		}
-		r.clock.tick(at)
+		r.clock.tick(cut)
 		return r.pod(&observation{object: &o, at: at, deleted: typ == "DELETED", source: attribution.Watch}, r.opt.ReadBy)
 	case "BOOKMARK":
-		r.clock.tick(at)
+		r.clock.tick(cut)
 		return nil
 	case "SNAPSHOT":
-		return r.snapshot(&o, at)
+		return r.snapshot(&o, at, cut)
 	case "ERROR":
 		r.clock.broken() // the watch broke off
 		return nil
@@ -176,15 +177,32 @@ func (r *reader) event(ev *event, offset int64) error {
 	}
 }
 
-// received is the time at which an event came, rounded up, or 0.
-func (r *reader) received(ev *event) int64 {
+// received is the time by which an event came, and the time as it was written, which
+// may have been cut. Both are 0 where it bears none.
+func (r *reader) received(ev *event) (by, cut int64) {
 	if ev.ReceivedAt == nil {
 		r.summary.Undated++
-		return 0
+		return 0, 0
 	}
-	at := ev.ReceivedAt.Add(time.Millisecond - 1).UnixMilli()
-	r.summary.extend(at)
-	return at
+	r.summary.extend(ev.ReceivedAt.cut)
+	return ev.ReceivedAt.by, ev.ReceivedAt.cut
+}
+
+// receipt is when something came, Unix milliseconds. A text in whole seconds was cut:
+// it stands for up to a second later.
+type receipt struct{ by, cut int64 }
+
+func (r *receipt) UnmarshalJSON(data []byte) error {
+	var t time.Time
+	if err := json.Unmarshal(data, &t); err != nil {
+		return err
+	}
+	r.cut = t.Add(time.Millisecond - 1).UnixMilli()
+	r.by = r.cut
+	if !bytes.ContainsRune(data, '.') {
+		r.by += second - 1
+	}
+	return nil
 }
 
 func (s *Summary) extend(at int64) {
@@ -196,12 +214,12 @@ func (s *Summary) extend(at int64) {
 
 // snapshot takes in what a list returned in the middle of a watch. Between the line
 // before it and the list, the watch may have missed anything.
-func (r *reader) snapshot(o *object, at int64) error {
-	after := r.clock.before(at)
+func (r *reader) snapshot(o *object, at, cut int64) error {
+	after := r.clock.before(cut)
 	if after == 0 && r.opt.WatchedUntil != nil {
 		after = r.opt.WatchedUntil(at)
 	}
-	r.clock.snapshot(at)
+	r.clock.snapshot(cut)
 	r.begin(at, after, o.version())
 	if err := r.items(o.Items, attribution.Watch, at); err != nil {
 		return err
@@ -268,7 +286,7 @@ func (r *reader) finish() error {
 		before = r.opt.WatchedUntil(r.summary.From)
 	}
 	for _, w := range r.clock.watched(before) {
-		if err := r.add(attribution.Fact{Cluster: r.opt.Cluster, Watched: &w, Partial: r.audit != nil}); err != nil {
+		if err := r.add(attribution.Fact{Cluster: r.opt.Cluster, Watched: &w, Partial: r.audit != nil, Late: r.late}); err != nil {
 			return err
 		}
 	}

@@ -56,7 +56,7 @@ func TestCoverage(t *testing.T) {
 		{"exactly two minutes of silence", []string{snapshotLine(0, 5), bookmark(120)}, "0-120"},
 		{"more than two minutes: what was missed is known from the next list on", []string{snapshotLine(0, 5), bookmark(60), bookmark(181), bookmark(240), snapshotLine(250, 9), bookmark(260)}, "0-60 250-260"},
 		{"a list in the middle: something may have been missed before it", []string{snapshotLine(0, 5), bookmark(60), snapshotLine(90, 9), bookmark(150)}, "0-60 90-150"},
-		{"a list at once with the line before", []string{snapshotLine(0, 5), bookmark(60), snapshotLine(60, 9), bookmark(90)}, "0-90"},
+		{"a list at once with a line, which proves nothing of the time before", []string{snapshotLine(0, 5), bookmark(60), snapshotLine(60, 9), bookmark(90)}, "60-90"},
 		{"cut in the middle of a watch: who was there before is not known", []string{bookmark(0), bookmark(60), snapshotLine(70, 5), bookmark(100)}, "70-100"},
 		{"one line", []string{snapshotLine(0, 5)}, ""},
 		{"lines without the time at which they came", []string{undated, undated}, ""},

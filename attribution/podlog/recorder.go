@@ -17,9 +17,31 @@ type Recorder struct {
 	cluster string
 	emit    func([]attribution.Fact) error
 	facts   []attribution.Fact
-	live    map[string]uint64 // pods that exist as far as is known: UID to resource version
+	live    map[string]lastSeen // pods that exist as far as is known, by UID
 	last    *snapshot
 	pods    int
+	late    int64 // how long after they happened things were seen, at most
+}
+
+// mostLate bounds what is taken for lateness, in milliseconds: more is no delay of a
+// watch but a kubelet that could not report for a while.
+const mostLate = 60 * 1000
+
+// lateness notes how late an event came: by the object's own time, where it bears a
+// new one.
+func (r *Recorder) lateness(o *observation) {
+	last, known := r.live[o.object.Metadata.UID]
+	newest := o.object.newest()
+	if known && last.newest != 0 && newest > last.newest && o.at != 0 && o.listed == 0 && o.source == attribution.Watch {
+		r.late = max(r.late, min(o.at-newest, mostLate))
+	}
+}
+
+// lastSeen is the resource version that showed a pod last, and when it came.
+type lastSeen struct {
+	version uint64
+	at      int64
+	newest  int64 // of the object's own times
 }
 
 // snapshot is what the last list showed.
@@ -31,10 +53,10 @@ type snapshot struct {
 
 // NewRecorder returns a recorder of a cluster's pods that hands facts to emit in
 // batches. known lists the pods that exist as far as the ledger knows; nil is none.
-func NewRecorder(cluster string, known func(yield func(uid string, version uint64)), emit func([]attribution.Fact) error) *Recorder {
-	r := &Recorder{cluster: cluster, emit: emit, live: make(map[string]uint64)}
+func NewRecorder(cluster string, known func(yield func(uid string, version uint64, seen int64)), emit func([]attribution.Fact) error) *Recorder {
+	r := &Recorder{cluster: cluster, emit: emit, live: make(map[string]lastSeen)}
 	if known != nil {
-		known(func(uid string, version uint64) { r.live[uid] = version })
+		known(func(uid string, version uint64, seen int64) { r.live[uid] = lastSeen{version: version, at: seen} })
 	}
 	return r
 }
@@ -75,7 +97,7 @@ func (r *Recorder) EndList() error { return r.end(r.last.at) }
 
 // Watched records that the pods were watched without a break in a closed range.
 func (r *Recorder) Watched(from, to int64) error {
-	return r.add(attribution.Fact{Cluster: r.cluster, Watched: &attribution.Range{From: from, To: to}})
+	return r.add(attribution.Fact{Cluster: r.cluster, Watched: &attribution.Range{From: from, To: to}, Late: r.late})
 }
 
 // Flush hands all facts on.
@@ -97,10 +119,12 @@ func (r *Recorder) pod(o *observation, by int64) error {
 		f.Pod.Deleted.At = by
 	}
 	uid, version := o.object.Metadata.UID, o.object.version()
+	r.lateness(o)
 	if o.deleted {
 		delete(r.live, uid)
 	} else {
-		r.live[uid] = max(r.live[uid], version)
+		last := r.live[uid]
+		r.live[uid] = lastSeen{max(last.version, version), max(last.at, o.at), max(last.newest, o.object.newest())}
 	}
 	if s := r.last; s != nil && version != 0 && version <= s.version && !s.uids[uid] {
 		f.Pod.Missing = attribution.Removal{At: s.at, After: s.after, Version: s.version} // an event that came late
@@ -137,8 +161,12 @@ func (r *Recorder) end(by int64) error {
 	if missing.At == 0 {
 		missing.At = by
 	}
-	for uid, version := range r.live {
-		if s.uids[uid] || (s.version != 0 && version > s.version) {
+	for uid, last := range r.live {
+		newer := last.at > missing.At
+		if s.version != 0 && last.version != 0 {
+			newer = last.version > s.version
+		}
+		if s.uids[uid] || newer {
 			continue
 		}
 		delete(r.live, uid)

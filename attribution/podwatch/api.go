@@ -49,6 +49,7 @@ func (w *Watcher) get(ctx context.Context, verb string, query url.Values) (io.Re
 		return nil, fmt.Errorf("%s pods: %w", verb, err)
 	}
 	if resp.StatusCode == http.StatusOK {
+		w.refused = time.Time{}
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()

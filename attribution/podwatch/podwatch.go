@@ -46,19 +46,22 @@ type Config struct {
 	FlushEvery time.Duration
 	// MaxRetry is the longest wait between two attempts to reach the API server.
 	MaxRetry time.Duration
+	// Refused is how long the API server may say that a right is missing before that
+	// is believed: one that was just started refuses everybody until it knows its rules.
+	Refused time.Duration
 	// Report is told what happens, in a sentence; nil for nobody.
 	Report func(string)
 }
 
 // DefaultConfig has everything but the cluster.
 func DefaultConfig() Config {
-	return Config{PageSize: 500, Stall: 90 * time.Second, FlushEvery: time.Second, MaxRetry: 30 * time.Second}
+	return Config{PageSize: 500, Stall: 90 * time.Second, FlushEvery: time.Second, MaxRetry: 30 * time.Second, Refused: 10 * time.Second}
 }
 
 // Ledger is what a Watcher writes to.
 type Ledger interface {
 	Append(facts ...attribution.Fact) (int, error)
-	Existing(cluster string, yield func(uid string, version uint64))
+	Existing(cluster string, yield func(uid string, version uint64, seen int64))
 	WatchedUntil(cluster string, before int64) int64
 }
 
@@ -76,6 +79,7 @@ type Watcher struct {
 	current bool   // the watch has caught up with the present
 	saved   int64  // alive, as of the last flush
 	flushed time.Time
+	refused time.Time // since when a right is missing; zero: none is
 }
 
 // New returns a watcher. It sends nothing.
@@ -92,7 +96,7 @@ func New(cfg Config, ledger Ledger) (*Watcher, error) {
 		return nil, fmt.Errorf("watch pods of cluster %q: %w", cfg.Cluster, err)
 	}
 	w := &Watcher{cfg: cfg, client: client, base: base.String(), ledger: ledger, now: time.Now}
-	w.record = podlog.NewRecorder(cfg.Cluster, func(yield func(string, uint64)) { ledger.Existing(cfg.Cluster, yield) }, func(facts []attribution.Fact) error {
+	w.record = podlog.NewRecorder(cfg.Cluster, func(yield func(string, uint64, int64)) { ledger.Existing(cfg.Cluster, yield) }, func(facts []attribution.Fact) error {
 		_, err := ledger.Append(facts...)
 		return err
 	})
@@ -101,8 +105,8 @@ func New(cfg Config, ledger Ledger) (*Watcher, error) {
 
 // Run watches until the context ends, and then returns nil once everything seen is on
 // disk. It tries again for ever while the API server can not be reached. Other errors
-// are for a person: a *ForbiddenError names the right that is missing; a ledger that
-// can not be written ends the watch.
+// are for a person: a *ForbiddenError names the right that is missing, and was for
+// Config.Refused; a ledger that can not be written ends the watch.
 func (w *Watcher) Run(ctx context.Context) error {
 	w.resume()
 	wait := backoff{max: w.cfg.MaxRetry}
@@ -111,7 +115,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		var forbidden *ForbiddenError
 		var broken *ledgerError
 		switch {
-		case errors.As(err, &forbidden), errors.As(err, &broken):
+		case errors.As(err, &forbidden) && w.believed(), errors.As(err, &broken):
 			return errors.Join(err, w.flush())
 		case errors.Is(err, errGone):
 			w.report("the API server does not know version " + w.version + " any more: listing all pods")
@@ -122,6 +126,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 	}
 	return w.flush()
+}
+
+// believed notes that a right is missing, and says whether it was for long enough.
+func (w *Watcher) believed() bool {
+	if w.refused.IsZero() {
+		w.refused = w.now()
+	}
+	return w.now().Sub(w.refused) >= w.cfg.Refused
 }
 
 // once lists where that is needed, and watches until the watch ends.

@@ -197,7 +197,7 @@ func until(t *testing.T, what string, ok func() bool) {
 
 func existing(l *attribution.Ledger) map[string]bool {
 	out := map[string]bool{}
-	l.Existing("prod", func(uid string, _ uint64) { out[uid] = true })
+	l.Existing("prod", func(uid string, _ uint64, _ int64) { out[uid] = true })
 	return out
 }
 
@@ -323,11 +323,38 @@ func TestMissingRightIsNamed(t *testing.T) {
 	for _, verb := range []string{"list", "watch"} {
 		api := newAPIServer()
 		api.forbid = verb
-		err := newWatcher(t, api, attribution.NewLedger(), "", nil).Run(context.Background())
+		short := func(c *Config) { c.Refused = 30 * time.Millisecond }
+		err := newWatcher(t, api, attribution.NewLedger(), "", short).Run(context.Background())
 		var forbidden *ForbiddenError
 		if !errors.As(err, &forbidden) || forbidden.Verb != verb || forbidden.Resource != "pods" || forbidden.Hint() == "" {
 			t.Errorf("without the right to %s: %v", verb, err)
 		}
+	}
+}
+
+// An API server that was just started refuses everybody until it knows its rules.
+func TestShortRefusalIsNotBelieved(t *testing.T) {
+	for _, verb := range []string{"list", "watch"} {
+		api, ledger := newAPIServer(), attribution.NewLedger()
+		api.forbid = verb
+		refused := make(chan struct{}, 100)
+		stop := testWatcher(t, api, ledger, "", func(c *Config) {
+			c.Report = func(s string) {
+				if strings.Contains(s, "allows no") {
+					select {
+					case refused <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+		<-refused
+		api.mu.Lock()
+		api.forbid = ""
+		api.mu.Unlock()
+		api.put("ADDED", "u1", "10.244.0.1")
+		until(t, "the pod is seen", func() bool { return existing(ledger)["u1"] })
+		must(t, stop())
 	}
 }
 

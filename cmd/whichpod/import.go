@@ -111,7 +111,7 @@ func importFile(ledger *attribution.Ledger, file, cluster string, format podlog.
 	}
 	opt := podlog.Options{
 		Cluster: cluster, Format: format, ReadBy: readBy.UnixMilli(),
-		Known:        func(yield func(string, uint64)) { ledger.Existing(cluster, yield) },
+		Known:        func(yield func(string, uint64, int64)) { ledger.Existing(cluster, yield) },
 		WatchedUntil: func(before int64) int64 { return ledger.WatchedUntil(cluster, before) },
 	}
 	sum, err := podlog.Read(r, opt, func(batch []attribution.Fact) error {
