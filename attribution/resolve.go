@@ -58,20 +58,38 @@ func (c *clusterView) allSeen(t int64) bool {
 func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
 	watched, tolerance := c.changes, c.tolerance
 	r := &Resolution{Verdict: Exact, Candidates: []Candidate{s.candidate()}}
-	if s.lingers() && t >= s.gone.At {
+	from, to := s.certain(tolerance, c.late, watched)
+	switch {
+	case s.lingers() && t >= s.gone.At:
 		r.Notes = []string{noteLingers}
-		r.received = &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteLingers, noteVacant}}
-		if s.vanished() || !watched.has(s.gone.At, t+tolerance) {
-			r.Verdict = Boundary // somebody who was never seen may have had it since
+		if s.vanished() || !watched.has(s.gone.At, t+tolerance) || s.handedOn(t, stays, tolerance) {
+			r.Verdict = Boundary // somebody else may have had it since
 		}
+	case t < from || (t >= to && !s.live() && !s.lingers()):
+		r.Notes = []string{noteEdge}
+	default:
 		return r
 	}
-	if from, to := s.certain(tolerance, c.late, watched); t < from || (t >= to && !s.live() && !s.lingers()) {
-		r.Notes = []string{noteEdge}
-		r.received = &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteVacant}}
-		r.answered = c.afterglow(t, s, stays)
+	around, notes := c.afterglow(t, s, stays), []string{noteVacant}
+	if s.lingers() {
+		notes = []string{noteLingers, noteVacant}
+	}
+	r.received = &Resolution{Verdict: Boundary, Candidates: around, Notes: notes}
+	if len(around) > 1 || r.Verdict != Exact {
+		r.answered = r.received
 	}
 	return r
+}
+
+// handedOn says whether somebody else got the address after the pod's object was
+// removed, and before t.
+func (s *stay) handedOn(t int64, stays []stay, tolerance int64) bool {
+	for i := range stays {
+		if o := &stays[i]; o.pod != s.pod && o.fromLatest > s.gone.At && o.fromLatest != Open && o.fromLatest+tolerance <= t {
+			return true
+		}
+	}
+	return false
 }
 
 // afterglow is how long after a pod's last container ended its sandbox may still be
@@ -79,20 +97,17 @@ func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
 // next look at the pod.
 const afterglow = 30 * 1000
 
-// afterglow is the resolution for who answered, where a pod that can not send any more
-// may still have had the address; nil where there is none.
-func (c *clusterView) afterglow(t int64, s *stay, stays []stay) *Resolution {
-	r := &Resolution{Verdict: Boundary, Notes: []string{noteVacant}}
+// afterglow are a stay and those of pods that can not send any more at t, but may
+// still have had the address.
+func (c *clusterView) afterglow(t int64, s *stay, stays []stay) []Candidate {
+	var out []Candidate
 	for i := range stays {
 		old := &stays[i]
 		if to := old.possibleTo(c.tolerance); old == s || (to <= t && t < to+afterglow) {
-			r.Candidates = append(r.Candidates, old.candidate())
+			out = append(out, old.candidate())
 		}
 	}
-	if len(r.Candidates) < 2 {
-		return nil
-	}
-	return r
+	return out
 }
 
 // several is the verdict where more than one pod can have held the address.

@@ -179,7 +179,7 @@ func TestWhoHadAnAddressInAHole(t *testing.T) {
 			{sent(150), "gap <a [unwatched]"}, // it may be gone, and another come and gone
 			{sent(201.5), "boundary a [lingers]"},
 			{received(201.5), "boundary a [lingers] [vacant]"},
-			{answered(201.5), "boundary a [lingers]"},
+			{answered(201.5), "boundary a [lingers] [vacant]"},
 			{sent(200 + 3600 + 2), "gap <a [nobody]"},
 		}},
 		{"vanished in it, and the address was another's after: handed over between", []*told{

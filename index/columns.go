@@ -24,7 +24,7 @@ type columns struct {
 	flags                []uint8 // nulls in bits 0 to 3, then allowed
 
 	addresses   []netip.Addr
-	addressCode map[netip.Addr]uint32
+	addressCode map[[16]byte]uint32 // by As16
 	ordinals    []uint32
 	paths       []string // of ordinals
 	ordinalCode map[uint32]uint32
@@ -45,7 +45,7 @@ const (
 
 func newColumns() *columns {
 	return &columns{
-		addressCode: make(map[netip.Addr]uint32),
+		addressCode: make(map[[16]byte]uint32),
 		ordinalCode: make(map[uint32]uint32),
 		settingCode: make(map[setting]uint32),
 	}
@@ -207,10 +207,11 @@ func (c *columns) appendAddresses(s *source, from, to int) {
 }
 
 func (c *columns) address(a netip.Addr) uint32 {
-	code, ok := c.addressCode[a]
+	key := a.As16() // cheaper to hash than a; a batch's addresses are unmapped
+	code, ok := c.addressCode[key]
 	if !ok {
 		code = uint32(len(c.addresses))
-		c.addressCode[a] = code
+		c.addressCode[key] = code
 		c.addresses = append(c.addresses, a)
 	}
 	return code

@@ -312,9 +312,41 @@ func TestDecodeTooLarge(t *testing.T) {
 	if diff := cmp.Diff([]string{fmt.Sprintf("%d too-large", 13+len(a))}, rejections(res)); diff != "" {
 		t.Errorf("rejections (-want +got):\n%s", diff)
 	}
-	if limit := MaxRecordBytes + CheckBytes + startBytes; cap(d.frames.win.buf) > limit {
-		t.Errorf("buffer has %d bytes, want at most %d", cap(d.frames.win.buf), limit)
+	if cap(d.frames.win.buf) > maxBuffer {
+		t.Errorf("buffer has %d bytes, want at most %d", cap(d.frames.win.buf), maxBuffer)
 	}
+}
+
+// The limit may fall inside an escape, of which the scanner takes nothing until it is
+// whole.
+func TestDecodeTooLargeInAnEscape(t *testing.T) {
+	for before := range 8 {
+		head := `{"time":"`
+		text := io.MultiReader(strings.NewReader(head), io.LimitReader(letters{}, int64(MaxRecordBytes-len(head)-before)),
+			strings.NewReader(`\u0041`), io.LimitReader(letters{}, 2*startBytes), strings.NewReader(`"}`+recordText(0, 2)))
+		counts, rows := map[string]int{}, 0
+		d := NewDecoder(memory.DefaultAllocator, func(b *flow.Batch) error { rows += b.Len(); return nil }, func(r flow.Rejection) { counts[r.Reason]++ })
+		if _, err := d.Decode(context.Background(), text, flow.Position{Blob: testBlob}); err != nil {
+			t.Fatal(err)
+		}
+		if rows != 2 || counts[ReasonTooLarge] != 1 || len(counts) != 1 {
+			t.Errorf("%d bytes before the limit: got %d rows and rejections %v, want 2 and one that is too large", before, rows, counts)
+		}
+		if got := cap(d.frames.win.buf); got > maxBuffer {
+			t.Errorf("%d bytes before the limit: buffer has %d bytes, want at most %d", before, got, maxBuffer)
+		}
+		d.Close()
+	}
+}
+
+// letters gives the same letter for ever.
+type letters struct{}
+
+func (letters) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'a'
+	}
+	return len(p), nil
 }
 
 // Input made to be slow: record starts inside one another and in strings. The bound

@@ -177,7 +177,9 @@ func (f *framer) record() ([]byte, error) {
 	var s scanner
 	for {
 		b := f.win.from(at)
-		n, st := s.scan(b[:min(int64(len(b)), start+MaxRecordBytes+1-at)])
+		b = b[:min(int64(len(b)), start+MaxRecordBytes+1-at)]
+		full := at+int64(len(b)) > start+MaxRecordBytes // more bytes are no help
+		n, st := s.scan(b)
 		at += int64(n)
 		f.scanned += int64(n)
 		switch {
@@ -190,7 +192,7 @@ func (f *framer) record() ([]byte, error) {
 			}
 			f.broken(start, ReasonRecord, fmt.Sprintf("at byte %d: %s, got %s", at, s.why, got))
 			return nil, f.resync(start + 1)
-		case at-start > MaxRecordBytes:
+		case full:
 			f.broken(start, ReasonTooLarge, fmt.Sprintf("record does not end within %d bytes", MaxRecordBytes))
 			return nil, f.resync(start + 1)
 		}

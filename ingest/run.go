@@ -26,7 +26,8 @@ const (
 	maxFailures = 10
 )
 
-// Sink takes what [Run] reads. Calls come one after the other.
+// Sink takes what [Run] reads. Calls come one after the other, those of Append from
+// another goroutine than the rest.
 type Sink interface {
 	// Position returns the position that was committed for a blob.
 	Position(blob string) (flow.Position, bool)
@@ -52,7 +53,7 @@ type Sink interface {
 type Options struct {
 	Since, Until time.Time        // rows of [Since, Until) are wanted; zero is open
 	Shard        Shard            // of the blobs, by NIC
-	Memory       memory.Allocator // of batches; nil is Go's
+	Memory       memory.Allocator // of batches, for concurrent use; nil is Go's
 	Progress     func(Summary)    // after each blob and batch, not to be kept; nil for none
 	CommitBlobs  int              // commit after so many blobs; 0 is 64
 	CommitRows   int64            // or after the blob that makes it so many rows; 0 is 4 Mi
@@ -127,7 +128,8 @@ type runner struct {
 
 	// of the blob under way
 	from     flow.Position
-	appended int64
+	feeder   *feeder
+	appended int64 // queued, and after fed appended
 	rejected []flow.Rejection
 	flood    flow.Rejection
 	omitted  int64
@@ -219,7 +221,9 @@ func (r *runner) read(b Blob, from flow.Position) error {
 	if err != nil {
 		return err
 	}
+	r.feeder = startFeeder(r.ctx, r.sink)
 	p, err := r.decoder.Decode(r.ctx, body, from)
+	r.fed()
 	if closeErr := body.Close(); err == nil {
 		err = closeErr
 	}
@@ -227,7 +231,11 @@ func (r *runner) read(b Blob, from flow.Position) error {
 		err = fmt.Errorf("read blob %q: source gave %d bytes, listed %d", b.Name, p.Length, b.Length)
 	}
 	switch {
-	case r.sinkErr != nil, r.ctx.Err() != nil, errors.Is(err, ErrRewritten):
+	case r.sinkErr != nil:
+		return r.sinkErr
+	case r.ctx.Err() != nil: // rows may have been dropped that came before it
+		return r.ctx.Err()
+	case errors.Is(err, ErrRewritten):
 		return err
 	case errors.Is(err, ErrChanged):
 		return r.forget(b, err)
@@ -306,14 +314,24 @@ func (r *runner) commit(all bool) error {
 }
 
 func (r *runner) append(b *flow.Batch) error {
-	if err := r.sink.Append(b); err != nil {
-		r.sinkErr = fmt.Errorf("append rows of blob %q: %w", r.from.Blob, err)
-		return r.sinkErr
+	if err := r.feeder.put(b); err != nil {
+		return err
 	}
 	r.appended += int64(b.Len())
 	r.sum.Rows += int64(b.Len())
 	r.progress()
 	return nil
+}
+
+// fed waits for the sink to take what the decoder emitted. From here on, the sink is
+// the runner's again.
+func (r *runner) fed() {
+	rows, err := r.feeder.stop()
+	r.sum.Rows -= r.appended - rows // of batches that were dropped
+	r.appended = rows
+	if err != nil {
+		r.sinkErr = fmt.Errorf("append rows of blob %q: %w", r.from.Blob, err)
+	}
 }
 
 // reject keeps a rejection for Advance. The bytes behind an earlier position that

@@ -21,8 +21,9 @@ const (
 
 	startBytes = 256 << 10 // first size of the buffer: larger than most records
 	spareBytes = 64 << 10  // free space before a read, so that reads stay large
-	idleBytes  = 4 << 20   // a larger buffer is given up after its blob
-	emptyReads = 100       // reads without a byte or an error before io.ErrNoProgress
+	maxBuffer  = MaxRecordBytes + CheckBytes + startBytes
+	idleBytes  = 4 << 20 // a larger buffer is given up after its blob
+	emptyReads = 100     // reads without a byte or an error before io.ErrNoProgress
 )
 
 // ResumeAt is the offset from which a blob has to be opened to go on at p: the
@@ -99,15 +100,15 @@ func (w *window) fill(keep int64) (bool, error) {
 }
 
 // makeRoom moves the kept bytes to the front, into a larger buffer where they fill
-// more than half of this one: so each byte is moved a bounded number of times.
+// more than half of this one and there is a larger one: so each byte is moved a
+// bounded number of times. The largest buffer holds the longest record and then some.
 func (w *window) makeRoom(keep int64) {
 	w.settle()
 	kept := w.buf[max(0, keep-CheckBytes-w.base):]
 	w.base = w.end() - int64(len(kept))
 	to := w.buf[:0]
-	if len(kept) > cap(w.buf)/2 {
-		size := min(2*cap(w.buf), MaxRecordBytes+CheckBytes+startBytes)
-		to = make([]byte, 0, max(size, len(kept)+spareBytes))
+	if len(kept) > cap(w.buf)/2 && cap(w.buf) < maxBuffer {
+		to = make([]byte, 0, min(2*cap(w.buf), maxBuffer))
 	}
 	w.buf = append(to, kept...)
 }

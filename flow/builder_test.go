@@ -1,0 +1,96 @@
+package flow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// What comes out of a batch is what went in, batch after batch from one builder, and
+// all memory is given back.
+func TestBuilderKeepsRows(t *testing.T) {
+	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+	defer mem.AssertSize(t, 0)
+	r := rand.New(rand.NewPCG(1, 1))
+	b := NewBuilder(mem)
+	defer b.Release()
+	if b.NewBatch() != nil {
+		t.Error("a batch without rows")
+	}
+	for _, n := range []int{1, 7, 8, 9, 511, 512, 513, 1, 5000, MaxBatchRows, 3, MaxBatchRows + 1} {
+		rows := randomRows(r, n)
+		for i := range rows {
+			b.Append(&rows[i])
+		}
+		if b.Len() != n {
+			t.Errorf("builder has %d rows, want %d", b.Len(), n)
+		}
+		batch := b.NewBatch()
+		var got []Row
+		for i := range batch.Len() {
+			got = append(got, batch.Row(i))
+		}
+		seen := map[netip.Addr]bool{}
+		for _, a := range batch.Addresses {
+			if seen[a] {
+				t.Errorf("address %v is in the dictionary twice", a)
+			}
+			seen[a] = true
+		}
+		if nics, _ := batch.NICs(); len(nics) > min(n, 3) {
+			t.Errorf("NICs are %q, want those of %d rows", nics, n)
+		}
+		batch.Release()
+		if diff := cmp.Diff(rows, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Fatalf("%d rows (-want +got):\n%s", n, diff)
+		}
+	}
+}
+
+// A mapped address is the one that it maps.
+func TestBuilderUnmaps(t *testing.T) {
+	b := NewBuilder(memory.DefaultAllocator)
+	defer b.Release()
+	b.Append(&Row{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("::ffff:10.0.0.1")})
+	batch := b.NewBatch()
+	defer batch.Release()
+	if len(batch.Addresses) != 1 || batch.Row(0).Dst != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("got addresses %v", batch.Addresses)
+	}
+}
+
+// randomRows are rows with everything that varies: nulls in some batches and not in
+// others, empty texts, addresses of both families.
+func randomRows(r *rand.Rand, n int) []Row {
+	rows := make([]Row, n)
+	nulls := Nulls(r.Uint32()) & NullAll
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	for i := range rows {
+		row := Row{
+			Time: r.Int64(), NIC: pick("A", "B", "C"), Direction: Inbound, State: Continue, Src: randomAddress(r), Dst: randomAddress(r),
+			SrcPort: uint16(r.Uint32()), DstPort: uint16(r.Uint32()), Protocol: uint8(r.Uint32()), Encryption: pick("", "NX"), Allowed: r.IntN(2) == 0,
+			Rule: pick("", "r", "rule"), ACL: fmt.Sprint(r.IntN(100)), RecordTime: r.Int64(), Blob: pick("blob", "other"), Offset: r.Int64(),
+			Counters: Counters{Null: Nulls(r.Uint32()) & nulls},
+		}
+		for k, c := range []*uint64{&row.Counters.PacketsSent, &row.Counters.BytesSent, &row.Counters.PacketsReceived, &row.Counters.BytesReceived} {
+			if row.Counters.Null>>k&1 == 0 {
+				*c = r.Uint64()
+			}
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
+func randomAddress(r *rand.Rand) netip.Addr {
+	k := r.Uint32N(1 << 20)
+	if r.IntN(2) == 0 {
+		return netip.AddrFrom4([4]byte{10, byte(k >> 16), byte(k >> 8), byte(k)})
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfd, 1: byte(k >> 16), 14: byte(k >> 8), 15: byte(k)})
+}
