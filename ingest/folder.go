@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func (f *Folder) List(ctx context.Context, fn func(Blob) error) error {
 		if err != nil {
 			return err
 		}
-		stop = fn(Blob{Name: Name(filepath.ToSlash(path)), Length: info.Size(), Modified: info.ModTime().UTC(), Path: path})
+		stop = fn(Blob{Name: Name(filepath.ToSlash(path)), ETag: fileETag + strconv.FormatInt(info.ModTime().UnixNano(), 36), Length: info.Size(), Modified: info.ModTime().UTC(), Path: path})
 		return stop
 	})
 	if err == nil || stop != nil {
@@ -73,6 +74,9 @@ func (f *Folder) List(ctx context.Context, fn func(Blob) error) error {
 	}
 	return fmt.Errorf("list flow logs %q: %w", f.root, err)
 }
+
+// fileETag begins what stands for a file's ETag: when it was modified.
+const fileETag = "file:"
 
 // Open implements [Source]. A file has changed when its size or its time of
 // modification has: that is compared before the first and after the last byte.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
@@ -188,7 +189,7 @@ func (r *runner) blob(b Blob, last bool) error {
 		return nil
 	}
 	err := error(nil)
-	if known && b.Length < old.Length {
+	if known && b.Length <= old.Length && (b.Length < old.Length || otherVersion(old, b)) {
 		err = fmt.Errorf("%w: it has %d bytes, had %d", ErrRewritten, b.Length, old.Length)
 	} else {
 		if !known {
@@ -208,9 +209,17 @@ func (r *runner) blob(b Blob, last bool) error {
 	return r.done(b, err, last)
 }
 
-// unchanged says that a listed blob is the version at p. Files have no ETag.
+// unchanged says that a listed blob is the version at p, as far as can be told without
+// reading it.
 func unchanged(p flow.Position, b Blob) bool {
-	return p.Length == b.Length && (p.ETag == b.ETag || p.ETag == "" || b.ETag == "")
+	return p.Length == b.Length && (p.ETag == b.ETag || p.ETag != "" && !otherVersion(p, b))
+}
+
+// otherVersion says that a listed blob is surely not the version at p. An ETag tells
+// nothing about one of another kind of source: a mirror of a container.
+func otherVersion(p flow.Position, b Blob) bool {
+	sameKind := strings.HasPrefix(p.ETag, fileETag) == strings.HasPrefix(b.ETag, fileETag)
+	return p.ETag != "" && b.ETag != "" && sameKind && p.ETag != b.ETag
 }
 
 // read reads a blob from a position and advances the sink. An error that is not of
