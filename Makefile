@@ -39,7 +39,16 @@ bench: ## run the benchmarks beside the code
 
 .PHONY: e2e
 e2e: .e2e/node_modules/.bin/azurite-blob ## run the end-to-end tests; installs what they need
-	$(GO) test -tags e2e -count=1 ./e2e/...
+	$(GO) test -tags e2e -count=1 ./e2e/azurite
+
+.PHONY: e2e-watch
+e2e-watch: .e2e/bin/kube-apiserver .e2e/bin/etcd ## watch a real API server that is killed and compacted; builds it, takes minutes
+	$(GO) test -tags e2e -count=1 -v ./e2e/watch
+
+# Kubernetes' own servers, from a module of its own: minutes when nothing is in Go's
+# build cache, seconds later.
+.e2e/bin/%: e2e/components/%/main.go e2e/components/go.mod e2e/components/go.sum
+	cd e2e/components && CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o ../../$@ ./$*
 
 .e2e/node_modules/.bin/azurite-blob:
 	npm install --prefix .e2e $(AZURITE) --no-audit --no-fund

@@ -187,7 +187,10 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 func follows(old, new *stay, tolerance int64) bool {
 	if old.vanished() {
 		// It was there when the hole began.
-		return old.gone.After != 0 && new.fromLatest+tolerance >= old.gone.After
+		if old.bounds.LastVersion != 0 && new.bounds.FirstVersion != 0 && new.bounds.FirstVersion <= old.bounds.LastVersion {
+			return false
+		}
+		return old.gone.After != 0 && new.fromLatest+tolerance >= max(old.gone.After, old.fromLatest)
 	}
 	if old.gone.Version != 0 && new.bounds.FirstVersion != 0 {
 		return new.bounds.FirstVersion > old.gone.Version

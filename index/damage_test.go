@@ -66,11 +66,15 @@ func TestFlippedBytes(t *testing.T) {
 func TestShortOrMissingSegment(t *testing.T) {
 	dir, rows := smallStore(t)
 	path := filepath.Join(dir, "index", "segments", "0000000002.arrow")
-	for name, breakIt := range map[string]func() error{
-		"short":   func() error { return os.Truncate(path, 1000) },
-		"missing": func() error { return os.Remove(path) },
+	for _, c := range []struct {
+		name    string
+		breakIt func() error
+	}{
+		{"short", func() error { return os.Truncate(path, 1000) }},
+		{"missing", func() error { return os.Remove(path) }},
 	} {
-		must(t, breakIt())
+		name := c.name
+		must(t, c.breakIt())
 		s := mustStore(t, dir, Options{ReadOnly: true})
 		_, err := scan(s, Filter{})
 		var damage CorruptError

@@ -108,6 +108,9 @@ func (w *Watcher) list(ctx context.Context) error {
 	if err := w.written(w.record.EndList()); err != nil {
 		return err
 	}
+	if err := w.written(w.record.Watched(w.alive, w.alive)); err != nil {
+		return err // a stretch begins here, however soon we are stopped
+	}
 	w.version = version
 	w.report(fmt.Sprintf("listed all pods at version %s", version))
 	return w.flush()
