@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -35,6 +36,7 @@ docs/cli-json.md names the columns, which are the same in every format.`,
 			if err := checkRange(cmd, since, until); err != nil {
 				return err
 			}
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
 			return a.ask(known, func(e *query.Engine) error {
 				return a.toFile(out, func(w io.Writer) error {
 					rows, err := evidence.NewRowWriter(w, format, memory.DefaultAllocator)

@@ -65,14 +65,14 @@ func parseShard(s string) (ingest.Shard, error) {
 	return ingest.Shard{Index: index, Count: count}, nil
 }
 
-// ingestMemory is where the collector starts to work harder, in bytes, so that reading
-// a blob stays below 256 MiB whatever its size: about 140 MB are in use where records
-// are as large as they may be.
-const ingestMemory = 192 << 20
+// steadyMemory is where the collector starts to work harder, in bytes, so that what
+// streams all rows stays below 256 MiB whatever their number: about 140 MB are in use
+// while a blob is read whose records are as large as they may be.
+const steadyMemory = 192 << 20
 
 // ingest reads the sources one after the other into the index.
 func (a *app) ingest(ctx context.Context, sources []string, opt ingest.Options) (total ingest.Summary, err error) {
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(ingestMemory))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
 	var opened []ingest.Source
 	for _, s := range sources {
 		src, err := a.source(s)
