@@ -127,6 +127,9 @@ func sameAnswers(t *testing.T, seed uint64, what string, want, got *View) {
 	for range 300 {
 		q := randomQuestion(r)
 		w, g := want.Resolve(q), got.Resolve(q)
+		if w.Same(g) && slices.Equal(w.Notes, g.Notes) && w.Before == nil && g.Before == nil && w.received == nil && g.received == nil {
+			continue
+		}
 		if diff := cmp.Diff(w.received, g.received, cmpopts.IgnoreUnexported(Resolution{}), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("seed %d, %s, %+v: what is received: -want +got:\n%s", seed, what, q, diff)
 		}

@@ -51,7 +51,7 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 // allSeen says whether no pod that was never seen can have sent: one that was made and
 // deleted by force while nobody watched may go on for a while after.
 func (c *clusterView) allSeen(t int64) bool {
-	return !c.known().forced || c.changes.later(unseenTail).has(t-c.tolerance, t+c.tolerance)
+	return !c.known().forced || c.settled.has(t-c.tolerance, t+c.tolerance)
 }
 
 // sole is the verdict where one pod can have held the address.

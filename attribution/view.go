@@ -37,16 +37,18 @@ type clusterView struct {
 	spells    map[netip.Addr][]spell // nodes' addresses
 
 	once      sync.Once
-	late      int64 // how late things were seen at most: just before a hole, not all may have been
-	damaged   bool  // facts are missing
-	doubled   bool  // two pods are recorded with one address at once
-	forced    bool  // a pod's object was deleted without the kubelet's word
+	late      int64    // how late things were seen at most: just before a hole, not all may have been
+	damaged   bool     // facts are missing
+	doubled   bool     // two pods are recorded with one address at once
+	forced    bool     // a pod's object was deleted without the kubelet's word
+	settled   coverage // changes, without the time just after each hole
 	tolerance int64
 }
 
 // known works out, once, what has gone wrong in the cluster before.
 func (c *clusterView) known() *clusterView {
 	c.once.Do(func() {
+		c.settled = c.changes.later(unseenTail)
 		for _, p := range c.pods {
 			c.forced = c.forced || (p.deleted.At != 0 && p.presence.stopped() == 0)
 		}
