@@ -192,7 +192,7 @@ func (e *evidence) fromConditions(s *status, final, restarted bool) {
 			continue
 		}
 		switch {
-		case c.Status == "True" && !restarted && len(s.ContainerStatuses) > 0: // else a sandbox was perhaps made again without a transition
+		case c.Status == "True" && !restarted: // else a sandbox was perhaps made again without a transition
 			e.began(at)
 		case c.Status == "False":
 			e.sandboxGone = at + second

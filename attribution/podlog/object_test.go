@@ -29,7 +29,7 @@ func TestEvidence(t *testing.T) {
 	}{
 		{"nothing yet", "", `"phase":"Pending"`, "0 0 0 0"},
 		{"pending with a ready sandbox, no address shown", "", sandbox("True", "03") + `"phase":"Pending"`, "0 0 0 0"},
-		{"a ready sandbox, without containers: it may be an earlier one", "", podIP + sandbox("True", "03") + `"phase":"Running"`, "0 0 0 0"},
+		{"a ready sandbox", "", podIP + sandbox("True", "03") + `"phase":"Running"`, "4 3 0 0"},
 		{"running", "", podIP + sandbox("True", "03") + `"phase":"Running","containerStatuses":[` + running + `]`, "4 5 0 0"},
 		{"running, no condition (before 1.29)", "", podIP + `"phase":"Running","containerStatuses":[` + running + `]`, "6 5 0 0"},
 		{"restarted: the sandbox was perhaps made again without a transition", "", podIP + sandbox("True", "03") +
