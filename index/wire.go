@@ -8,7 +8,6 @@ import (
 // encoder puts together a manifest frame.
 type encoder struct{ b []byte }
 
-func (e *encoder) byte(v byte)        { e.b = append(e.b, v) }
 func (e *encoder) uint(v uint64)      { e.b = binary.AppendUvarint(e.b, v) }
 func (e *encoder) int(v int64)        { e.b = binary.AppendVarint(e.b, v) }
 func (e *encoder) fixed32(v uint32)   { e.b = binary.LittleEndian.AppendUint32(e.b, v) }
