@@ -38,7 +38,11 @@ func TestExactIsNeverWrong(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s/%s/%d", name, mode, cfg.Seed), func(t *testing.T) {
 					t.Parallel()
-					s := measure(t, sim.Generate(cfg), 997)
+					nth := 1 // every row is compared with the oracle, which takes a while
+					if cfg.Seed > 1 {
+						nth = 29
+					}
+					s := measure(t, sim.Generate(cfg), nth)
 					if s.source[attribution.Exact] == 0 || s.dest[attribution.Exact] == 0 || s.masked == 0 {
 						t.Fatalf("the run shows nothing: %+v", s)
 					}
@@ -164,13 +168,17 @@ func (s *score) row(t *testing.T, a query.Attributed, i int, tr *sim.Truth) {
 	}
 }
 
-// agree compares a row's source with the oracle.
+// agree compares both ends of a row with the oracle, which scans every interval.
 func agree(t *testing.T, v *attribution.View, a query.Attributed, i int) {
 	row := a.Row(i)
 	q := attribution.Question{Address: row.Src, Begin: a.Begins[i], NIC: row.NIC, Near: row.Direction == flow.Outbound,
 		Sent: true, Destination: row.Dst, DestinationPort: row.DstPort}
 	if want := v.Naive(q); !a.Joined.Src[i].Same(want) {
 		t.Errorf("source of %s: the join says %v %+v, the oracle %v %+v", row.Tuple(), a.Joined.Src[i].Verdict, a.Joined.Src[i].Candidates, want.Verdict, want.Candidates)
+	}
+	q.Address, q.Near, q.Sent, q.Answered = row.Dst, !q.Near, false, a.Answered[i]
+	if want := v.Naive(q); !a.Joined.Dst[i].Same(want) {
+		t.Errorf("destination of %s: the join says %v %+v, the oracle %v %+v", row.Tuple(), a.Joined.Dst[i].Verdict, a.Joined.Dst[i].Candidates, want.Verdict, want.Candidates)
 	}
 }
 

@@ -36,7 +36,8 @@ func (e *Engine) View() *attribution.View { return e.view }
 // Attributed is a batch with what can be said of both ends of each row.
 type Attributed struct {
 	*flow.Batch
-	Begins []flow.Span // when the flow of each row began
+	Begins   []flow.Span // when the flow of each row began
+	Answered []bool      // whether its destination is known to have sent something back
 	attribution.Joined
 }
 
@@ -90,7 +91,7 @@ func (r *reader) take(next *flow.Batch) error {
 	if err != nil {
 		return err
 	}
-	return r.fn(Attributed{Batch: b, Begins: r.spans, Joined: joined})
+	return r.fn(Attributed{Batch: b, Begins: r.spans, Answered: r.answered, Joined: joined})
 }
 
 func (r *reader) release() {
