@@ -14,16 +14,13 @@ const maxSilence = 2 * 60 * 1000
 // clock works out from the times at which lines came when the watch was alive. The
 // lines may come in any order.
 type clock struct {
-	latest    int64           // of all lines so far
-	ticks     map[int64]Range // by second: the first and the last line in it
+	latest    int64                       // of all lines so far
+	ticks     map[int64]attribution.Range // by second: the first and the last line in it
 	snapshots []int64
 	breaks    []int64 // the last line before something was lost
 	changes   bool    // lines tell of changes only, and no list will come: they count again at once
 	fresh     bool    // the first line is of a pod that the watch shows as added, as one that begins does with all
 }
-
-// Range is a closed range of times.
-type Range = attribution.Range
 
 func (c *clock) tick(at int64) {
 	if at == 0 {
@@ -31,14 +28,14 @@ func (c *clock) tick(at int64) {
 	}
 	c.latest = max(c.latest, at)
 	if c.ticks == nil {
-		c.ticks = make(map[int64]Range)
+		c.ticks = make(map[int64]attribution.Range)
 	}
 	s := at / second
 	r, ok := c.ticks[s]
 	if !ok {
-		r = Range{From: at, To: at}
+		r = attribution.Range{From: at, To: at}
 	}
-	c.ticks[s] = Range{From: min(r.From, at), To: max(r.To, at)}
+	c.ticks[s] = attribution.Range{From: min(r.From, at), To: max(r.To, at)}
 }
 
 // snapshot: what came before may have missed something.
@@ -67,29 +64,36 @@ func (c *clock) before(at int64) int64 {
 // no list was needed. After a silence, what was missed is known only from a list on:
 // lines before it are no proof. The first lines count if the watch began with them,
 // or if they go on from before, when the cluster was watched until then.
-func (c *clock) watched(before int64) []Range {
+func (c *clock) watched(before int64) []attribution.Range {
 	points := c.points()
-	var out []Range
+	var out []attribution.Range
 	whole := c.fresh
-	if n := len(points); n > 0 && before != 0 && before <= points[0].at && points[0].at-before <= maxSilence {
-		whole, out = true, []Range{{From: before, To: points[0].at}}
+	if c.goesOn(before, points) {
+		whole, out = true, []attribution.Range{{From: before, To: points[0].at}}
 	}
 	last, fresh := int64(0), false
 	for i, p := range points {
 		switch {
 		case p.kind == listed:
 			whole, fresh = true, false
-			out = append(out, Range{From: p.at, To: p.at})
+			out = append(out, attribution.Range{From: p.at, To: p.at})
 		case p.kind == lost, i > 0 && p.at-last > maxSilence:
 			whole, fresh = c.changes, true
 		case whole && (len(out) == 0 || fresh):
-			out, fresh = append(out, Range{From: p.at, To: p.at}), false
+			out, fresh = append(out, attribution.Range{From: p.at, To: p.at}), false
 		case whole:
 			out[len(out)-1].To = p.at
 		}
 		last = p.at
 	}
-	return slices.DeleteFunc(out, func(r Range) bool { return r.From == r.To })
+	return slices.DeleteFunc(out, func(r attribution.Range) bool { return r.From == r.To })
+}
+
+// goesOn says whether the first line carries on a watch that was alive until before. A
+// list does not: it was needed because the watch broke off. Nor does an audit log.
+func (c *clock) goesOn(before int64, points []point) bool {
+	return len(points) > 0 && points[0].kind == tick && !c.changes &&
+		before != 0 && before <= points[0].at && points[0].at-before <= maxSilence
 }
 
 // point is something that happened at a time.

@@ -24,6 +24,9 @@ func TestExactNeedsWhatWasLost(t *testing.T) {
 		{"a list's line after later lines", 500, []string{journal(slices.Concat([]string{snapshotLine(0, 5), line("ADDED", 12, a), bookmark(60)}, alive(1020, 1200), []string{snapshotLine(960, 50)})...)}},
 		{"gone between two journals", 1000, []string{first, second}},
 		{"the same, the later one read first", 1000, []string{second, first}},
+		{"gone between two journals a minute apart", 90, []string{
+			journal(slices.Concat([]string{snapshotLine(0, 5), line("ADDED", 12, a)}, alive(30, 60))...),
+			journal(slices.Concat([]string{snapshotLine(120, 50)}, alive(150, 300))...)}},
 		{"gone between a list and a watch", 1000, []string{list, second}},
 	} {
 		l := attribution.NewLedger()
