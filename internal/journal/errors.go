@@ -23,7 +23,7 @@ func (e CorruptError) Error() string {
 
 // Hint says what to do about it.
 func (e CorruptError) Hint() string {
-	return `run "whichpod fsck"; it names what is affected and what can be built again`
+	return `restore the file from a copy; the index alone can be removed and built again with "whichpod ingest"`
 }
 
 // NewerVersionError says that a file has a format that this program does not know.
