@@ -45,6 +45,15 @@ func (c coverage) from(t int64) int64 {
 	return t
 }
 
+// start is when the range that holds t begins, or t outside of all.
+func (c coverage) start(t int64) int64 {
+	i, _ := slices.BinarySearchFunc(c, t, func(have Range, t int64) int { return cmp.Compare(have.To, t) })
+	if i < len(c) && c[i].From <= t {
+		return c[i].From
+	}
+	return t
+}
+
 // startAfter is when the first range after t begins, or 0.
 func (c coverage) startAfter(t int64) int64 {
 	i, _ := slices.BinarySearchFunc(c, t+1, func(have Range, t int64) int { return cmp.Compare(have.From, t) })

@@ -15,6 +15,7 @@ const (
 	noteDamaged   = "the ledger is damaged: facts are missing, and another pod may have had the address"
 	noteNIC       = "the row's interface belongs to another node or cluster than the ledger says of this pod"
 	noteVacant    = "the address may have been nobody's then"
+	noteStranger  = "only changes are on record then, and nothing of who had the address before them: somebody who was never seen may have it"
 	noteBegin     = "the begin of the flow was not logged; the address changed hands in the time that the row may cover"
 )
 
@@ -35,6 +36,8 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 		return gapAt(t, stays, tolerance, noteUnwatched)
 	case len(possible) == 0:
 		return gapAt(t, stays, tolerance, noteNobody)
+	case !certain && !c.anchored(t, possible):
+		return gapAt(t, stays, tolerance, noteStranger)
 	case len(possible) > 1:
 		return several(possible, tolerance)
 	}
@@ -46,6 +49,20 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteLate}}
 	}
 	return r
+}
+
+// anchored says whether nobody but the stays that are possible at t can have the
+// address, at a time when changes were seen: either all pods were on record, or one
+// of them was seen with it since the changes were. Who got it before that, and stays
+// silent, is not on record (an audit log shows nobody whose pod does not change).
+func (c *clusterView) anchored(t int64, possible []*stay) bool {
+	if c.watched.has(t-c.tolerance, t+c.tolerance) {
+		return true
+	}
+	start := c.changes.start(t)
+	return slices.ContainsFunc(possible, func(s *stay) bool {
+		return max(s.bounds.SeenLast, s.bounds.AliveAt, s.pod.listed) >= start
+	})
 }
 
 // allSeen says whether no pod that was never seen can have sent: one that was made and

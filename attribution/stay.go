@@ -30,6 +30,9 @@ type stay struct {
 	toEarliest   int64 // Open: it lasts as far as anybody knows
 	toLatest     int64
 
+	// recorded is, for a stay that is live, until when it is known to have lasted.
+	recorded int64
+
 	// gone: the object was removed without the kubelet's word that the pod stopped.
 	gone Removal
 }
@@ -157,14 +160,17 @@ func (b *Bounds) before(o *Bounds) bool {
 }
 
 // closeLingering ends the stays at one address whose pods went without the kubelet's
-// word, where a later pod was given the address: it is handed out again only after
-// it was given back. The order must be certain in the API's own terms, so that two
+// word, or of which nothing more was recorded, where a later pod was given the
+// address: it is handed out again only after it was given back. The order must be certain in the API's own terms, so that two
 // pods with one address at once are never taken for one after the other. Where two
 // pods had one address in this cluster (exclusive is false), the order of what went
 // on while nobody watched is not certain.
 func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 	for i := range stays {
 		old := &stays[i]
+		if old.live() && exclusive {
+			old.closeForgotten(stays, tolerance)
+		}
 		if !old.lingers() {
 			continue
 		}
@@ -179,6 +185,20 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 				}
 				old.toLatest = min(old.toLatest, closed)
 			}
+		}
+	}
+}
+
+// closeForgotten ends a stay of which nothing was recorded after a time, where
+// another pod is known to have had the address later.
+func (s *stay) closeForgotten(stays []stay, tolerance int64) {
+	if s.fromLatest == Open {
+		return
+	}
+	last := max(s.recorded, s.fromLatest)
+	for i := range stays {
+		if o := &stays[i]; o.pod != s.pod && o.fromLatest != Open && o.fromLatest > last+2*tolerance && o.fromLatest < s.toLatest {
+			s.toEarliest, s.toLatest = s.recorded, o.fromLatest
 		}
 	}
 }
@@ -238,6 +258,8 @@ func overlap(a, b *stay, tolerance int64) bool {
 // API.
 func (s *stay) recordedTo() int64 {
 	switch {
+	case s.live():
+		return s.recorded
 	case s.vanished():
 		return max(s.toEarliest, s.gone.After)
 	case s.lingers():

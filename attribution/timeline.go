@@ -115,6 +115,12 @@ func (s *stay) possibleTo(tolerance int64) int64 {
 	return to + tolerance
 }
 
+// lasted is until when a stay that is live is known to have lasted: it was still there
+// when it was seen last, and as long as nothing was missed since.
+func (s *stay) lasted(late int64, watched coverage) int64 {
+	return max(s.bounds.AliveAt, watched.from(max(s.bounds.SeenLast, s.pod.listed))-max(reportLag, late))
+}
+
 // certain is the half-open time in which the stay lasted whatever the clocks;
 // empty where to is not after from.
 func (s *stay) certain(tolerance, late int64, watched coverage) (from, to int64) {
@@ -122,8 +128,8 @@ func (s *stay) certain(tolerance, late int64, watched coverage) (from, to int64)
 		return Open, Open
 	}
 	switch {
-	case s.live(): // it was still there when it was seen last, and as long as nothing was missed since
-		to = max(s.bounds.AliveAt, watched.from(max(s.bounds.SeenLast, s.pod.listed))-max(reportLag, late))
+	case s.live():
+		to = s.lasted(late, watched)
 	case s.lingers():
 		to = max(s.toEarliest, s.gone.After-reportLag)
 	default:

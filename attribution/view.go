@@ -209,6 +209,9 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 			with = append(with, r.From+unseenTail+tolerance)
 		}
 	}
+	for _, r := range c.watched {
+		with = append(with, r.From+tolerance, r.To-tolerance+1)
+	}
 	for i := range stays {
 		if to := stays[i].possibleTo(tolerance); to != Open {
 			with = append(with, to+afterglow)
@@ -239,6 +242,9 @@ func (c *clusterView) rawStays(a netip.Addr) []stay {
 	for _, p := range c.byAddress[a] {
 		for _, s := range p.addressStays(c.watched) {
 			if s.address == a {
+				if s.live() {
+					s.recorded = s.lasted(c.late, c.changes)
+				}
 				stays = append(stays, s)
 			}
 		}
