@@ -17,6 +17,10 @@ const (
 // encode appends a fact's payload.
 func (f *Fact) encode(b []byte) []byte {
 	e := encoder{b}
+	if f.aboutObjects() {
+		f.encodeObject(&e)
+		return e.b
+	}
 	if f.Watched != nil {
 		kind := byte(payloadWatched)
 		if f.Partial {
@@ -120,8 +124,10 @@ func decodeFact(b []byte, interned map[string]string) (Fact, error) {
 		f.Late = d.int()
 	case payloadPod:
 		f.Pod = d.pod()
+	case payloadObject, payloadObjectWatched:
+		d.object(&f, kind)
 	default:
-		return Fact{}, fmt.Errorf("read ledger payload: kind is %d, want %d to %d", kind, payloadPod, payloadPartial)
+		return Fact{}, fmt.Errorf("read ledger payload: kind is %d, want %d to %d, %d or %d", kind, payloadPod, payloadPartial, payloadObject, payloadObjectWatched)
 	}
 	if d.bad || len(d.b) != 0 {
 		return Fact{}, errors.New("read ledger payload: its fields do not fill it")

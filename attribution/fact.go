@@ -6,11 +6,16 @@ import (
 	"strings"
 )
 
-// Fact is one thing learnt about a pod, or about when a cluster was watched. Facts
-// about the same pod are merged: see [Bounds].
+// Fact is one thing learnt about a pod or another object, or about when a cluster was
+// watched. Facts about the same pod are merged: see [Bounds].
 type Fact struct {
 	Cluster string
 	KnownAt int64 // when the ledger learnt it, Unix milliseconds; set by Append
+
+	// Kind is what it is about. Of another kind than Pods, all objects were Watched, or
+	// Object is one of them.
+	Kind   Kind
+	Object ObjectFact
 
 	// Either Watched is set, and the cluster's pods were watched without a break in
 	// the closed range, or Pod.UID names a pod. Partial: all changes were seen, but

@@ -31,6 +31,7 @@ type Ledger struct {
 	watched map[string]coverage // when all pods were on record
 	changes map[string]coverage // when at least all changes were
 	late    map[string]int64    // how late things were seen at most
+	objects objects             // all kinds but pods
 	facts   int
 }
 
@@ -89,7 +90,7 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 
 // NewLedger returns an empty ledger that is kept in memory only.
 func NewLedger() *Ledger {
-	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), now: time.Now}
+	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), objects: newObjects(), now: time.Now}
 }
 
 // Append adds facts and returns how many of them told something new. Those are on
@@ -100,6 +101,7 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 	known := l.now().UnixMilli()
 	news := make([][]byte, 0, len(facts))
 	undo := make(map[podKey]*pod)
+	before := make(map[objectKey]*object)
 	var ranges []*Fact
 	for i := range facts {
 		f := &facts[i]
@@ -112,8 +114,14 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 			}
 			continue
 		}
+		if f.aboutObjects() {
+			if l.objects.learn(f, before) {
+				news = append(news, f.encode(nil))
+			}
+			continue
+		}
 		key := podKey{f.Cluster, f.Pod.UID}
-		before := l.pods[key]
+		was := l.pods[key]
 		if l.applyPod(f) {
 			learnt := *f
 			if p := l.pods[key]; p.ordered() {
@@ -121,7 +129,7 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 			}
 			news = append(news, learnt.encode(nil))
 			if _, ok := undo[key]; !ok {
-				undo[key] = before
+				undo[key] = was
 			}
 		}
 	}
@@ -131,6 +139,7 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 				delete(l.pods, key)
 			}
 		}
+		l.objects.restore(before)
 		return 0, err
 	}
 	for _, f := range ranges {
@@ -150,6 +159,10 @@ func (l *Ledger) write(payloads [][]byte) error {
 // apply merges a fact that is on disk.
 func (l *Ledger) apply(f *Fact) {
 	l.facts++
+	if f.aboutObjects() {
+		l.objects.apply(f)
+		return
+	}
 	if f.Watched != nil {
 		l.late[f.Cluster] = max(l.late[f.Cluster], f.Late)
 		l.changes[f.Cluster] = l.changes[f.Cluster].add(*f.Watched)
@@ -163,6 +176,9 @@ func (l *Ledger) apply(f *Fact) {
 
 // covered says whether a fact about coverage tells nothing new.
 func (l *Ledger) covered(f *Fact) bool {
+	if f.aboutObjects() {
+		return l.objects.covered(f)
+	}
 	if f.Late > l.late[f.Cluster] {
 		return false
 	}
