@@ -31,8 +31,8 @@ func newParquetSchema() *arrow.Schema {
 		"offset":         arrow.PrimitiveTypes.Int64,
 		"src_candidates": arrow.ListOf(arrow.BinaryTypes.String), "dst_candidates": arrow.ListOf(arrow.BinaryTypes.String),
 	}
-	required := map[string]bool{"src_verdict": true, "dst_verdict": true, "blob": true, "offset": true, "time": true, "nic": true,
-		"direction": true, "state": true, "src_ip": true, "src_port": true, "dst_ip": true, "dst_port": true, "protocol": true}
+	required := map[string]bool{"src_verdict": true, "blob": true, "offset": true, "time": true,
+		"state": true, "src_ip": true, "src_port": true, "dst_port": true, "protocol": true}
 	fields := make([]arrow.Field, len(Columns))
 	for i, name := range Columns {
 		t := types[name]
@@ -109,9 +109,11 @@ func (c *columnar) append(time int64) {
 		}
 	}
 	field().(*array.TimestampBuilder).Append(arrow.Timestamp(time))
-	text(r.NIC, r.Direction, r.State, r.SrcIP)
+	appendText(field(), r.NIC)
+	appendText(field(), r.Direction)
+	text(r.State, r.SrcIP)
 	field().(*array.Uint16Builder).Append(r.SrcPort)
-	text(r.DstIP)
+	appendText(field(), r.DstIP)
 	field().(*array.Uint16Builder).Append(r.DstPort)
 	field().(*array.Uint8Builder).Append(r.Protocol)
 	for _, v := range []*string{r.Encryption, r.Rule, r.ACL} {
@@ -126,13 +128,13 @@ func (c *columnar) append(time int64) {
 	}
 	text(r.Blob)
 	field().(*array.Int64Builder).Append(r.Offset)
-	appendEnd(field, r.SrcVerdict, []*string{r.SrcCluster, r.SrcNamespace, r.SrcPod, r.SrcPodUID, r.SrcNode}, r.SrcCandidates, r.SrcSource)
+	appendEnd(field, &r.SrcVerdict, []*string{r.SrcCluster, r.SrcNamespace, r.SrcPod, r.SrcPodUID, r.SrcNode}, r.SrcCandidates, r.SrcSource)
 	appendEnd(field, r.DstVerdict, []*string{r.DstCluster, r.DstNamespace, r.DstPod, r.DstPodUID, r.DstNode}, r.DstCandidates, r.DstSource)
 }
 
-func appendEnd(field func() array.Builder, verdict string, names []*string, candidates []string, source *string) {
+func appendEnd(field func() array.Builder, verdict *string, names []*string, candidates []string, source *string) {
 	optional := func(v *string) { appendText(field(), v) }
-	field().(*array.StringBuilder).Append(verdict)
+	optional(verdict)
 	for _, v := range names {
 		optional(v)
 	}

@@ -17,13 +17,13 @@ import (
 // Row is an exported row: the tuple, where it stands, and what can be said of both
 // its ends.
 type Row struct {
-	Time            string  `json:"time"` // RFC 3339, milliseconds, UTC
-	NIC             string  `json:"nic"`
-	Direction       string  `json:"direction"` // I or O
+	Time            string  `json:"time"`      // RFC 3339, milliseconds, UTC
+	NIC             *string `json:"nic"`       // null where a firewall logged the row
+	Direction       *string `json:"direction"` // I or O; null without an interface
 	State           string  `json:"state"`     // B, C, E or D
 	SrcIP           string  `json:"src_ip"`
 	SrcPort         uint16  `json:"src_port"`
-	DstIP           string  `json:"dst_ip"`
+	DstIP           *string `json:"dst_ip"` // null where the log has only a name
 	DstPort         uint16  `json:"dst_port"`
 	Protocol        uint8   `json:"protocol"`
 	Encryption      *string `json:"encryption"`
@@ -45,7 +45,7 @@ type Row struct {
 	SrcCandidates []string `json:"src_candidates"` // UIDs
 	SrcSource     *string  `json:"src_source"`
 
-	DstVerdict    string   `json:"dst_verdict"`
+	DstVerdict    *string  `json:"dst_verdict"` // null with dst_ip
 	DstCluster    *string  `json:"dst_cluster"`
 	DstNamespace  *string  `json:"dst_namespace"`
 	DstPod        *string  `json:"dst_pod"`
@@ -127,9 +127,16 @@ func common(have *string, s string) *string {
 func (row *Row) fill(a query.Attributed, i int, m ends) {
 	r := a.Row(i)
 	src, dst := m.of(a.Joined.Src[i]), m.of(a.Joined.Dst[i])
+	direction, dstIP, dstVerdict := string(r.Direction), r.Dst.String(), dst.verdict
+	if r.Direction == 0 {
+		direction = ""
+	}
+	if r.Dst == flow.Unknown {
+		dstIP, dstVerdict = "", ""
+	}
 	*row = Row{
-		Time: query.Time(r.Time).String(), NIC: r.NIC, Direction: string(r.Direction), State: string(r.State),
-		SrcIP: r.Src.String(), SrcPort: r.SrcPort, DstIP: r.Dst.String(), DstPort: r.DstPort, Protocol: r.Protocol,
+		Time: query.Time(r.Time).String(), NIC: text(r.NIC), Direction: text(direction), State: string(r.State),
+		SrcIP: r.Src.String(), SrcPort: r.SrcPort, DstIP: text(dstIP), DstPort: r.DstPort, Protocol: r.Protocol,
 		Encryption: text(r.Encryption), Rule: text(r.Rule), ACL: text(r.ACL), Blob: r.Blob, Offset: r.Offset,
 		PacketsSent:     counter(&r.Counters, flow.NullPacketsSent, r.Counters.PacketsSent),
 		BytesSent:       counter(&r.Counters, flow.NullBytesSent, r.Counters.BytesSent),
@@ -137,7 +144,7 @@ func (row *Row) fill(a query.Attributed, i int, m ends) {
 		BytesReceived:   counter(&r.Counters, flow.NullBytesReceived, r.Counters.BytesReceived),
 		SrcVerdict:      src.verdict, SrcCluster: src.cluster, SrcNamespace: src.namespace, SrcPod: src.pod, SrcPodUID: src.uid,
 		SrcNode: src.node, SrcCandidates: src.candidates, SrcSource: src.source,
-		DstVerdict: dst.verdict, DstCluster: dst.cluster, DstNamespace: dst.namespace, DstPod: dst.pod, DstPodUID: dst.uid,
+		DstVerdict: text(dstVerdict), DstCluster: dst.cluster, DstNamespace: dst.namespace, DstPod: dst.pod, DstPodUID: dst.uid,
 		DstNode: dst.node, DstCandidates: dst.candidates, DstSource: dst.source,
 	}
 }

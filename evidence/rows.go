@@ -107,12 +107,12 @@ func (t *table) Close() error {
 
 // fields appends the row's columns as text, in the order of Columns.
 func (row *Row) fields(into []string) []string {
-	into = append(into, row.Time, row.NIC, row.Direction, row.State, row.SrcIP, strconv.Itoa(int(row.SrcPort)), row.DstIP, strconv.Itoa(int(row.DstPort)),
+	into = append(into, row.Time, orEmpty(row.NIC), orEmpty(row.Direction), row.State, row.SrcIP, strconv.Itoa(int(row.SrcPort)), orEmpty(row.DstIP), strconv.Itoa(int(row.DstPort)),
 		strconv.Itoa(int(row.Protocol)), orEmpty(row.Encryption), orEmpty(row.Rule), orEmpty(row.ACL),
 		number(row.PacketsSent), number(row.BytesSent), number(row.PacketsReceived), number(row.BytesReceived), row.Blob, strconv.FormatInt(row.Offset, 10))
 	into = append(into, row.SrcVerdict, orEmpty(row.SrcCluster), orEmpty(row.SrcNamespace), orEmpty(row.SrcPod), orEmpty(row.SrcPodUID),
 		orEmpty(row.SrcNode), strings.Join(row.SrcCandidates, " "), orEmpty(row.SrcSource))
-	return append(into, row.DstVerdict, orEmpty(row.DstCluster), orEmpty(row.DstNamespace), orEmpty(row.DstPod), orEmpty(row.DstPodUID),
+	return append(into, orEmpty(row.DstVerdict), orEmpty(row.DstCluster), orEmpty(row.DstNamespace), orEmpty(row.DstPod), orEmpty(row.DstPodUID),
 		orEmpty(row.DstNode), strings.Join(row.DstCandidates, " "), orEmpty(row.DstSource))
 }
 

@@ -249,9 +249,9 @@ func TestExportedRows(t *testing.T) {
 			}
 			return strings.Join([]string{verdict, text(cluster), text(ns), text(pod), text(uid), text(node), list, text(source)}, " ")
 		}
-		got = append(got, strings.Join([]string{r.Time[11:], r.State, r.SrcIP + "," + r.DstIP, count(r.PacketsSent) + "/" + count(r.BytesSent) + "/" + count(r.PacketsReceived) + "/" + count(r.BytesReceived),
+		got = append(got, strings.Join([]string{r.Time[11:], r.State, r.SrcIP + "," + text(r.DstIP), count(r.PacketsSent) + "/" + count(r.BytesSent) + "/" + count(r.PacketsReceived) + "/" + count(r.BytesReceived),
 			end(r.SrcVerdict, r.SrcCluster, r.SrcNamespace, r.SrcPod, r.SrcPodUID, r.SrcNode, r.SrcCandidates, r.SrcSource),
-			end(r.DstVerdict, r.DstCluster, r.DstNamespace, r.DstPod, r.DstPodUID, r.DstNode, r.DstCandidates, r.DstSource)}, " | "))
+			end(text(r.DstVerdict), r.DstCluster, r.DstNamespace, r.DstPod, r.DstPodUID, r.DstNode, r.DstCandidates, r.DstSource)}, " | "))
 	}
 	if diff := cmp.Diff([]string{
 		`10:02:50.000Z | B | 10.224.0.4,203.0.113.66 | 5/-/0/- | masked prod - - - n a watch | external - - - - - - -`,

@@ -9,6 +9,11 @@ import "net/netip"
 // it: had they all lost it earlier, the flow would have timed out.
 const MaxIdle = 30 * 60 * 1000
 
+// MaxDelay is how long before the time in a firewall's log its connection may have
+// begun, in milliseconds. No document says which moment that time is of: this is the
+// minute in which flow logs gather, not a measurement.
+const MaxDelay = 60 * 1000
+
 // Span is a closed range of times, Unix milliseconds.
 type Span struct{ From, To int64 }
 
@@ -50,7 +55,10 @@ type key struct {
 //   - no begin was logged: it reaches MaxIdle back from the first row of the flow;
 //   - several flows of one five-tuple are open: an end does not say which one ended.
 //     So too when Azure programs a flow anew, which logs an E and a B in the same
-//     millisecond for a flow that goes on.
+//     millisecond for a flow that goes on;
+//   - the time is a whole second: NSG flow logs have no milliseconds, and give the
+//     second in which the flow began;
+//   - no interface logged the row but a firewall did: see MaxDelay.
 func (t *Begins) Of(b *Batch, into []Span) []Span {
 	_, nicCodes := b.NICs()
 	for i := range b.Len() {
@@ -60,10 +68,19 @@ func (t *Begins) Of(b *Batch, into []Span) []Span {
 				t.last, t.begun, t.open = k, true, openFlows{}
 			}
 		}
-		into = append(into, t.open.next(int64(b.Time[i]), b.State[i]))
+		span := t.open.next(int64(b.Time[i]), b.State[i])
+		if span.To%second == 0 {
+			span.To += second - 1
+		}
+		if b.NIC(i) == "" {
+			span.From -= MaxDelay
+		}
+		into = append(into, span)
 	}
 	return into
 }
+
+const second = 1000 // milliseconds
 
 func sameKey(b *Batch, nic []uint32, i, j int) bool {
 	return b.Src[i] == b.Src[j] && b.Dst[i] == b.Dst[j] && b.SrcPort[i] == b.SrcPort[j] && b.DstPort[i] == b.DstPort[j] &&

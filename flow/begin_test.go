@@ -30,7 +30,7 @@ func TestBeginsOfOneFiveTuple(t *testing.T) {
 		{"two open, one end", []row{{10, 'B'}, {50, 'B'}, {60, 'E'}, {70, 'E'}}, []Span{{10, 10}, {50, 50}, {10, 50}, {10, 50}}},
 		{"logged twice", []row{{10, 'B'}, {10, 'B'}, {50, 'E'}, {50, 'E'}, {60, 'B'}, {70, 'E'}}, []Span{{10, 10}, {10, 10}, {10, 10}, {10, 10}, {60, 60}, {60, 60}}},
 		{"end after end", []row{{10, 'B'}, {50, 'E'}, {90, 'E'}}, []Span{{10, 10}, {10, 10}, {10, 90}}},
-		{"end lost, port used again much later", []row{{10, 'B'}, {31 * minute, 'B'}, {32 * minute, 'E'}}, []Span{{10, 10}, {31 * minute, 31 * minute}, {31 * minute, 31 * minute}}},
+		{"end lost, port used again much later", []row{{10, 'B'}, {31*minute + 1, 'B'}, {32 * minute, 'E'}}, []Span{{10, 10}, {31*minute + 1, 31*minute + 1}, {31*minute + 1, 31*minute + 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
@@ -53,6 +53,30 @@ func TestBeginsOfOneFiveTuple(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is known of a begin in logs whose times say less.
+func TestBeginsOfCoarseTimes(t *testing.T) {
+	b := NewBuilder(memory.DefaultAllocator)
+	defer b.Release()
+	for _, r := range []Row{
+		{Time: 7_000, State: Begin, NIC: "A", SrcPort: 1}, // a second
+		{Time: 7_000, State: Denied, NIC: "A", SrcPort: 2},
+		{Time: 7_001, State: Begin, NIC: "A", SrcPort: 3},
+		{Time: 100_001, State: Begin, SrcPort: 4}, // a firewall's
+		{Time: 100_001, State: Denied, SrcPort: 5},
+		{Time: 101_000, State: Begin, SrcPort: 6},
+	} {
+		r.Src, r.Dst = netip.MustParseAddr("10.0.0.1"), Unknown
+		b.Append(&r)
+	}
+	batch := b.NewBatch()
+	defer batch.Release()
+	var begins Begins
+	want := []Span{{7_000, 7_999}, {7_000, 7_999}, {7_001, 7_001}, {40_001, 100_001}, {40_001, 100_001}, {41_000, 101_999}}
+	if diff := cmp.Diff(want, begins.Of(batch, nil)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -32,12 +32,16 @@ const (
 	Denied   = byte('D') // the attempt was denied; no flow was made
 )
 
+// Unknown stands for a destination of which a log gives no address: a firewall's rule
+// for names logs the name only. No destination has it.
+var Unknown = netip.IPv6Unspecified()
+
 // Row is one tuple of a flow log. Source and destination are those of the flow's
 // initiator, whatever the direction of a packet. The zero value is not a valid row.
 type Row struct {
 	Time       int64      // event time, Unix milliseconds, UTC
-	NIC        string     // MAC of the interface that logged the row, 12 upper-case hex digits
-	Direction  byte       // Inbound or Outbound, relative to NIC
+	NIC        string     // MAC of the interface that logged the row, 12 upper-case hex digits; empty for a firewall's
+	Direction  byte       // Inbound or Outbound, relative to NIC; 0 without one
 	State      byte       // Begin, Continue, End or Denied
 	Src, Dst   netip.Addr // unmapped, without a zone
 	SrcPort    uint16
@@ -143,16 +147,22 @@ type Rejection struct {
 }
 
 // Tuple renders the row as the tuple of a VNet flow log: 13 fields, the time in
-// milliseconds, addresses in their canonical text, a null counter empty.
+// milliseconds, addresses in their canonical text; what the log does not give is empty.
 func (r *Row) Tuple() string {
 	b := make([]byte, 0, 96)
 	b = strconv.AppendInt(b, r.Time, 10)
 	b = append(r.Src.AppendTo(append(b, ',')), ',')
-	b = append(r.Dst.AppendTo(b), ',')
+	if r.Dst != Unknown {
+		b = r.Dst.AppendTo(b)
+	}
+	b = append(b, ',')
 	for _, n := range []uint64{uint64(r.SrcPort), uint64(r.DstPort), uint64(r.Protocol)} {
 		b = append(strconv.AppendUint(b, n, 10), ',')
 	}
-	b = append(b, r.Direction, ',', r.State, ',')
+	if r.Direction != 0 {
+		b = append(b, r.Direction)
+	}
+	b = append(b, ',', r.State, ',')
 	b = append(b, r.Encryption...)
 	c := &r.Counters
 	for i, n := range []uint64{c.PacketsSent, c.BytesSent, c.PacketsReceived, c.BytesReceived} {

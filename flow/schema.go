@@ -36,10 +36,10 @@ var (
 // Schema is one row per tuple. Only the four counters can be null.
 //
 //	time              timestamp[ms, UTC]            event time
-//	nic               dictionary<uint32, utf8>      MAC, 12 upper-case hex digits
-//	direction         uint8                         'I' or 'O'
+//	nic               dictionary<uint32, utf8>      MAC, 12 upper-case hex digits; empty in a firewall's row
+//	direction         uint8                         'I' or 'O'; 0 in a firewall's row
 //	state             uint8                         'B', 'C', 'E' or 'D'
-//	src_ip, dst_ip    dictionary<uint32, fixed[16]> IPv6, or IPv4 mapped into it (RFC 4291 §2.5.5.2)
+//	src_ip, dst_ip    dictionary<uint32, fixed[16]> IPv6, or IPv4 mapped into it (RFC 4291 §2.5.5.2); dst_ip :: is unknown
 //	src_port dst_port uint16
 //	protocol          uint8                         IANA number
 //	encryption        dictionary<uint32, utf8>      X, NX, NX_…

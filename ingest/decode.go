@@ -68,7 +68,7 @@ func (d *Decoder) Decode(ctx context.Context, r io.Reader, from flow.Position) (
 		return from, err
 	}
 	defer func() { w.ctx, w.r = nil, nil }()
-	d.frames.start(from.Offset)
+	d.frames.start(from)
 	err := d.records()
 	if flushErr := d.flush(); err == nil {
 		err = flushErr
@@ -97,7 +97,11 @@ func (d *Decoder) records() error {
 			}
 			continue
 		}
-		if err := d.take(data, at); err != nil {
+		take := d.take
+		if d.record.kind == decisionRecord {
+			take = d.takeDecision
+		}
+		if err := take(data, at); err != nil {
 			return err
 		}
 	}
@@ -106,8 +110,12 @@ func (d *Decoder) records() error {
 // take emits the rows of a parsed record.
 func (d *Decoder) take(data []byte, at int64) error {
 	c := cursor{b: data}
-	d.row.Blob, d.row.NIC, d.row.RecordTime = d.blob, d.record.nic, d.record.time
+	d.row.Blob, d.row.RecordTime = d.blob, d.record.time
 	for _, g := range d.record.groups {
+		d.row.NIC = d.record.nic
+		if !g.mac.absent() {
+			d.row.NIC = d.tuples.mac(c.unquote(g.mac))
+		}
 		d.row.ACL = d.tuples.name(c.unquote(g.acl))
 		d.row.Rule = d.tuples.name(c.unquote(g.rule))
 		c.i = int(g.tuples.lo)
@@ -116,15 +124,36 @@ func (d *Decoder) take(data []byte, at int64) error {
 			if !d.tuple(&c, at) {
 				continue
 			}
-			d.rows.Append(&d.row)
-			if d.rows.Len() == flow.MaxBatchRows {
-				if err := d.flush(); err != nil {
-					return err
-				}
+			if err := d.append(); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// takeDecision emits the row of a firewall's decision. It stands where its record
+// does.
+func (d *Decoder) takeDecision(_ []byte, at int64) error {
+	x := &d.record.decision
+	d.row = flow.Row{
+		Time: d.record.time, State: flow.Begin, Src: x.src.addr, Dst: x.dst.addr, SrcPort: x.src.port, DstPort: x.dst.port,
+		Protocol: x.protocol, Allowed: x.allowed, Rule: d.tuples.name(x.rule), ACL: d.tuples.name(x.acl),
+		Counters: flow.Counters{Null: flow.NullAll}, RecordTime: d.record.time, Blob: d.blob, Offset: at,
+	}
+	if !x.allowed {
+		d.row.State = flow.Denied
+	}
+	return d.append()
+}
+
+// append takes d.row, and emits a batch where that fills it.
+func (d *Decoder) append() error {
+	d.rows.Append(&d.row)
+	if d.rows.Len() < flow.MaxBatchRows {
+		return nil
+	}
+	return d.flush()
 }
 
 // tuple takes the tuple under the cursor into d.row. at is where the record stands in
@@ -136,15 +165,15 @@ func (d *Decoder) tuple(c *cursor, at int64) bool {
 		d.frames.reject(at+int64(from), ReasonTuple, "tuple is "+describe(c.at(c.skip()))+", want a string")
 		return false
 	}
-	if n, ok := d.tuples.parse(c.b[from+1:], &d.row); ok {
+	if n, ok := d.tuples.parse(d.record.form, c.b[from+1:], &d.row); ok {
 		c.i += 1 + n + 1
 		return true
 	}
 	t := c.text(c.skip())
-	if d.tuples.parseText(t, &d.row) {
+	if d.tuples.parseText(d.record.form, t, &d.row) {
 		return true
 	}
-	d.frames.reject(d.row.Offset, ReasonTuple, explainTuple(t))
+	d.frames.reject(d.row.Offset, ReasonTuple, explainTuple(d.record.form, t))
 	return false
 }
 

@@ -37,7 +37,7 @@ func BenchmarkFrame(b *testing.B) {
 	defer d.Close()
 	b.SetBytes(int64(len(blob)))
 	for b.Loop() {
-		d.frames.start(0)
+		d.frames.start(flow.Position{})
 		if err := d.frames.win.start(context.Background(), bytes.NewReader(blob), flow.Position{}); err != nil {
 			b.Fatal(err)
 		}
@@ -60,8 +60,8 @@ func BenchmarkTuple(b *testing.B) {
 	var row flow.Row
 	b.SetBytes(int64(len(t)))
 	for b.Loop() {
-		if _, ok := p.parse(t, &row); !ok {
-			b.Fatal(explainTuple(t))
+		if _, ok := p.parse(vnetTuple, t, &row); !ok {
+			b.Fatal(explainTuple(vnetTuple, t))
 		}
 	}
 }

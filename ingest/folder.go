@@ -56,7 +56,7 @@ func (f *Folder) List(ctx context.Context, fn func(Blob) error) error {
 		if err != nil {
 			return err
 		}
-		if !e.Type().IsRegular() || path != f.root && !IsFlowLog(path) {
+		if !e.Type().IsRegular() || path != f.root && !IsFlowLog(filepath.ToSlash(path[len(f.root):])) {
 			return nil
 		}
 		info, err := e.Info()

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
+
+	"github.com/whichpod/whichpod/flow"
 )
 
 // before is what a framer last saw: it decides what may come next.
@@ -19,28 +22,35 @@ const (
 	undecidedMax = 1024        // bytes looked at to tell whether a brace starts a record
 )
 
-// framer splits a blob into records. A blob is {"records":[ R, R, … ]}, written as
-// a block of 12 bytes, blocks of records of which all but the first start with a
-// comma, and a block of 2 bytes (flow-logs-read). It also takes what one data block
-// holds, and goes on after any whole record.
+// framer splits a blob into records. A blob of flow logs is {"records":[ R, R, … ]},
+// written as a block of 12 bytes, blocks of records of which all but the first start
+// with a comma, and a block of 2 bytes (flow-logs-read). One of other resource logs has
+// a record a line ("Azure resource logs", azure-monitor). It also takes what one data
+// block holds, and goes on after any whole record.
 //
 // It checks the syntax of each record before anyone sees it. After damage it looks
 // for the next brace that is followed by a key of a record, from the byte after the
 // start of the damaged one, so that whole records behind or inside are found.
 type framer struct {
-	win    window
-	pos    int64 // next byte to look at
-	last   before
-	opened bool  // the opener was seen or lies before the resume position
-	cut    int64 // start of the record that the end of the blob cuts off, or -1
-	tail   string
-	reject func(offset int64, reason, detail string)
+	win     window
+	pos     int64 // next byte to look at
+	last    before
+	opened  bool  // the blob has closing brackets, or should have
+	resumed bool  // the opener, if any, lies before the first byte
+	cut     int64 // start of the record that the end of the blob cuts off, or -1
+	tail    string
+	reject  func(offset int64, reason, detail string)
 
 	scanned int64 // bytes, those looked at again included
 }
 
-func (f *framer) start(offset int64) {
-	f.pos, f.last, f.opened, f.cut, f.tail = offset, atStart, offset > 0, -1, ""
+// start begins at a position. Whether the blob has closing brackets shows in what
+// follows the last whole record; where nothing does, in whether they were missed
+// before.
+func (f *framer) start(from flow.Position) {
+	f.pos, f.last, f.cut, f.tail = from.Offset, atStart, -1, ""
+	f.resumed = from.Offset > 0
+	f.opened = f.resumed && strings.HasPrefix(from.Tail, ReasonTruncated)
 }
 
 // next returns the bytes of the next whole record and their offset, or nil at the
@@ -59,6 +69,9 @@ func (f *framer) next() ([]byte, int64, error) {
 		if !ok {
 			f.finish()
 			return nil, 0, nil
+		}
+		if f.resumed && f.last == atStart {
+			f.opened = c != '{'
 		}
 		if c != '{' || f.last == afterCloser {
 			if err := f.between(c); err != nil {
@@ -100,6 +113,7 @@ func (f *framer) opener() error {
 
 // between takes a byte that starts no record.
 func (f *framer) between(c byte) error {
+
 	switch {
 	case c == ',' && (f.last == afterRecord || f.last == atStart):
 		f.pos++
@@ -270,6 +284,7 @@ func startsRecord(b []byte) bool {
 	for _, k := range [...]string{
 		`"time"`, `"flowLogVersion"`, `"flowLogGUID"`, `"macAddress"`, `"category"`,
 		`"flowLogResourceID"`, `"targetResourceID"`, `"operationName"`, `"flowRecords"`,
+		`"systemId"`, `"resourceId"`, `"properties"`,
 	} {
 		if match(key, k, ":") > 0 {
 			return true

@@ -24,7 +24,14 @@ func seeds() [][]byte {
 	g := generator{rand.New(rand.NewPCG(1, 2))}
 	for range 5 {
 		all = append(all, `{"records":[`+g.record()+","+g.record()+"]}")
+		all = append(all, `{"records":[`+g.nsgRecord()+","+g.nsgRecord()+"]}")
+		all = append(all, g.firewallRecord()+"\n"+g.firewallRecord()+"\n"+g.firewallRecord()+"\n")
 	}
+	lines := ""
+	for _, m := range sentences {
+		lines += legacyLine(m.text)
+	}
+	all = append(all, lines)
 	var out [][]byte
 	for _, s := range all {
 		out = append(out, []byte(s))
@@ -66,6 +73,45 @@ func checkAny(t *testing.T, data []byte) {
 	if again.err != nil || len(again.rows) > 0 || again.pos.Offset != res.pos.Offset || again.pos.Check != res.pos.Check {
 		t.Fatalf("resumed at %+v: error %v, %d rows, %+v", res.pos, again.err, len(again.rows), again.pos)
 	}
+}
+
+// FuzzSentence holds what a message says against the oracle, which knows its forms
+// only.
+func FuzzSentence(f *testing.F) {
+	for _, m := range sentences {
+		f.Add(m.text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var d decision
+		if d.sentence(text) != nil {
+			return
+		}
+		if !d.src.addr.IsValid() || !d.dst.addr.IsValid() || !strings.Contains(text, " request from ") {
+			t.Errorf("%q became %+v", text, d)
+		}
+		if want, ok := naiveSentence(text); ok && (want.Src != d.src.addr || want.Dst != d.dst.addr || want.SrcPort != d.src.port || want.DstPort != d.dst.port || want.Allowed != d.allowed) {
+			t.Errorf("%q: got %+v, want %+v", text, d, want)
+		}
+	})
+}
+
+// FuzzTuple holds each form of tuple against the words that explain it.
+func FuzzTuple(f *testing.F) {
+	g := generator{rand.New(rand.NewPCG(3, 4))}
+	for range 10 {
+		f.Add(uint8(vnetTuple), g.tuple())
+		f.Add(uint8(nsgTuple1), g.nsgTuple(1))
+		f.Add(uint8(nsgTuple2), g.nsgTuple(2))
+	}
+	f.Fuzz(func(t *testing.T, form uint8, text string) {
+		var p tupleParser
+		var row flow.Row
+		ok := p.parseText(tupleForm(form%uint8(tupleForms)), []byte(text), &row)
+		why := explainTuple(tupleForm(form%uint8(tupleForms)), []byte(text))
+		if ok != strings.HasPrefix(why, "tuple is not valid") {
+			t.Errorf("%q: parsed is %v, but: %s", text, ok, why)
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {

@@ -10,9 +10,12 @@ import (
 // is the part of a path from the component on that starts with flowLogResourceID= or
 // resourceId=, in any case, so that a container and a mirror of it, whatever folder
 // it lies in, name a blob alike. A path without such a component is its own name.
+//
+// The containers of Azure Firewall's logs, one a category, have blobs of equal names:
+// there the name begins with the container's, where the path has it.
 func Name(path string) string {
 	for rest := path; ; {
-		if hasPrefixFold(rest, "flowLogResourceID=") || hasPrefixFold(rest, "resourceId=") {
+		if hasPrefixFold(rest, "flowLogResourceID=") || hasPrefixFold(rest, "resourceId=") || hasPrefixFold(rest, "insights-logs-az") {
 			return rest
 		}
 		i := strings.IndexByte(rest, '/')
@@ -27,11 +30,19 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// IsFlowLog says whether a listed path may be a flow log: Azure writes PT1H.json, but
-// mirrors and exports rename it.
+// IsFlowLog says whether a listed path, inside its container or folder, may be a flow
+// log: Azure writes PT1H.json, but mirrors and exports rename it. What lies under
+// whichpod-nat/ is NAT evidence.
 func IsFlowLog(path string) bool {
 	const ext = ".json"
-	return len(path) >= len(ext) && strings.EqualFold(path[len(path)-len(ext):], ext)
+	return len(path) >= len(ext) && strings.EqualFold(path[len(path)-len(ext):], ext) && !strings.Contains("/"+path, "/whichpod-nat/")
+}
+
+// Containers are the beginnings of the names of containers that may have logs of
+// flows: "insights-logs-" and the log's category, of which those of Azure Firewall are
+// AZFW… and AzureFirewall… ("Azure resource logs", azure-monitor).
+func Containers() []string {
+	return []string{"insights-logs-flowlogflowevent", "insights-logs-networksecuritygroupflowevent", "insights-logs-azfw", "insights-logs-azurefirewall"}
 }
 
 // NormalMAC writes a MAC as flow logs do: 12 upper-case hexadecimal digits without

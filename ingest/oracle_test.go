@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -16,54 +17,108 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
+// naiveRecord has the keys of all formats.
+type naiveRecord struct {
+	Time, Category, MacAddress, ResourceID string
+	FlowRecords                            struct {
+		Flows []struct {
+			ACLID      string
+			FlowGroups []struct {
+				Rule       string
+				FlowTuples []string
+			}
+		}
+	}
+	Properties struct {
+		Version int
+		Flows   []struct {
+			Rule  string
+			Flows []struct {
+				Mac        string
+				FlowTuples []string
+			}
+		}
+		naiveDecision
+	}
+}
+
 // naive decodes well-formed text with encoding/json. Offsets are found by searching
 // for each tuple behind the one before.
 func naive(t testing.TB, text []byte, blob string) []flow.Row {
 	t.Helper()
-	type record struct {
-		Time        time.Time
-		MacAddress  string
-		FlowRecords struct {
-			Flows []struct {
-				ACLID      string
-				FlowGroups []struct {
-					Rule       string
-					FlowTuples []string
-				}
+	n := naiveReader{t: t, text: text, blob: blob}
+	var all struct{ Records []json.RawMessage }
+	if err := json.Unmarshal(text, &all); err != nil || all.Records == nil { // a record, or one a line
+		for d := json.NewDecoder(bytes.NewReader(text)); ; {
+			var raw json.RawMessage
+			if err := d.Decode(&raw); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			all.Records = append(all.Records, raw)
+		}
+	}
+	for _, raw := range all.Records {
+		n.record(raw)
+	}
+	return n.rows
+}
+
+type naiveReader struct {
+	t    testing.TB
+	text []byte
+	blob string
+	at   int // behind the last tuple
+	rows []flow.Row
+}
+
+func (n *naiveReader) record(raw json.RawMessage) {
+	n.t.Helper()
+	var rec naiveRecord
+	if err := json.Unmarshal(raw, &rec); err != nil {
+		n.t.Fatal(err)
+	}
+	at, err := time.Parse(time.RFC3339, rec.Time)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if strings.HasPrefix(rec.Category, "AZFW") || strings.HasPrefix(rec.Category, "AzureFirewall") {
+		row := rec.Properties.row(n.t, rec.Category)
+		row.Time, row.RecordTime, row.Blob, row.Offset = at.UnixMilli(), at.UnixMilli(), n.blob, int64(n.find(string(raw)))
+		n.rows = append(n.rows, row)
+		return
+	}
+	tuple := func(text, nic, acl, rule string, parse func(testing.TB, string) flow.Row) {
+		row := parse(n.t, text)
+		row.NIC, row.RecordTime, row.ACL, row.Rule = nic, at.UnixMilli(), acl, rule
+		row.Blob, row.Offset = n.blob, int64(n.find(`"`+text+`"`)+1)
+		n.rows = append(n.rows, row)
+	}
+	for _, f := range rec.FlowRecords.Flows {
+		for _, g := range f.FlowGroups {
+			for _, x := range g.FlowTuples {
+				tuple(x, rec.MacAddress, f.ACLID, g.Rule, naiveTuple)
 			}
 		}
 	}
-	var all struct{ Records []record }
-	var one record
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	if all.Records == nil {
-		if err := json.Unmarshal(text, &one); err != nil {
-			t.Fatal(err)
-		}
-		all.Records = []record{one}
-	}
-	var rows []flow.Row
-	at := 0
-	for _, rec := range all.Records {
-		for _, f := range rec.FlowRecords.Flows {
-			for _, g := range f.FlowGroups {
-				for _, tuple := range g.FlowTuples {
-					i := bytes.Index(text[at:], []byte(`"`+tuple+`"`))
-					if i < 0 {
-						t.Fatalf("tuple %q is not behind byte %d", tuple, at)
-					}
-					row := naiveTuple(t, tuple)
-					row.NIC, row.RecordTime, row.ACL, row.Rule = rec.MacAddress, rec.Time.UnixMilli(), f.ACLID, g.Rule
-					row.Blob, row.Offset = blob, int64(at+i+1)
-					rows = append(rows, row)
-					at += i + 1
-				}
+	for _, f := range rec.Properties.Flows {
+		for _, g := range f.Flows {
+			for _, x := range g.FlowTuples {
+				tuple(x, g.Mac, rec.ResourceID, f.Rule, naiveNSG)
 			}
 		}
 	}
-	return rows
+}
+
+func (n *naiveReader) find(text string) int {
+	n.t.Helper()
+	i := bytes.Index(n.text[n.at:], []byte(text))
+	if i < 0 {
+		n.t.Fatalf("%q is not behind byte %d", text, n.at)
+	}
+	n.at += i + 1
+	return n.at - 1
 }
 
 func naiveTuple(t testing.TB, tuple string) flow.Row {
@@ -203,9 +258,12 @@ func TestDecodeEqualsEncodingJSON(t *testing.T) {
 		g := generator{rand.New(rand.NewPCG(seed, 5))}
 		var records []string
 		for range g.IntN(6) {
-			records = append(records, g.record())
+			records = append(records, g.anyRecord())
 		}
 		text := `{` + g.space() + `"records"` + g.space() + `:` + g.array(records) + g.space() + `}`
+		if seed%3 == 0 && len(records) > 0 {
+			text = strings.Join(records, "\n") + "\n"
+		}
 		res := decodeText(t, text)
 		if res.err != nil || len(res.rejected) > 0 {
 			t.Fatalf("seed %d: error %v, rejections %v in\n%s", seed, res.err, res.rejected, text)

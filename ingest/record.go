@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// maxGroups bounds the rule groups of a record to 24 MiB of memory. The samples
+	// maxGroups bounds the rule groups of a record to 32 MiB of memory. The samples
 	// have up to a dozen.
 	maxGroups = 1 << 20
 
@@ -22,16 +22,28 @@ type span struct{ lo, hi int32 }
 func (s span) absent() bool { return s.hi == 0 }
 
 // group is one flowTuples array with what stands around it.
-type group struct{ acl, rule, tuples span }
+type group struct{ acl, rule, mac, tuples span }
 
-// record is what one record says beside its tuples. Source of the keys:
-// vnet-flow-logs-overview, "Log format".
+// kind is what a record tells of.
+type kind uint8
+
+const (
+	tupleRecord    kind = iota // tuples of a flow log, in groups
+	decisionRecord             // one decision of a firewall
+)
+
+// record is what one record says, beside its tuples. Source of the keys:
+// vnet-flow-logs-overview, "Log format"; for the other formats nsg.go and firewall.go.
 type record struct {
-	time   int64  // Unix milliseconds
-	nic    string // normal form
-	groups []group
+	kind     kind
+	time     int64     // Unix milliseconds
+	nic      string    // normal form; empty for a decision
+	form     tupleForm // of the tuples
+	groups   []group
+	decision decision
 
 	stamp, version, mac, category span
+	resource, properties          span
 	wrapper                       bool // has a key "records": holds records, is none
 }
 
@@ -67,6 +79,10 @@ func (r *record) parse(data []byte, pathNIC string) *shapeError {
 			into = &r.mac
 		case "category":
 			into = &r.category
+		case "resourceId":
+			into = &r.resource
+		case "properties":
+			into = &r.properties
 		case "flowRecords":
 			if !seen {
 				seen = true
@@ -81,29 +97,52 @@ func (r *record) parse(data []byte, pathNIC string) *shapeError {
 			*into = v
 		}
 	}
-	if err := r.head(&c, pathNIC); err != nil {
-		return err
+	category := string(c.unquote(r.category))
+	unnamed := r.category.absent()
+	switch _, firewall := firewallCategories[category]; {
+	case category == vnetCategory, unnamed && (seen || r.properties.absent()):
+		if err := r.vnet(&c, pathNIC); err != nil {
+			return err
+		}
+		if !seen {
+			return wrongShape("flowRecords is absent")
+		}
+		return shape
+	case category == nsgCategory, unnamed:
+		return r.nsg(&c, pathNIC)
+	case firewall:
+		return r.firewall(&c, category)
 	}
-	if !seen {
-		return wrongShape("flowRecords is absent")
-	}
-	return shape
+	return &shapeError{ReasonUnsupported, fmt.Sprintf("category is %s, want %q, %q or a rule log of Azure Firewall", describe(c.at(r.category)), vnetCategory, nsgCategory)}
 }
 
-// head checks the scalars of a record.
-func (r *record) head(c *cursor, pathNIC string) *shapeError {
-	// A record without a category is taken: version and shape say enough.
-	if v := c.at(r.category); !r.category.absent() && string(c.unquote(r.category)) != "FlowLogFlowEvent" {
-		return &shapeError{ReasonUnsupported, fmt.Sprintf(`category is %s, want "FlowLogFlowEvent"`, describe(v))}
-	}
+// vnetCategory is that of VNet flow logs. A record without a category is taken by
+// its keys: version and shape say enough.
+const vnetCategory = "FlowLogFlowEvent"
+
+// vnet checks the scalars of a record of a VNet flow log.
+func (r *record) vnet(c *cursor, pathNIC string) *shapeError {
 	if v := c.at(r.version); string(v) != "4" {
 		return &shapeError{ReasonUnsupported, fmt.Sprintf("flowLogVersion is %s, want 4", describe(v))}
 	}
+	if err := r.head(c); err != nil {
+		return err
+	}
+	return r.setNIC(c, pathNIC)
+}
+
+// head reads what all formats share: the record's own time.
+func (r *record) head(c *cursor) *shapeError {
 	t, err := time.Parse(time.RFC3339, string(c.unquote(r.stamp)))
 	if err != nil {
 		return wrongShape("time is %s, want RFC 3339", describe(c.at(r.stamp)))
 	}
 	r.time = t.UnixMilli()
+	return nil
+}
+
+// setNIC takes the interface from the record, else from the blob's name.
+func (r *record) setNIC(c *cursor, pathNIC string) *shapeError {
 	if r.mac.absent() {
 		if pathNIC == "" {
 			return wrongShape("macAddress is absent, and the blob's name has none")
@@ -223,6 +262,10 @@ func (r *record) group(c *cursor) *shapeError {
 	if err := c.checkText(g.rule, "rule"); err != nil {
 		return err
 	}
+	return r.addGroup(g)
+}
+
+func (r *record) addGroup(g group) *shapeError {
 	if len(r.groups) == maxGroups {
 		return wrongShape("more than %d rule groups", maxGroups)
 	}

@@ -5,15 +5,24 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/whichpod/whichpod/flow"
 )
 
-const (
-	tupleFields = 13
+// tupleForm is how tuples are written.
+type tupleForm uint8
 
+const (
+	vnetTuple  tupleForm = iota // VNet flow log, version 4
+	nsgTuple1                   // NSG flow log, version 1
+	nsgTuple2                   // NSG flow log, version 2
+	tupleForms = iota
+)
+
+const (
 	// maxTuple bounds a tuple, in bytes. Two IPv6 addresses and four counters of 20
 	// digits come to less than half.
 	maxTuple = 512
@@ -23,14 +32,16 @@ const (
 	maxNames = 4096
 )
 
-// tupleParser reads flow tuples: 13 fields between commas (vnet-flow-logs-overview,
-// "Log format"):
+// tupleParser reads flow tuples: fields between commas. Those of VNet flow logs have 13
+// (vnet-flow-logs-overview, "Log format"), for those of NSG flow logs see nsg.go:
 //
 //	time, source IP, destination IP, source port, destination port, protocol,
 //	direction, state, encryption, packets sent, bytes sent, packets received, bytes received
 type tupleParser struct {
 	names     map[string]string
 	addresses map[string]netip.Addr
+
+	macText, macNormal string // the last MAC, as given and in normal form
 }
 
 // parse reads the tuple that b starts with, up to its closing quote, and returns its
@@ -39,7 +50,14 @@ type tupleParser struct {
 //
 // b MUST go on behind the quote. With [recordTail] bytes more than the quote, as in
 // any record, all fields are read fast.
-func (p *tupleParser) parse(b []byte, r *flow.Row) (int, bool) {
+func (p *tupleParser) parse(form tupleForm, b []byte, r *flow.Row) (int, bool) {
+	if form == vnetTuple {
+		return p.parseVNet(b, r)
+	}
+	return p.parseNSG(form, b, r)
+}
+
+func (p *tupleParser) parseVNet(b []byte, r *flow.Row) (int, bool) {
 	f := fields{b: b}
 	ok := f.time(&r.Time) &&
 		p.address(&f, &r.Src) && p.address(&f, &r.Dst) &&
@@ -60,24 +78,19 @@ func (p *tupleParser) parse(b []byte, r *flow.Row) (int, bool) {
 		r.Encryption = p.name(e)
 	}
 	r.Allowed = r.State != flow.Denied
-	c := &r.Counters
-	c.Null = 0
-	ok = f.counter(&c.PacketsSent, c, flow.NullPacketsSent, ',') &&
-		f.counter(&c.BytesSent, c, flow.NullBytesSent, ',') &&
-		f.counter(&c.PacketsReceived, c, flow.NullPacketsReceived, ',') &&
-		f.counter(&c.BytesReceived, c, flow.NullBytesReceived, '"')
+	ok = f.counters(&r.Counters)
 	n := f.i - 1
 	return n, ok && n <= maxTuple
 }
 
 // parseText is parse for a tuple that stands alone, its escapes resolved.
-func (p *tupleParser) parseText(t []byte, r *flow.Row) bool {
+func (p *tupleParser) parseText(form tupleForm, t []byte, r *flow.Row) bool {
 	if len(t) > maxTuple {
 		return false
 	}
 	b := append(make([]byte, 0, maxTuple+1+len(recordTail)), t...)
 	b = append(append(b, '"'), recordTail...)
-	n, ok := p.parse(b, r)
+	n, ok := p.parse(form, b, r)
 	return ok && n == len(t)
 }
 
@@ -284,13 +297,27 @@ func (f *fields) protocol(into *uint8) bool {
 
 // letter takes one of the given letters.
 func (f *fields) letter(into *byte, a, b, c, d byte) bool {
-	if f.i+1 >= len(f.b) || f.b[f.i+1] != ',' {
+	return f.letterBefore(',', into, a, b, c, d)
+}
+
+// letterBefore takes one of the given letters with end behind it.
+func (f *fields) letterBefore(end byte, into *byte, a, b, c, d byte) bool {
+	if f.i+1 >= len(f.b) || f.b[f.i+1] != end {
 		return false
 	}
 	v := f.b[f.i]
 	*into = v
 	f.i += 2
 	return v != 0 && (v == a || v == b || v == c || v == d)
+}
+
+// counters takes the last four fields and the quote behind them.
+func (f *fields) counters(c *flow.Counters) bool {
+	c.Null = 0
+	return f.counter(&c.PacketsSent, c, flow.NullPacketsSent, ',') &&
+		f.counter(&c.BytesSent, c, flow.NullBytesSent, ',') &&
+		f.counter(&c.PacketsReceived, c, flow.NullPacketsReceived, ',') &&
+		f.counter(&c.BytesReceived, c, flow.NullBytesReceived, '"')
 }
 
 // counter takes a number, or nothing: the vendor's example leaves the counters of a
@@ -306,29 +333,45 @@ func (f *fields) counter(into *uint64, c *flow.Counters, null flow.Nulls, end by
 
 // explainTuple says which field of an invalid tuple is wrong, what it is and what it
 // may be. It shares no code with parse beyond the limits.
-func explainTuple(t []byte) string {
+func explainTuple(form tupleForm, t []byte) string {
 	if len(t) > maxTuple {
 		return fmt.Sprintf("tuple has %d bytes, want at most %d: %s", len(t), maxTuple, quote(t))
 	}
 	f := strings.Split(string(t), ",")
-	if len(f) != tupleFields {
-		return fmt.Sprintf("tuple has %d fields, want %d: %s", len(f), tupleFields, quote(t))
+	want := tupleFields[form]
+	if len(f) != len(want) {
+		return fmt.Sprintf("tuple has %d fields, want %d: %s", len(f), len(want), quote(t))
 	}
-	for i, check := range [tupleFields]func(string) string{
-		wantTime, wantAddress, wantAddress, wantNumber(16), wantNumber(16), wantNumber(8),
-		wantLetter("IO"), wantLetter("BCED"), wantAny, wantCounter, wantCounter, wantCounter, wantCounter,
-	} {
-		if want := check(f[i]); want != "" {
-			return fmt.Sprintf("field %d, %s, is %s, want %s", i+1, fieldNames[i], quote([]byte(f[i])), want)
+	for i, field := range want {
+		if want := field.want(f[i]); want != "" {
+			return fmt.Sprintf("field %d, %s, is %s, want %s", i+1, field.name, quote([]byte(f[i])), want)
 		}
 	}
 	return "tuple is not valid: " + quote(t)
 }
 
-var fieldNames = [tupleFields]string{
-	"time", "source address", "destination address", "source port", "destination port", "protocol",
-	"direction", "state", "encryption", "packets sent", "bytes sent", "packets received", "bytes received",
+// field is one of a tuple: its name, and what says what it may be where it is not.
+type field struct {
+	name string
+	want func(string) string
 }
+
+var tupleFields = [tupleForms][]field{
+	vnetTuple: slices.Concat(endpointFields, []field{
+		{"protocol", wantNumber(8)}, {"direction", wantLetter("IO")}, {"state", wantLetter("BCED")}, {"encryption", wantAny},
+	}, counterFields),
+	nsgTuple1: slices.Concat(endpointFields, decisionFields),
+	nsgTuple2: slices.Concat(endpointFields, decisionFields, []field{{"state", wantLetter("BCE")}}, counterFields),
+}
+
+var (
+	endpointFields = []field{
+		{"time", wantTime}, {"source address", wantAddress}, {"destination address", wantAddress},
+		{"source port", wantNumber(16)}, {"destination port", wantNumber(16)},
+	}
+	decisionFields = []field{{"protocol", wantLetter("TU")}, {"direction", wantLetter("IO")}, {"decision", wantLetter("AD")}}
+	counterFields  = []field{{"packets sent", wantCounter}, {"bytes sent", wantCounter}, {"packets received", wantCounter}, {"bytes received", wantCounter}}
+)
 
 func wantTime(s string) string {
 	if n := digits([]byte(s)); n == len(s) && (n == 10 || n == 13) {

@@ -66,13 +66,13 @@ func TestTuple(t *testing.T) {
 	} {
 		var p tupleParser
 		var got flow.Row
-		ok := p.parseText([]byte(tc.text), &got)
+		ok := p.parseText(vnetTuple, []byte(tc.text), &got)
 		if ok != (tc.want != nil) {
 			t.Errorf("%q: parsed is %v", tc.text, ok)
 			continue
 		}
 		if !ok {
-			if d := explainTuple([]byte(tc.text)); d != tc.detail {
+			if d := explainTuple(vnetTuple, []byte(tc.text)); d != tc.detail {
 				t.Errorf("%q:\n got %s\nwant %s", tc.text, d, tc.detail)
 			}
 			continue
@@ -95,8 +95,8 @@ func TestTupleAgreesWithExplanation(t *testing.T) {
 			text[g.IntN(len(text))] = "0123456789,.:IOBCED %-+x\x00"[g.IntN(25)]
 		}
 		var row flow.Row
-		ok := p.parseText(text, &row)
-		why := explainTuple(text)
+		ok := p.parseText(vnetTuple, text, &row)
+		why := explainTuple(vnetTuple, text)
 		if ok != strings.HasPrefix(why, "tuple is not valid") {
 			t.Fatalf("%q: parsed is %v, explanation %q", text, ok, why)
 		}
@@ -138,7 +138,8 @@ func TestRecord(t *testing.T) {
 		{"wrong MAC", base("000D3A1B2C3D", "000D3A1B2C3G"), testBlob, "", "record: macAddress is `\"000D3A1B2C3G\"`, want 12 hexadecimal digits"},
 		{"MAC is a number", base(`"000D3A1B2C3D"`, "1"), testBlob, "", `record: macAddress is "1", want 12 hexadecimal digits`},
 		{"no category", base(`"category":"FlowLogFlowEvent",`, ""), "x", "000D3A1B2C3D", ""},
-		{"category of an NSG log", base(`"category":"FlowLogFlowEvent"`, `"category":"NetworkSecurityGroupFlowEvent"`), "x", "", "unsupported: category is `\"NetworkSecurityGroupFlowEvent\"`, want \"FlowLogFlowEvent\""},
+		{"category of an NSG log", base(`"category":"FlowLogFlowEvent"`, `"category":"NetworkSecurityGroupFlowEvent"`), "x", "", "record: properties is absent, want an object"},
+		{"another category", base(`"category":"FlowLogFlowEvent"`, `"category":"kube-audit"`), "x", "", "unsupported: category is `\"kube-audit\"`, want \"FlowLogFlowEvent\", \"NetworkSecurityGroupFlowEvent\" or a rule log of Azure Firewall"},
 		{"version 5", base(`Version":4`, `Version":5`), "x", "", `unsupported: flowLogVersion is "5", want 4`},
 		{"no version", base(`"flowLogVersion":4,`, ""), "x", "", `unsupported: flowLogVersion is absent, want 4`},
 		{"time without a zone", base(`37112Z"`, `37112"`), "x", "", "record: time is `\"2026-08-20T14:00:52.2837112\"`, want RFC 3339"},
@@ -179,9 +180,25 @@ func TestName(t *testing.T) {
 		"/a/PT1H.json":                     "/a/PT1H.json",
 		"/notflowLogResourceID=/PT1H.json": "/notflowLogResourceID=/PT1H.json",
 		"":                                 "",
+
+		"/mirror/insights-logs-azfwnatrule/resourceId=/S/x":                 "insights-logs-azfwnatrule/resourceId=/S/x",
+		"insights-logs-networksecuritygroupflowevent/resourceId=/S/x":       "resourceId=/S/x",
+		"/mirror/insights-logs-flowlogflowevent/flowLogResourceID=/S/x":     "flowLogResourceID=/S/x",
+		"/mirror/insights-logs-azurefirewall/resourceId=/S/AZUREFIREWALLS/": "insights-logs-azurefirewall/resourceId=/S/AZUREFIREWALLS/",
 	} {
 		if got := Name(path); got != want {
 			t.Errorf("name of %q is %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestIsFlowLog(t *testing.T) {
+	for path, want := range map[string]bool{
+		testBlob: true, "x.JSON": true, "x.txt": false, ".json": true, "": false,
+		"whichpod-nat/node/2026.json": false, "a/whichpod-nat/x.json": false, "my-whichpod-nat/x.json": true, "whichpod-nat.json": true,
+	} {
+		if got := IsFlowLog(path); got != want {
+			t.Errorf("%q: got %v, want %v", path, got, want)
 		}
 	}
 }

@@ -22,7 +22,9 @@ func (a *app) ingestCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ingest SOURCE...",
 		Short: "Read flow logs into the index",
-		Long: `Read flow logs into the index: VNet flow logs, version 4.
+		Long: `Read flow logs into the index: VNet flow logs, version 4; NSG flow logs, versions 1
+and 2; the rule logs of Azure Firewall, structured and legacy. What a blob holds is
+told by its content, whatever its name.
 
 A source is a folder or a file, a container (https://ACCOUNT.blob.core.windows.net/CONTAINER),
 or any blob endpoint's URL, an emulator's too. Credentials for a container come from a SAS
