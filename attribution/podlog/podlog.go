@@ -1,5 +1,5 @@
-// Package podlog reads what was recorded of a cluster's pods, and makes facts of it
-// for the ledger.
+// Package podlog reads what was recorded of a cluster's pods, and of the nodes and
+// ConfigMaps beside them, and makes facts of it for the ledger.
 //
 // In: a watch journal (JSON lines of Kubernetes watch events, each with the time at
 // which it came), what "kubectl get pods -A -w --output-watch-events -o json" prints,
@@ -47,6 +47,9 @@ type Options struct {
 	// Known lists pods that the ledger takes for existing: those that a snapshot does
 	// not show any more are marked as missing. May be nil.
 	Known func(yield func(uid string, version uint64, seen int64))
+	// Objects lists the last states that the ledger knows of objects of another kind.
+	// May be nil.
+	Objects func(kind attribution.Kind, yield func(attribution.ObjectFact))
 	// WatchedUntil is when the ledger knows the cluster was watched last before a
 	// time, or 0. May be nil.
 	WatchedUntil func(before int64) int64
@@ -56,6 +59,7 @@ type Options struct {
 type Summary struct {
 	Documents  int
 	Pods       int // observations of pods
+	Objects    int // observations of other objects
 	Rejected   []Rejection
 	Rejections int   // all of them; Rejected keeps the first hundred
 	From, To   int64 // the span of the times at which lines came, Unix milliseconds; 0 where none bears one
@@ -74,6 +78,7 @@ const keepRejections = 100
 // Read reads r to its end and hands facts to emit in batches.
 func Read(r io.Reader, opt Options, emit func([]attribution.Fact) error) (Summary, error) {
 	rd := &reader{opt: opt, summary: Summary{Format: opt.Format}, Recorder: NewRecorder(opt.Cluster, opt.Known, emit)}
+	rd.others = newOthers(rd)
 	docs := newDocuments(r)
 	for {
 		doc, offset, err := docs.next()
@@ -103,6 +108,7 @@ type reader struct {
 	summary Summary
 	clock   clock
 	audit   *audit // once a line of an audit log was seen
+	others  *others
 }
 
 // event is a line of a watch journal, or a list, which has no type.
@@ -126,13 +132,17 @@ func (r *reader) document(doc []byte, offset int64) error {
 		return nil
 	}
 	isEvent := ev.Type != "" && len(ev.Object) > 0
-	isList := ev.Kind == "PodList" || ev.Kind == "List"
+	_, other := kindOf(ev.Kind)
+	isList := ev.Kind == "PodList" || ev.Kind == "List" || (other && strings.HasSuffix(ev.Kind, "List"))
 	switch {
 	case isEvent && r.opt.Format != List:
 		r.summary.Format = Watch
 		return r.event(&ev, offset)
 	case isList && r.opt.Format != Watch:
 		r.summary.Format = List
+		if err := r.others.document(doc, offset); err != nil || other {
+			return err
+		}
 		return r.list(doc, offset)
 	default:
 		r.reject(offset, fmt.Sprintf("document has type %q and kind %q, want a watch event, a PodList or an audit event", ev.Type, ev.Kind))
@@ -147,6 +157,9 @@ func (r *reader) event(ev *event, offset int64) error {
 		return nil
 	}
 	typ := strings.ToUpper(ev.Type)
+	if kind, ok := kindOf(o.Kind); ok {
+		return r.others.event(kind, ev, offset)
+	}
 	if typ != "SNAPSHOT" && typ != "ERROR" && !o.isPod() {
 		r.reject(offset, fmt.Sprintf("event is about a %q, want a Pod", o.Kind))
 		return nil // nor does it show that pods were watched
@@ -170,6 +183,7 @@ func (r *reader) event(ev *event, offset int64) error {
 		return r.snapshot(&o, at, cut)
 	case "ERROR":
 		r.clock.broken() // the watch broke off
+		r.others.broken()
 		return nil
 	default:
 		r.reject(offset, fmt.Sprintf("event type is %q, want ADDED, MODIFIED, DELETED, BOOKMARK or SNAPSHOT", ev.Type))
@@ -290,6 +304,9 @@ func (r *reader) finish() error {
 			return err
 		}
 	}
+	if err := r.others.finish(); err != nil {
+		return err
+	}
 	return r.Flush()
 }
 
@@ -297,6 +314,7 @@ func (r *reader) finish() error {
 // pod went, or came.
 func (r *reader) reject(offset int64, reason string) {
 	r.clock.broken()
+	r.others.broken()
 	r.summary.Rejections++
 	if len(r.summary.Rejected) < keepRejections {
 		r.summary.Rejected = append(r.summary.Rejected, Rejection{Offset: offset, Reason: reason})

@@ -149,7 +149,8 @@ func TestBrokenLines(t *testing.T) {
 		{"no uid", line("ADDED", 20, `{"kind":"Pod"}`), "metadata.uid"},
 		{"an object that is none", line("ADDED", 20, `7`), "cannot unmarshal number"},
 		{"a time that is none", `{"type":"ADDED","receivedAt":"yesterday","object":{}}`, "yesterday"},
-		{"an event of another kind", line("ADDED", 20, `{"kind":"Node","metadata":{"uid":"x"}}`), `event is about a "Node", want a Pod`},
+		{"an event of another kind", line("ADDED", 20, `{"kind":"Service","metadata":{"uid":"x"}}`), `event is about a "Service", want a Pod`},
+		{"a node without a name", line("ADDED", 20, `{"kind":"Node","metadata":{"uid":"x"}}`), "no metadata.name"},
 		{"another kind", `{"kind":"Service","metadata":{"uid":"s"}}`, `kind "Service"`},
 	} {
 		v, sum := viewOf(t, journal(good[0], good[1], bad.line, good[2]), Options{})

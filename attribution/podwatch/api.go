@@ -19,16 +19,32 @@ var errGone = errors.New("resource version is too old")
 // ForbiddenError says which right is missing. It is returned as a pointer.
 type ForbiddenError struct {
 	Verb, Resource string
+	Namespace      string // empty: all
 	Message        string // the API server's
 }
 
 func (e *ForbiddenError) Error() string {
-	return fmt.Sprintf("watch pods: the API server allows no %q on %q: %s", e.Verb, e.Resource, e.Message)
+	where := ""
+	if e.Namespace != "" {
+		where = fmt.Sprintf(" in namespace %q", e.Namespace)
+	}
+	return fmt.Sprintf("watch %s: the API server allows no %q on %q%s: %s", e.Resource, e.Verb, e.Resource, where, e.Message)
 }
 
 // Hint says what to do about it.
 func (e *ForbiddenError) Hint() string {
-	return fmt.Sprintf("a ClusterRole with the verbs list and watch on %s is needed", e.Resource)
+	if e.Namespace != "" {
+		return fmt.Sprintf("a Role in %s with the verbs list and watch on %s is needed: deploy/watch.yaml has it", e.Namespace, e.Resource)
+	}
+	return fmt.Sprintf("a ClusterRole with the verbs list and watch on %s is needed: deploy/watch.yaml has it", e.Resource)
+}
+
+// MissingError says that the API server does not have a kind of objects: the cluster
+// has no such CustomResourceDefinition. It is returned as a pointer.
+type MissingError struct{ Resource, Group string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("watch %s: the API server has no such kind in the group %q", e.Resource, e.Group)
 }
 
 // apiStatus is a Kubernetes Status object.
@@ -37,19 +53,19 @@ type apiStatus struct {
 	Message string `json:"message"`
 }
 
-// get asks for pods and returns the body of an answer that is 200.
-func (w *Watcher) get(ctx context.Context, verb string, query url.Values) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+"/api/v1/pods?"+query.Encode(), nil)
+// get asks for the objects and returns the body of an answer that is 200.
+func (r *reflector) get(ctx context.Context, verb string, query url.Values) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+r.path+"?"+query.Encode(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%s pods: %w", verb, err)
+		return nil, fmt.Errorf("%s %s: %w", verb, r, err)
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := w.client.Do(req)
+	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%s pods: %w", verb, err)
+		return nil, fmt.Errorf("%s %s: %w", verb, r, err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		w.refused = time.Time{}
+		r.refused = time.Time{}
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
@@ -60,26 +76,29 @@ func (w *Watcher) get(ctx context.Context, verb string, query url.Values) (io.Re
 	case http.StatusGone:
 		return nil, errGone
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return nil, &ForbiddenError{Verb: verb, Resource: "pods", Message: st.Message}
-	default:
-		return nil, fmt.Errorf("%s pods: the API server says %s: %s", verb, resp.Status, st.Message)
+		return nil, &ForbiddenError{Verb: verb, Resource: r.String(), Namespace: r.namespace, Message: st.Message}
+	case http.StatusNotFound:
+		if r.group != "" {
+			return nil, &MissingError{Resource: r.String(), Group: r.group}
+		}
 	}
+	return nil, fmt.Errorf("%s %s: the API server says %s: %s", verb, r, resp.Status, st.Message)
 }
 
-// list takes in all pods, page by page, as one state of the API, and sets where the
+// list takes in all objects, page by page, as one state of the API, and sets where the
 // watch goes on.
-func (w *Watcher) list(ctx context.Context) error {
-	query := url.Values{"limit": {strconv.Itoa(w.cfg.PageSize)}}
-	version := ""
+func (r *reflector) list(ctx context.Context) error {
+	query := url.Values{"limit": {strconv.Itoa(r.cfg.PageSize)}}
+	version, at := "", int64(0)
 	for page := 0; ; page++ {
-		body, err := w.get(ctx, "list", query)
+		body, err := r.get(ctx, "list", query)
 		if err != nil {
 			return err // 410: the continue token is too old, and the list begins again
 		}
 		data, err := io.ReadAll(body)
 		body.Close()
 		if err != nil {
-			return fmt.Errorf("list pods: %w", err)
+			return fmt.Errorf("list %s: %w", r, err)
 		}
 		var list struct {
 			Metadata struct {
@@ -88,16 +107,18 @@ func (w *Watcher) list(ctx context.Context) error {
 			} `json:"metadata"`
 		}
 		if err := json.Unmarshal(data, &list); err != nil {
-			return fmt.Errorf("list pods: %w", err)
+			return fmt.Errorf("list %s: %w", r, err)
 		}
 		if page == 0 {
 			// Later pages show the same state. What came after it is still to be watched.
 			version = list.Metadata.ResourceVersion
-			at := w.stamp()
-			w.record.BeginList(at, w.missedSince(at), version)
-			w.alive = at
+			if err := r.tell(); err != nil {
+				return err // until the watch broke off
+			}
+			at = r.stamp()
+			r.record.BeginList(at, r.missedSince(at), version)
 		}
-		if err := w.written(w.record.ListPage(data)); err != nil {
+		if err := r.written(r.record.ListPage(data)); err != nil {
 			return err
 		}
 		if list.Metadata.Continue == "" {
@@ -105,23 +126,23 @@ func (w *Watcher) list(ctx context.Context) error {
 		}
 		query.Set("continue", list.Metadata.Continue)
 	}
-	if err := w.written(w.record.EndList()); err != nil {
+	if err := r.written(r.record.EndList()); err != nil {
 		return err
 	}
-	if err := w.written(w.record.Watched(w.alive, w.alive)); err != nil {
+	if err := r.written(r.record.Watched(at, at)); err != nil {
 		return err // a stretch begins here, however soon we are stopped
 	}
-	w.version = version
-	w.report(fmt.Sprintf("listed all pods at version %s", version))
-	return w.flush()
+	r.version, r.alive, r.told = version, at, at
+	r.report(fmt.Sprintf("listed all %s at version %s", r, version))
+	return r.flush()
 }
 
-// missedSince is until when the pods were watched before a list, or 0.
-func (w *Watcher) missedSince(at int64) int64 {
-	if w.alive != 0 {
-		return w.alive
+// missedSince is until when all was watched before a list, or 0.
+func (r *reflector) missedSince(at int64) int64 {
+	if r.alive != 0 {
+		return r.alive
 	}
-	return w.ledger.WatchedUntil(w.cfg.Cluster, at)
+	return r.ledger.KindWatchedUntil(r.cfg.Cluster, r.kind, at)
 }
 
 // watchTimeout bounds one watch request, as client-go's do (5 to 10 minutes): the API
@@ -139,43 +160,43 @@ type frame struct {
 const catchUp = 5 * time.Second
 
 // watch reads events until the watch ends, stalls, or the context does.
-func (w *Watcher) watch(parent context.Context, wait *backoff) error {
+func (r *reflector) watch(parent context.Context, wait *backoff) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	stalled := time.AfterFunc(w.cfg.Stall, cancel)
+	stalled := time.AfterFunc(r.cfg.Stall, cancel)
 	defer stalled.Stop()
-	body, err := w.get(ctx, "watch", url.Values{
-		"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {w.version},
+	body, err := r.get(ctx, "watch", url.Values{
+		"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {r.version},
 		"timeoutSeconds": {strconv.Itoa(int(watchTimeout.Seconds()))},
 	})
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	began, frames := w.now(), 0
+	began, frames := r.now(), 0
 	for dec := json.NewDecoder(body); ; frames++ {
 		var f frame
 		err := dec.Decode(&f)
 		switch {
 		case err != nil && ctx.Err() != nil && parent.Err() == nil:
-			return fmt.Errorf("watch pods: nothing came for %v", w.cfg.Stall)
+			return fmt.Errorf("watch %s: nothing came for %v", r, r.cfg.Stall)
 		case errors.Is(err, io.EOF) && frames > 0:
 			return nil // ended in order: the next request goes on
 		case err != nil:
-			return fmt.Errorf("watch pods: %w", err)
+			return fmt.Errorf("watch %s: %w", r, err)
 		}
-		stalled.Reset(w.cfg.Stall)
+		stalled.Reset(r.cfg.Stall)
 		wait.reset()
-		w.current = w.current && frames > 0 || f.Type == "BOOKMARK" || w.now().Sub(began) >= catchUp
-		if err := w.event(&f); err != nil {
+		r.current = r.current && frames > 0 || f.Type == "BOOKMARK" || r.now().Sub(began) >= catchUp
+		if err := r.event(&f); err != nil {
 			return err
 		}
 	}
 }
 
 // event takes in one line of a watch.
-func (w *Watcher) event(f *frame) error {
-	at := w.stamp()
+func (r *reflector) event(f *frame) error {
+	at := r.stamp()
 	var o struct {
 		apiStatus
 		Metadata struct {
@@ -183,24 +204,24 @@ func (w *Watcher) event(f *frame) error {
 		} `json:"metadata"`
 	}
 	if err := json.Unmarshal(f.Object, &o); err != nil {
-		return fmt.Errorf("watch pods: %w", err)
+		return fmt.Errorf("watch %s: %w", r, err)
 	}
 	switch f.Type {
 	case "ERROR":
 		if o.Code == http.StatusGone {
 			return errGone
 		}
-		return fmt.Errorf("watch pods: the API server says %d: %s", o.Code, o.Message)
+		return fmt.Errorf("watch %s: the API server says %d: %s", r, o.Code, o.Message)
 	case "ADDED", "MODIFIED", "DELETED":
-		if err := w.written(w.record.Event(f.Object, at, f.Type == "DELETED")); err != nil {
+		if err := r.written(r.record.Event(f.Object, at, f.Type == "DELETED")); err != nil {
 			return err
 		}
 	}
 	if o.Metadata.ResourceVersion != "" {
-		w.version = o.Metadata.ResourceVersion
+		r.version = o.Metadata.ResourceVersion
 	}
-	if !w.current {
-		return w.due()
+	if !r.current {
+		return r.due()
 	}
-	return w.seen(at)
+	return r.seen(at)
 }

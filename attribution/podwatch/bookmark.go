@@ -13,43 +13,44 @@ import (
 // bookmark is how far the watch came, kept beside the ledger.
 type bookmark struct {
 	Cluster string `json:"cluster"`
+	Kind    string `json:"kind"` // plural
 	Version string `json:"resourceVersion"`
 	Alive   int64  `json:"watchedUntil"` // Unix milliseconds
 }
 
 // resume reads where an earlier run stopped. A file that can not be used costs a
 // list, and the time since then stays unwatched.
-func (w *Watcher) resume() {
-	if w.cfg.Bookmark == "" {
+func (r *reflector) resume() {
+	if r.cfg.Bookmark == "" {
 		return
 	}
-	data, err := os.ReadFile(w.cfg.Bookmark)
+	data, err := os.ReadFile(r.cfg.Bookmark)
 	if err != nil {
 		return
 	}
 	var b bookmark
-	if json.Unmarshal(data, &b) != nil || b.Cluster != w.cfg.Cluster || b.Version == "" || b.Alive > w.stamp() {
+	if json.Unmarshal(data, &b) != nil || b.Cluster != r.cfg.Cluster || (b.Kind != r.String() && b.Kind != "") || b.Version == "" || b.Alive > r.stamp() {
 		return
 	}
 	// The version is worth no more than the ledger: all that came before it must be there.
-	if w.ledger.WatchedUntil(w.cfg.Cluster, b.Alive) != b.Alive {
+	if r.ledger.KindWatchedUntil(r.cfg.Cluster, r.kind, b.Alive) != b.Alive {
 		return
 	}
-	w.version, w.alive, w.saved = b.Version, b.Alive, b.Alive
-	w.report("going on from version " + b.Version)
+	r.version, r.alive, r.told, r.saved = b.Version, b.Alive, b.Alive, b.Alive
+	r.report(fmt.Sprintf("going on with %s from version %s", r, b.Version))
 }
 
 // keep writes the bookmark, once what it stands for is in the ledger. A crash before
 // it is renamed leaves the older one, from which events come again: that is harmless.
-func (w *Watcher) keep() error {
-	if w.cfg.Bookmark == "" || w.version == "" {
+func (r *reflector) keep() error {
+	if r.cfg.Bookmark == "" || r.version == "" {
 		return nil
 	}
-	data, err := json.Marshal(bookmark{w.cfg.Cluster, w.version, w.alive})
+	data, err := json.Marshal(bookmark{r.cfg.Cluster, r.String(), r.version, r.alive})
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(w.cfg.Bookmark), ".bookmark-*")
+	f, err := os.CreateTemp(filepath.Dir(r.cfg.Bookmark), ".bookmark-*")
 	if err != nil {
 		return fmt.Errorf("keep bookmark: %w", err)
 	}
@@ -61,7 +62,7 @@ func (w *Watcher) keep() error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("keep bookmark: %w", err)
 	}
-	if err := os.Rename(f.Name(), w.cfg.Bookmark); err != nil {
+	if err := os.Rename(f.Name(), r.cfg.Bookmark); err != nil {
 		return fmt.Errorf("keep bookmark: %w", err)
 	}
 	return nil

@@ -22,10 +22,13 @@ import (
 	"github.com/whichpod/whichpod/attribution"
 )
 
-// apiServer is an API server's pods: objects, their history since the last
-// compaction, paged lists, watches with bookmarks. It shares nothing with the client.
+// apiServer is one kind of an API server's objects: pods, with others beside them. It
+// has their history since the last compaction, paged lists, watches with bookmarks. It
+// shares nothing with the client.
 type apiServer struct {
 	mu        sync.Mutex
+	path      string
+	beside    []*apiServer
 	version   int
 	compacted int // versions up to it are forgotten
 	pods      map[string]string
@@ -43,14 +46,21 @@ type change struct {
 }
 
 func newAPIServer() *apiServer {
-	return &apiServer{pods: map[string]string{}, wake: make(chan struct{}), cut: make(chan struct{}), version: 100, compacted: 100}
+	return &apiServer{path: "/api/v1/pods", pods: map[string]string{}, wake: make(chan struct{}), cut: make(chan struct{}), version: 100, compacted: 100}
 }
 
 func (s *apiServer) put(typ, uid, address string) {
+	s.object(typ, uid, func(version int) string {
+		return fmt.Sprintf(`{"kind":"Pod","metadata":{"name":"p-%s","namespace":"n","uid":%q,"resourceVersion":"%d","creationTimestamp":"2026-11-20T12:00:00Z"},"spec":{"nodeName":"n1"},"status":{"phase":"Running","hostIP":"10.224.0.4","podIP":%q}}`, uid, uid, version, address)
+	})
+}
+
+// object changes an object, whose JSON hangs on its new version.
+func (s *apiServer) object(typ, uid string, at func(version int) string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
-	pod := fmt.Sprintf(`{"kind":"Pod","metadata":{"name":"p-%s","namespace":"n","uid":%q,"resourceVersion":"%d","creationTimestamp":"2026-11-20T12:00:00Z"},"spec":{"nodeName":"n1"},"status":{"phase":"Running","hostIP":"10.224.0.4","podIP":%q}}`, uid, uid, s.version, address)
+	pod := at(s.version)
 	if typ == "DELETED" {
 		delete(s.pods, uid)
 	} else {
@@ -76,20 +86,29 @@ func (s *apiServer) hangUp() {
 }
 
 func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	beside := s.beside
+	s.mu.Unlock()
+	for _, o := range beside {
+		if o.path == r.URL.Path {
+			o.ServeHTTP(w, r)
+			return
+		}
+	}
 	q := r.URL.Query()
 	verb := "list"
 	if q.Get("watch") != "" {
 		verb = "watch"
 	}
 	s.mu.Lock()
-	forbidden := s.forbid == verb
+	forbidden := s.forbid == verb || s.forbid == "all"
 	s.mu.Unlock()
 	switch {
-	case r.URL.Path != "/api/v1/pods":
+	case r.URL.Path != s.path:
 		http.NotFound(w, r)
 	case forbidden:
 		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprintf(w, `{"kind":"Status","code":403,"message":"pods is forbidden: cannot %s"}`, verb)
+		fmt.Fprintf(w, `{"kind":"Status","code":403,"message":"forbidden: cannot %s"}`, verb)
 	case verb == "watch":
 		s.watch(w, r)
 	default:
@@ -161,7 +180,7 @@ func newWatcher(t *testing.T, api *apiServer, ledger Ledger, bookmark string, ch
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	cfg := DefaultConfig()
 	cfg.Cluster, cfg.API, cfg.Bookmark = "prod", &rest.Config{Host: server.URL}, bookmark
-	cfg.PageSize, cfg.FlushEvery, cfg.MaxRetry = 3, 0, 10*time.Millisecond
+	cfg.PageSize, cfg.FlushEvery, cfg.MaxRetry, cfg.AskAgain = 3, 0, 10*time.Millisecond, 10*time.Millisecond
 	if change != nil {
 		change(&cfg)
 	}

@@ -37,7 +37,8 @@ Formats: watch, a journal of watch events with the time at which each came
 ({"type": ..., "receivedAt": ..., "object": ...}), or what "kubectl get pods -A -w
 --output-watch-events -o json" prints; list, a PodList ("kubectl get pods -A -o json");
 kube-audit, the API server's audit log as AKS keeps it (kube-audit, kube-audit-admin).
-A file can be imported again: what is known already adds nothing.`,
+Nodes, namespaces, NodeNetworkConfigs and kube-system's ConfigMaps in a journal or a
+list are taken in too. A file can be imported again: what is known already adds nothing.`,
 		Args: args(1, 10000, "at least one file"),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if cluster == "" {
@@ -70,7 +71,8 @@ type importedFile struct {
 	Format    string             `json:"format"`
 	Documents int                `json:"documents"`
 	Pods      int                `json:"pod_observations"`
-	Undated   int                `json:"undated"` // lines without the time at which they came
+	Objects   int                `json:"object_observations"` // of nodes, namespaces, ConfigMaps, NodeNetworkConfigs
+	Undated   int                `json:"undated"`             // lines without the time at which they came
 	Rejected  int                `json:"rejected"`
 	Details   []podlog.Rejection `json:"rejections"`
 }
@@ -86,7 +88,7 @@ func (a *app) importPods(files []string, cluster string, format podlog.Format) (
 		if err != nil {
 			return report, err
 		}
-		report.Files = append(report.Files, importedFile{file, string(sum.Format), sum.Documents, sum.Pods, sum.Undated, sum.Rejections, sum.Rejected})
+		report.Files = append(report.Files, importedFile{file, string(sum.Format), sum.Documents, sum.Pods, sum.Objects, sum.Undated, sum.Rejections, sum.Rejected})
 	}
 	return report, nil
 }
@@ -112,6 +114,7 @@ func importFile(ledger *attribution.Ledger, file, cluster string, format podlog.
 	opt := podlog.Options{
 		Cluster: cluster, Format: format, ReadBy: readBy.UnixMilli(),
 		Known:        func(yield func(string, uint64, int64)) { ledger.Existing(cluster, yield) },
+		Objects:      func(kind attribution.Kind, yield func(attribution.ObjectFact)) { ledger.Objects(cluster, kind, yield) },
 		WatchedUntil: func(before int64) int64 { return ledger.WatchedUntil(cluster, before) },
 	}
 	sum, err := podlog.Read(r, opt, func(batch []attribution.Fact) error {
@@ -131,7 +134,11 @@ func (a *app) printImport(report importReport) error {
 	}
 	var bad, good int
 	for _, f := range report.Files {
-		fmt.Fprintf(a.stdout, "%s: %s of pods (%s)\n", f.File, count(int64(f.Pods), "observation"), f.Format)
+		others := ""
+		if f.Objects > 0 {
+			others = fmt.Sprintf(", %d of nodes and other objects", f.Objects)
+		}
+		fmt.Fprintf(a.stdout, "%s: %s of pods%s (%s)\n", f.File, count(int64(f.Pods), "observation"), others, f.Format)
 		if f.Undated > 0 {
 			fmt.Fprintf(a.stderr, "whichpod: warning: %s: %s without the time at which they came: when the cluster was watched is not known\n", f.File, count(int64(f.Undated), "line"))
 		}
@@ -144,7 +151,7 @@ func (a *app) printImport(report importReport) error {
 		if f.Rejected > 3 {
 			fmt.Fprintf(a.stderr, "whichpod: warning: %s: %d documents could not be read, -o json lists more of them\n", f.File, f.Rejected)
 		}
-		bad, good = bad+f.Rejected, good+f.Pods
+		bad, good = bad+f.Rejected, good+f.Pods+f.Objects
 	}
 	fmt.Fprintf(a.stdout, "%s new to the ledger\n", count(int64(report.Facts), "fact"))
 	if good == 0 && bad > 0 {

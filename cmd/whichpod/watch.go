@@ -19,8 +19,12 @@ func (a *app) watchCommand() *cobra.Command {
 		Short: "Keep the ledger up to date from a live cluster",
 		Long: `Keep the ledger up to date from a live cluster, until it is interrupted.
 
-It needs the verbs list and watch on pods. Started again, it goes on where it stopped;
-where the API server has forgotten what happened since, that time is a gap.`,
+It needs the verbs list and watch on pods. With the same on nodes, namespaces,
+kube-system's ConfigMaps and Azure's NodeNetworkConfigs it also keeps what decides which
+traffic leaves under a node's address; what may not be watched of these is said, and
+asked for again. deploy/watch.yaml has all rights that it can use. Started again, it
+goes on where it stopped; where the API server has forgotten what happened since, that
+time is a gap.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cluster == "" {
