@@ -210,7 +210,9 @@ func follows(old, new *stay, tolerance int64) bool {
 		if old.bounds.LastVersion != 0 && new.bounds.FirstVersion != 0 && new.bounds.FirstVersion <= old.bounds.LastVersion {
 			return false
 		}
-		return old.gone.After != 0 && new.fromLatest+tolerance >= max(old.gone.After, old.fromLatest)
+		// Who first shows up after the hole may be one who had the address before, and ended
+		// since (its object keeps it). So new must have come to be when old had it already.
+		return old.gone.After != 0 && new.fromLatest+tolerance >= old.gone.After && new.fromEarliest-tolerance >= old.fromLatest+tolerance
 	}
 	if old.gone.Version != 0 && new.bounds.FirstVersion != 0 {
 		return new.bounds.FirstVersion > old.gone.Version

@@ -187,6 +187,11 @@ func TestWhoHadAnAddressInAHole(t *testing.T) {
 			{sent(50), "exact a"},
 			{sent(300), "exact b"},
 		}},
+		{"vanished in it, and who is first seen after it had the address before: that ends nothing", []*told{
+			a().missing(200, 100, 50), aPod("b").has(theIP).made(5).seen(200).stopped(200).versions(40, 40)}, []say{
+			{sent(95), "boundary b a"},
+			{sent(201.5), "boundary a [lingers]"},
+		}},
 		{"the same where addresses were doubled: b's begin does not close a before the relist", append(doubled,
 			a().missing(200, 100, 50), aPod("b").has(theIP).made(120).seen(200).ran(125, 125).versions(40, 40)), []say{
 			{sent(150), "gap <b [unwatched]"}, // b surely ran, but so may a have
