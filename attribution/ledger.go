@@ -28,6 +28,7 @@ type Ledger struct {
 
 	mu      sync.RWMutex
 	pods    map[podKey]*pod     // each pod is replaced when it changes, never written to
+	voices  map[podKey][]*pod   // of pods that several sources know: what each says; replaced, never written to
 	watched map[string]coverage // when all pods were on record
 	changes map[string]coverage // when at least all changes were
 	late    map[string]int64    // how late things were seen at most
@@ -90,7 +91,7 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 
 // NewLedger returns an empty ledger that is kept in memory only.
 func NewLedger() *Ledger {
-	return &Ledger{pods: make(map[podKey]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), objects: newObjects(), now: time.Now}
+	return &Ledger{pods: make(map[podKey]*pod), voices: make(map[podKey][]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), objects: newObjects(), now: time.Now}
 }
 
 // Append adds facts and returns how many of them told something new. Those are on
@@ -100,7 +101,7 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 	defer l.mu.Unlock()
 	known := l.now().UnixMilli()
 	news := make([][]byte, 0, len(facts))
-	undo := make(map[podKey]*pod)
+	undo, unsaid := make(map[podKey]*pod), make(map[podKey][]*pod)
 	before := make(map[objectKey]*object)
 	var ranges []*Fact
 	for i := range facts {
@@ -121,15 +122,15 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 			continue
 		}
 		key := podKey{f.Cluster, f.Pod.UID}
-		was := l.pods[key]
+		was, voices := l.pods[key], l.voices[key]
 		if l.applyPod(f) {
 			learnt := *f
-			if p := l.pods[key]; p.ordered() {
-				learnt.Pod = p.fact(f.Pod.Source) // with the versions that were not worth a line so far
+			if p := l.pods[key]; p.ordered() || len(l.voices[key]) > 0 {
+				learnt.Pod = l.said(key, f.Pod.Source) // with the versions that were not worth a line so far
 			}
 			news = append(news, learnt.encode(nil))
 			if _, ok := undo[key]; !ok {
-				undo[key] = was
+				undo[key], unsaid[key] = was, voices
 			}
 		}
 	}
@@ -137,6 +138,9 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 		for key, p := range undo {
 			if l.pods[key] = p; p == nil {
 				delete(l.pods, key)
+			}
+			if l.voices[key] = unsaid[key]; len(unsaid[key]) == 0 {
+				delete(l.voices, key)
 			}
 		}
 		l.objects.restore(before)
@@ -191,13 +195,14 @@ func (l *Ledger) covered(f *Fact) bool {
 func (l *Ledger) applyPod(f *Fact) bool {
 	key := podKey{f.Cluster, f.Pod.UID}
 	p := &pod{cluster: f.Cluster, uid: f.Pod.UID, knownAt: f.KnownAt}
-	if have := l.pods[key]; have != nil {
+	have := l.pods[key]
+	if have != nil {
 		*p = *have
 		p.holdings = append([]Holding(nil), have.holdings...)
 	}
 	changed := p.merge(&f.Pod)
 	l.pods[key] = p
-	return changed
+	return l.voice(key, have, f) || changed
 }
 
 // View returns an immutable picture of the ledger as it is now.
@@ -208,7 +213,7 @@ func (l *Ledger) View(cfg Config) *View {
 	for _, p := range l.pods {
 		pods = append(pods, p)
 	}
-	return newView(cfg, pods, cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), len(l.damage) > 0)
+	return newView(cfg, pods, maps.Clone(l.voices), cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), len(l.damage) > 0)
 }
 
 func cloneCoverage(m map[string]coverage) map[string]coverage {

@@ -15,6 +15,7 @@ const (
 	noteDamaged   = "the ledger is damaged: facts are missing, and another pod may have had the address"
 	noteNIC       = "the row's interface belongs to another node or cluster than the ledger says of this pod"
 	noteVacant    = "the address may have been nobody's then"
+	noteDispute   = "what is recorded of this pod contradicts itself"
 	noteStranger  = "only changes are on record then, and nothing of who had the address before them: somebody who was never seen may have it"
 	noteBegin     = "the begin of the flow was not logged; the address changed hands in the time that the row may cover"
 )
@@ -47,6 +48,12 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteDamaged}}
 	case r.Verdict == Exact && !certain && !watched.has(t-tolerance, t+tolerance+c.late):
 		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteLate}}
+	case r.Verdict == Exact && possible[0].disputed(t, tolerance):
+		r.Verdict, r.Notes = Boundary, append([]string{noteDispute}, r.Notes...)
+		r.answered = nil
+		if r.received != nil {
+			r.answered = r.received
+		}
 	}
 	return r
 }

@@ -33,6 +33,8 @@ type stay struct {
 	// recorded is, for a stay that is live, until when it is known to have lasted.
 	recorded int64
 
+	disputes []Dispute // that concern it
+
 	// gone: the object was removed without the kubelet's word that the pod stopped.
 	gone Removal
 }
@@ -283,6 +285,6 @@ func (s *stay) candidate() Candidate {
 		Cluster: s.pod.cluster, Namespace: id.Namespace, Name: id.Name, UID: s.pod.uid, Owner: id.Owner, Labels: id.Labels,
 		Node: id.Node, Address: s.address, HostNetwork: id.HostNetwork,
 		FromEarliest: s.fromEarliest, FromLatest: s.fromLatest, ToEarliest: s.toEarliest, ToLatest: s.toLatest,
-		Lingers: s.lingers(), Sources: s.pod.sources,
+		Lingers: s.lingers(), Sources: s.pod.sources, Recorded: s.recorded, Disputes: s.disputes,
 	}
 }

@@ -68,6 +68,12 @@ type Candidate struct {
 	// was deleted by force, or vanished while nobody watched). It may go on sending.
 	Lingers bool
 	Sources Sources
+	// Recorded is, where the end is open, until when the pod is known to have had the
+	// address; 0 is unknown.
+	Recorded int64
+	// Disputes are the contradictions in what is recorded of the pod that concern the
+	// address. Shared: MUST NOT be changed.
+	Disputes []Dispute
 }
 
 // Resolution is what can be said about one end of a flow. It is shared and MUST NOT

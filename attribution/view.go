@@ -29,9 +29,10 @@ type nicOwner struct {
 // clusterView is one cluster's part of the ledger, by address and by node.
 type clusterView struct {
 	Cluster
-	watched   coverage // all pods on record: what a pod's node can hide is complete
-	changes   coverage // all changes on record: nobody got an address unseen
-	pods      []*pod   // sorted by UID
+	voices    map[string][]*pod // of pods that several sources know, by UID: what each says
+	watched   coverage          // all pods on record: what a pod's node can hide is complete
+	changes   coverage          // all changes on record: nobody got an address unseen
+	pods      []*pod            // sorted by UID
 	byAddress map[netip.Addr][]*pod
 	byNode    map[string][]*pod
 	spells    map[netip.Addr][]spell // nodes' addresses
@@ -83,7 +84,7 @@ type spell struct {
 	from, to int64
 }
 
-func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, late map[string]int64, damaged bool) *View {
+func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes map[string]coverage, late map[string]int64, damaged bool) *View {
 	v := &View{
 		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
 		nics:      make(map[string]nicOwner),
@@ -94,7 +95,7 @@ func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, late
 		c := byName[name]
 		if c == nil {
 			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, late: late[name], damaged: damaged, watched: watched[name], changes: changes[name],
-				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell)}
+				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell), voices: make(map[string][]*pod)}
 			byName[name] = c
 			v.clusters = append(v.clusters, c)
 		}
@@ -113,6 +114,9 @@ func newView(cfg Config, pods []*pod, watched, changes map[string]coverage, late
 	slices.SortFunc(pods, func(a, b *pod) int { return strings.Compare(a.uid, b.uid) }) // so that an answer does not hang on a map's order
 	for _, p := range pods {
 		cluster(p.cluster).add(p)
+	}
+	for key, list := range voices {
+		cluster(key.cluster).voices[key.uid] = list
 	}
 	slices.SortFunc(v.clusters, func(a, b *clusterView) int { return strings.Compare(a.Name, b.Name) })
 	return v
@@ -213,6 +217,7 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 		with = append(with, r.From+tolerance, r.To-tolerance+1)
 	}
 	for i := range stays {
+		with = append(with, stays[i].disputedBounds(tolerance)...)
 		if to := stays[i].possibleTo(tolerance); to != Open {
 			with = append(with, to+afterglow)
 		}
@@ -231,6 +236,9 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 // as far as their order is certain.
 func (c *clusterView) staysAt(a netip.Addr) []stay {
 	stays := c.rawStays(a)
+	for i := range stays {
+		stays[i].disputes = slices.DeleteFunc(c.disputes(stays[i].pod), func(d Dispute) bool { return !d.about(a) })
+	}
 	closeLingering(stays, c.exclusive(), c.tolerance)
 	delayBegins(stays, c.tolerance)
 	sortStays(stays)
