@@ -20,9 +20,11 @@ type Answer struct {
 	Flows      Flows      `json:"flows"`
 	Evidence   []Evidence `json:"evidence"`
 	Warnings   []string   `json:"warnings"`
-	Gaps       []Gap      `json:"gaps"`
-	Answers    []Answer   `json:"answers,omitempty"`
-	ElapsedMS  float64    `json:"elapsed_ms"`
+	// Contradictions are in what is recorded of the candidates.
+	Contradictions []Contradiction `json:"contradictions"`
+	Gaps           []Gap           `json:"gaps"`
+	Answers        []Answer        `json:"answers,omitempty"`
+	ElapsedMS      float64         `json:"elapsed_ms"`
 }
 
 // Word is a verdict, or none, which is written as null.
@@ -79,6 +81,7 @@ type Pod struct {
 	FromLatest   Time   `json:"from_latest"`
 	ToEarliest   Time   `json:"to_earliest"`
 	ToLatest     Time   `json:"to_latest"`
+	KnownUntil   Time   `json:"known_until"` // where the end is open: it is known to have had the address until then
 	Source       string `json:"source"`
 }
 
@@ -87,7 +90,7 @@ func podOf(c *attribution.Candidate) Pod {
 		Kind: "pod", Cluster: c.Cluster, Namespace: c.Namespace, Name: c.Name, UID: c.UID, Owner: c.Owner, Node: c.Node, HostNetwork: c.HostNetwork,
 		HeldFrom: Time(c.FromEarliest), HeldTo: Time(c.ToLatest),
 		FromEarliest: Time(c.FromEarliest), FromLatest: Time(c.FromLatest), ToEarliest: Time(c.ToEarliest), ToLatest: Time(c.ToLatest),
-		Source: c.Sources.String(),
+		KnownUntil: Time(c.Recorded), Source: c.Sources.String(),
 	}
 	if c.IsNode {
 		p.Kind = "node"

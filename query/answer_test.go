@@ -16,9 +16,9 @@ import (
 // The contract's documents, field by field (docs/cli-json.md). Fields may be added
 // here, never renamed or taken away.
 const (
-	answerFields   = "answers? bits candidates elapsed_ms evidence flows gaps pod question? verdict warnings"
+	answerFields   = "answers? bits candidates contradictions elapsed_ms evidence flows gaps pod question? verdict warnings"
 	questionFields = "address as_known_at at port since to until"
-	podFields      = "address cluster from_earliest from_latest held_from held_to host_network? kind name namespace node owner? source to_earliest to_latest uid"
+	podFields      = "address cluster from_earliest from_latest held_from held_to host_network? kind known_until name namespace node owner? source to_earliest to_latest uid"
 	flowsFields    = "bytes_received bytes_sent first last rows"
 	flowEvidence   = "blob kind offset row"
 	ledgerEvidence = "kind source text"
@@ -79,6 +79,7 @@ func checkAnswer(t *testing.T, where string, object any, inside bool) {
 		fields(t, where+".gaps[]", g, gapFields)
 	}
 	list(t, where+".warnings", a["warnings"])
+	list(t, where+".contradictions", a["contradictions"])
 	if answers, has := a["answers"]; has {
 		for _, inner := range list(t, where+".answers", answers) {
 			checkAnswer(t, where+".answers[]", inner, true)
@@ -156,6 +157,7 @@ func TestAnswerInFull(t *testing.T) {
    "from_latest": null,
    "to_earliest": null,
    "to_latest": null,
+   "known_until": null,
    "source": ""
   },
   {
@@ -173,6 +175,7 @@ func TestAnswerInFull(t *testing.T) {
    "from_latest": "2026-11-23T10:00:11.000Z",
    "to_earliest": "2026-11-23T10:16:39.000Z",
    "to_latest": "2026-11-23T10:16:40.000Z",
+   "known_until": null,
    "source": "watch"
   }
  ],
@@ -195,7 +198,7 @@ func TestOtherDocumentsJSON(t *testing.T) {
 	e := rowsOfTests(t)
 	owners, err := e.Owners(Question{Of: endpoint(t, aIP)})
 	must(t, err)
-	doc := fields(t, "owners", tree(t, owners), "gaps owners question warnings")
+	doc := fields(t, "owners", tree(t, owners), "contradictions from gaps owners question to vacant warnings")
 	for _, p := range list(t, "owners.owners", doc["owners"]) {
 		fields(t, "owners[]", p, podFields)
 	}

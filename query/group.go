@@ -129,7 +129,7 @@ func (gr *group) cite(r *flow.Row) {
 
 // answer is the group in the contract's shape.
 func (gr *group) answer() Answer {
-	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: gr.evidence, Warnings: slices.Clone(gr.notes)}
+	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: gr.evidence, Warnings: slices.Clone(gr.notes), Contradictions: contradictions(gr.candidates)}
 	for i := range gr.candidates {
 		a.Candidates = append(a.Candidates, podOf(&gr.candidates[i]))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -46,49 +45,6 @@ func (e *Engine) Talkers(ctx context.Context, q Question) (*Answer, error) {
 
 func (e Endpoint) matches(a netip.Addr, port uint16) bool {
 	return e.Prefix.Contains(a) && (!e.HasPort || e.Port == port)
-}
-
-// Owners is the document that "owners -o json" prints.
-type Owners struct {
-	Question *Question `json:"question"`
-	Owners   []Pod     `json:"owners"` // in order; their times overlap where several held the address at once
-	Gaps     []Gap     `json:"gaps"`
-	Warnings []string  `json:"warnings"`
-}
-
-// Owners answers who held an address, in order.
-func (e *Engine) Owners(q Question) (*Owners, error) {
-	a, ok := q.Of.Single()
-	if !ok {
-		return nil, fmt.Errorf("ask owners of %s: want one address, got a range", q.Of)
-	}
-	out := &Owners{Question: &q, Owners: []Pod{}, Gaps: []Gap{}, Warnings: []string{}}
-	for _, c := range e.view.Owners(a) {
-		if c.ToLatest < q.Since || (q.Until != 0 && c.FromEarliest >= q.Until) {
-			continue
-		}
-		out.Owners = append(out.Owners, podOf(&c))
-		if c.Lingers {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s/%s (%s): its object was removed without the kubelet's word that it stopped", c.Namespace, c.Name, c.UID))
-		}
-	}
-	from, to, known := e.view.Extent(a)
-	if !known {
-		return out, nil
-	}
-	if q.Since != 0 {
-		from = q.Since
-	}
-	if q.Until != 0 {
-		to = q.Until
-	}
-	for cluster, ranges := range e.view.Gaps(a, from, to) {
-		for _, r := range ranges {
-			out.Gaps = append(out.Gaps, Gap{cluster, Time(r.From), Time(r.To)})
-		}
-	}
-	slices.SortFunc(out.Gaps, compareGaps)
-	return out, nil
 }
 
 // Trail is the document that "trail -o json" prints.

@@ -187,6 +187,11 @@ func (g *groups) answers(asRange bool) *Answer {
 		out = Answer{Verdict: leastSure(list)}
 		for i := range list {
 			out.Flows.add(list[i].Flows)
+			for _, c := range list[i].Contradictions {
+				if !slices.ContainsFunc(out.Contradictions, c.same) {
+					out.Contradictions = append(out.Contradictions, c)
+				}
+			}
 			for _, w := range list[i].Warnings {
 				if !slices.Contains(out.Warnings, w) {
 					out.Warnings = append(out.Warnings, w)
@@ -234,6 +239,9 @@ func (a *Answer) complete() {
 	}
 	if a.Warnings == nil {
 		a.Warnings = []string{}
+	}
+	if a.Contradictions == nil {
+		a.Contradictions = []Contradiction{}
 	}
 	if a.Gaps == nil {
 		a.Gaps = []Gap{}

@@ -103,10 +103,13 @@ func (a *app) talkersCommand() *cobra.Command {
 
 func (a *app) ownersCommand() *cobra.Command {
 	var since, until, known moment
+	var limit int
 	cmd := &cobra.Command{
 		Use:   "owners ADDR",
 		Short: "Who held an address, in order",
-		Args:  args(1, 1, "one address"),
+		Long: `Who held an address, in order, drawn as a timeline: a line for each owner, for each
+time that nobody watched, and for each in which nobody held it.`,
+		Args: args(1, 1, "one address"),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			of, err := query.ParseEndpoint(words[0])
 			if err != nil {
@@ -118,12 +121,15 @@ func (a *app) ownersCommand() *cobra.Command {
 			if err := checkRange(cmd, since, until); err != nil {
 				return err
 			}
+			if limit < 1 {
+				return usage(cmd, "--limit is %d, want at least 1", limit)
+			}
 			return a.ask(known, func(e *query.Engine) error {
 				owners, err := e.Owners(query.Question{Of: of, Since: int64(since), Until: int64(until), AsKnownAt: int64(known)})
 				if err != nil {
 					return err
 				}
-				if err := a.printOwners(owners); err != nil {
+				if err := a.printOwners(owners, limit); err != nil {
 					return err
 				}
 				if len(owners.Owners) == 0 {
@@ -135,6 +141,7 @@ func (a *app) ownersCommand() *cobra.Command {
 	}
 	rangeFlags(cmd, &since, &until)
 	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
+	cmd.Flags().IntVar(&limit, "limit", fewOwners, "draw the last so many owners; -o json names all")
 	return cmd
 }
 

@@ -41,6 +41,9 @@ func (a *app) printAnswer(ans *query.Answer) error {
 	for _, w := range ans.Warnings {
 		fmt.Fprintf(a.stdout, "  note: %s\n", w)
 	}
+	for i := range ans.Contradictions {
+		fmt.Fprintf(a.stdout, "  contradiction: %s\n", ans.Contradictions[i].Text())
+	}
 	return nil
 }
 
@@ -102,33 +105,6 @@ func describe(p *query.Pod) string {
 		to = p.HeldTo.String()
 	}
 	return fmt.Sprintf("%s from %s to %s, by %s", s, p.HeldFrom, to, p.Source)
-}
-
-func (a *app) printOwners(o *query.Owners) error {
-	if a.output == "json" {
-		return a.json(o)
-	}
-	if len(o.Owners) == 0 {
-		fmt.Fprintf(a.stdout, "%s: nobody is known to have held it\n", asked(o.Question))
-	}
-	tw := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	if len(o.Owners) > 0 {
-		fmt.Fprintln(tw, "FROM\tTO\tOWNER\tUID\tNODE\tSOURCE")
-	}
-	for i := range o.Owners {
-		p := &o.Owners[i]
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", bracket(p.FromEarliest, p.FromLatest), bracket(p.ToEarliest, p.ToLatest), p.Label(), p.UID, p.Node, p.Source)
-	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	for _, g := range o.Gaps {
-		fmt.Fprintf(a.stdout, "not watched: cluster %s from %s to %s\n", g.Cluster, g.From, g.To)
-	}
-	for _, w := range o.Warnings {
-		fmt.Fprintf(a.stdout, "note: %s\n", w)
-	}
-	return nil
 }
 
 // bracket is a time that is known to lie between two.

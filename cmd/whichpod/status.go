@@ -48,6 +48,8 @@ type clusterStatus struct {
 	Addresses int       `json:"addresses"`
 	Nodes     int       `json:"nodes"`
 	Watched   []watched `json:"watched"`
+	// Contradictions counts the pairs of statements about pods of which one must be wrong.
+	Contradictions int `json:"contradictions"`
 }
 
 type watched struct {
@@ -102,8 +104,9 @@ func (a *app) status() (st status, err error) {
 	for _, r := range is.Rejected {
 		st.Rejected = append(st.Rejected, rejected(r))
 	}
-	for _, c := range ledger.View(attribution.DefaultConfig()).Stats() {
-		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}}
+	view := ledger.View(attribution.DefaultConfig())
+	for _, c := range view.Stats() {
+		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, len(view.Disputes(c.Name))}
 		for _, w := range c.Watched {
 			cs.Watched = append(cs.Watched, watched{query.Time(w.From), query.Time(w.To)})
 		}
@@ -137,6 +140,9 @@ func (a *app) printStatus(st status) error {
 		}
 		if len(c.Watched) == 0 {
 			fmt.Fprintf(w, "\tnever watched\n")
+		}
+		if c.Contradictions > 0 {
+			fmt.Fprintf(w, "\t%s in what is recorded: \"whichpod owners\" and \"who\" show both statements\n", count(int64(c.Contradictions), "contradiction"))
 		}
 	}
 	for _, d := range st.Damage {
