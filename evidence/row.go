@@ -1,9 +1,11 @@
 // Package evidence writes what was attributed for others to read and check:
-// attributed rows, one per tuple of a flow log, as JSON lines, CSV or Parquet.
+// attributed rows, one per tuple of a flow log, as JSON lines, CSV or Parquet. It
+// also writes rows as their log has them, for any other tool.
 //
-// In: attributed batches. Out: bytes to a writer. Columns bear the same names in
-// every format (docs/cli-json.md); absent is null, in CSV an empty field. A row
-// writer is used by one goroutine; nothing is complete before Close returned nil.
+// In: attributed batches, or flow batches. Out: bytes to a writer. Columns bear the
+// same names in every format (docs/cli-json.md); absent is null, in CSV an empty
+// field. A row writer is used by one goroutine; nothing is complete before Close
+// returned nil.
 package evidence
 
 import (
@@ -127,16 +129,13 @@ func common(have *string, s string) *string {
 func (row *Row) fill(a query.Attributed, i int, m ends) {
 	r := a.Row(i)
 	src, dst := m.of(a.Joined.Src[i]), m.of(a.Joined.Dst[i])
-	direction, dstIP, dstVerdict := string(r.Direction), r.Dst.String(), dst.verdict
-	if r.Direction == 0 {
-		direction = ""
-	}
+	dstVerdict := dst.verdict
 	if r.Dst == flow.Unknown {
-		dstIP, dstVerdict = "", ""
+		dstVerdict = ""
 	}
 	*row = Row{
-		Time: query.Time(r.Time).String(), NIC: text(r.NIC), Direction: text(direction), State: string(r.State),
-		SrcIP: r.Src.String(), SrcPort: r.SrcPort, DstIP: text(dstIP), DstPort: r.DstPort, Protocol: r.Protocol,
+		Time: query.Time(r.Time).String(), NIC: text(r.NIC), Direction: letter(r.Direction), State: string(r.State),
+		SrcIP: r.Src.String(), SrcPort: r.SrcPort, DstIP: destination(&r), DstPort: r.DstPort, Protocol: r.Protocol,
 		Encryption: text(r.Encryption), Rule: text(r.Rule), ACL: text(r.ACL), Blob: r.Blob, Offset: r.Offset,
 		PacketsSent:     counter(&r.Counters, flow.NullPacketsSent, r.Counters.PacketsSent),
 		BytesSent:       counter(&r.Counters, flow.NullBytesSent, r.Counters.BytesSent),
