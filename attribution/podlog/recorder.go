@@ -95,9 +95,10 @@ func (r *Recorder) ListPage(list []byte) error {
 // EndList records which pods the list did not show any more.
 func (r *Recorder) EndList() error { return r.end(r.last.at) }
 
-// Watched records that the pods were watched without a break in a closed range.
+// Watched records that the pods were watched without a break in a closed range, and
+// that all that changed in it was seen.
 func (r *Recorder) Watched(from, to int64) error {
-	return r.add(attribution.Fact{Cluster: r.cluster, Watched: &attribution.Range{From: from, To: to}, Late: r.late})
+	return r.add(attribution.Fact{Cluster: r.cluster, Watched: &attribution.Range{From: from, To: to}})
 }
 
 // Flush hands all facts on.

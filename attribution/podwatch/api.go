@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -53,8 +54,18 @@ type apiStatus struct {
 	Message string `json:"message"`
 }
 
-// get asks for the objects and returns the body of an answer that is 200.
+// get is ask, for which no right is missing any more once it goes through.
 func (r *reflector) get(ctx context.Context, verb string, query url.Values) (io.ReadCloser, error) {
+	body, err := r.ask(ctx, verb, query)
+	if err == nil {
+		r.refused = time.Time{}
+	}
+	return body, err
+}
+
+// ask asks for the objects and returns the body of an answer that is 200. Several
+// goroutines may call it at once.
+func (r *reflector) ask(ctx context.Context, verb string, query url.Values) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+r.path+"?"+query.Encode(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", verb, r, err)
@@ -65,7 +76,6 @@ func (r *reflector) get(ctx context.Context, verb string, query url.Values) (io.
 		return nil, fmt.Errorf("%s %s: %w", verb, r, err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		r.refused = time.Time{}
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
@@ -155,9 +165,10 @@ type frame struct {
 	Object json.RawMessage `json:"object"`
 }
 
-// catchUp is how long after a watch began its events may still be those of the time
-// before: they come as fast as they can be sent. A bookmark says that they all came.
-const catchUp = 5 * time.Second
+// underWay is how long a bookmark can have been under way. It is needed where the API
+// server's bookmarks lag behind what it answers to questions: then they fulfil no
+// proof, and in a cluster in which nothing happens, nothing else does.
+const underWay = time.Minute
 
 // watch reads events until the watch ends, stalls, or the context does.
 func (r *reflector) watch(parent context.Context, wait *backoff) error {
@@ -173,7 +184,11 @@ func (r *reflector) watch(parent context.Context, wait *backoff) error {
 		return err
 	}
 	defer body.Close()
-	began, frames := r.now(), 0
+	var open proofs
+	var proving sync.WaitGroup
+	proving.Go(func() { r.prove(ctx, &open) })
+	defer func() { cancel(); proving.Wait() }()
+	frames := 0
 	for dec := json.NewDecoder(body); ; frames++ {
 		var f frame
 		err := dec.Decode(&f)
@@ -187,15 +202,14 @@ func (r *reflector) watch(parent context.Context, wait *backoff) error {
 		}
 		stalled.Reset(r.cfg.Stall)
 		wait.reset()
-		r.current = r.current && frames > 0 || f.Type == "BOOKMARK" || r.now().Sub(began) >= catchUp
-		if err := r.event(&f); err != nil {
+		if err := r.event(&f, &open); err != nil {
 			return err
 		}
 	}
 }
 
-// event takes in one line of a watch.
-func (r *reflector) event(f *frame) error {
+// event takes in one line of a watch, and what it proves.
+func (r *reflector) event(f *frame, open *proofs) error {
 	at := r.stamp()
 	var o struct {
 		apiStatus
@@ -220,8 +234,9 @@ func (r *reflector) event(f *frame) error {
 	if o.Metadata.ResourceVersion != "" {
 		r.version = o.Metadata.ResourceVersion
 	}
-	if !r.current {
-		return r.due()
+	r.alive = max(r.alive, open.fulfil(number(o.Metadata.ResourceVersion)))
+	if f.Type == "BOOKMARK" {
+		r.alive = max(r.alive, at-underWay.Milliseconds())
 	}
-	return r.seen(at)
+	return r.due()
 }

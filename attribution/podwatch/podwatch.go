@@ -8,7 +8,10 @@
 // watch are used directly, not through informers: an informer hides when an event
 // came, and whether a list was needed.
 //
-// What counts as watched rests on resource versions. A watch that goes on from the
+// What counts as watched rests on resource versions. Every few seconds the API server
+// is asked at which version it is; once the watch has shown that version, all that
+// changed before the question was seen. So an event that is still under way when
+// everything ends is no hole that nobody knows of. A watch that goes on from the
 // version at which it broke off misses nothing, however long it was away; where the
 // API server does not know that version any more (410 Gone), a list follows, and the
 // time between stays unwatched. The same holds for our own restart: the version is
@@ -49,6 +52,9 @@ type Config struct {
 	// Stall is how long a watch may say nothing before it is broken off and asked
 	// anew. The API server sends a bookmark about once a minute.
 	Stall time.Duration
+	// ProveEvery is how often the API server is asked how far it is, to know what the
+	// watch has not shown yet.
+	ProveEvery time.Duration
 	// FlushEvery is how long a fact may wait to be written, with others.
 	FlushEvery time.Duration
 	// MaxRetry is the longest wait between two attempts to reach the API server.
@@ -66,7 +72,7 @@ type Config struct {
 
 // DefaultConfig has everything but the cluster.
 func DefaultConfig() Config {
-	return Config{PageSize: 500, Stall: 90 * time.Second, FlushEvery: time.Second, MaxRetry: 30 * time.Second, Refused: 10 * time.Second, AskAgain: 5 * time.Minute}
+	return Config{PageSize: 500, Stall: 90 * time.Second, ProveEvery: 2 * time.Second, FlushEvery: time.Second, MaxRetry: 30 * time.Second, Refused: 10 * time.Second, AskAgain: 5 * time.Minute}
 }
 
 // Ledger is what a Watcher writes to. Several goroutines call it at once.

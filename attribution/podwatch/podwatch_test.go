@@ -36,7 +36,9 @@ type apiServer struct {
 	wake      chan struct{}
 	forbid    string // a verb
 	silent    bool   // watches say nothing
+	held      int    // what came after this version is under way, and never arrives; 0: nothing is
 	lists     int
+	questions int           // how far the API is
 	cut       chan struct{} // closed to end all watches
 }
 
@@ -119,7 +121,11 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *apiServer) list(w http.ResponseWriter, from, limit string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lists++
+	if limit == "1" {
+		s.questions++
+	} else {
+		s.lists++
+	}
 	var uids []string
 	for uid := range s.pods {
 		if uid > from {
@@ -153,7 +159,7 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		for _, c := range s.log {
-			if c.version > from && !silent {
+			if c.version > from && !silent && (s.held == 0 || c.version <= s.held) {
 				fmt.Fprintln(w, c.frame)
 				from = c.version
 			}
@@ -180,6 +186,7 @@ func newWatcher(t *testing.T, api *apiServer, ledger Ledger, bookmark string, ch
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	cfg := DefaultConfig()
 	cfg.Cluster, cfg.API, cfg.Bookmark = "prod", &rest.Config{Host: server.URL}, bookmark
+	cfg.ProveEvery = 2 * time.Millisecond
 	cfg.PageSize, cfg.FlushEvery, cfg.MaxRetry, cfg.AskAgain = 3, 0, 10*time.Millisecond, 10*time.Millisecond
 	if change != nil {
 		change(&cfg)

@@ -21,7 +21,6 @@ type reflector struct {
 	version string // the watch goes on from here; empty: a list is needed
 	alive   int64  // all that changed until then was seen; 0: unknown
 	told    int64  // alive, as far as the recorder was told
-	current bool   // the watch has caught up with the present
 	saved   int64  // alive, as of the last flush
 	flushed time.Time
 	refused time.Time // since when a right, or the kind, is missing; zero: it is not
@@ -107,12 +106,6 @@ func (r *reflector) once(ctx context.Context, wait *backoff) error {
 		wait.reset()
 	}
 	return r.watch(ctx, wait)
-}
-
-// seen notes that all changes up to a time were seen.
-func (r *reflector) seen(at int64) error {
-	r.alive = max(r.alive, at)
-	return r.due()
 }
 
 // tell records how long all was watched.
