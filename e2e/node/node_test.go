@@ -1,0 +1,188 @@
+//go:build e2e
+
+package node_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/e2e/rig"
+)
+
+const (
+	clusterName = "e2e"
+	seed        = 20261123
+	// settled is how old a watch must be before much can be exact: pods that nobody saw
+	// may go on for a minute after it began (attribution, unseenTail).
+	settled = 65 * time.Second
+	// lasts is how long pods come and go after that, in each mode. Addresses are used
+	// again after less than half a minute.
+	lasts = 50 * time.Second
+)
+
+// Whom the pods call: somebody in the internet, a VM in the VNet, and Azure's DNS.
+var targets = []string{"tcp/203.0.113.66:8443", "tcp/10.224.0.66:443", "udp/168.63.129.16:53"}
+
+// Pods come and go, with a watch beside them, at first under the rules of pod-subnet,
+// then under those of kubenet. Then it is asked who sent what: with the ledger of that
+// watch, and with one that is made of the audit log alone.
+func TestNode(t *testing.T) {
+	for _, target := range targets {
+		_, address, _ := strings.Cut(target, "/")
+		rig.VNet.Do(t, fmt.Sprintf("ip addr add %s/32 dev lo", netip.MustParseAddrPort(address).Addr()))
+	}
+	server := rig.VNet.Serve(t, "", targets...)
+	c := newControlPlane(t)
+	ledgers := map[string]string{"watch": t.TempDir(), "audit": t.TempDir()}
+	watch := rig.VNet.Start(t, nil, rig.Program("whichpod"), "watch", "--cluster", clusterName, "--data", ledgers["watch"], "--kubeconfig", c.kubeconfig(t, "admin"))
+	rig.Until(t, "the watch has listed the pods", func() bool { return bytes.Contains(watch.Log.Bytes(), []byte("listed all pods")) })
+	node := newNode(t, c)
+	recorder := rig.StartRecorder(t, 10*time.Second)
+	d := startChurn(c, seed, targets...)
+
+	began := time.Now()
+	node.Masquerade(t, attribution.PodSubnet, nil)
+	time.Sleep(settled + lasts) // nothing is waited for: this is what the recording is of
+	native := stretch{attribution.PodSubnet, began, began.Add(settled), time.Now()}
+	node.ClearMasquerade(t)
+	node.Masquerade(t, attribution.Kubenet, []netip.Prefix{podCIDR})
+	began = time.Now()
+	time.Sleep(lasts)
+	d.stop(t)
+	masked := stretch{attribution.Kubenet, began, began, time.Now()}
+
+	if code := watch.End(syscall.SIGTERM); code != 0 {
+		t.Errorf("whichpod watch: exit code %d, want 0", code)
+	}
+	files := writeAudit(t, c.file("audit.log"))
+	rig.Whichpod(t, ledgers["audit"], append([]string{"import", "pods", "--cluster", clusterName, "--format", "kube-audit"}, files...))
+	flows, calls := recorder.Stop(t), server.Calls(t)
+	for _, s := range []stretch{native, masked} {
+		r := newRecording(t, d, node, s, flows, calls)
+		r.happened(t)
+		for source, data := range ledgers {
+			t.Run(fmt.Sprintf("%s/%s", s.mode, source), func(t *testing.T) { r.judge(t, source, data) })
+		}
+	}
+}
+
+// stretch is a time in which one network mode was in force. All was settled in its
+// second part.
+type stretch struct {
+	mode              attribution.Network
+	from, settled, to time.Time
+}
+
+// recording is what was logged in one stretch, with the truth.
+type recording struct {
+	stretch
+	rows          []rig.Row
+	truth         rig.Truth
+	kinds         map[string]string // of the pods, by UID
+	blobs, config string
+}
+
+func newRecording(t *testing.T, d *churn, node *rig.Node, s stretch, flows []*rig.Flow, calls []rig.Call) *recording {
+	t.Helper()
+	r := &recording{stretch: s, kinds: d.kinds, blobs: t.TempDir(), config: filepath.Join(t.TempDir(), "config.yaml")}
+	r.truth, _ = rig.NewTruth(t, flows, calls) // what was called before the recording began is unseen
+	var begun []*rig.Flow
+	for _, f := range flows {
+		if f.Begin >= s.from.UnixMilli() && f.Begin < s.to.UnixMilli() {
+			begun = append(begun, f)
+		} else {
+			delete(r.truth, f)
+		}
+	}
+	r.rows = rig.Rows(begun, []*rig.Node{node})
+	rig.WriteFlowLog(t, r.blobs, r.rows)
+	rig.Must(t, os.WriteFile(r.config, fmt.Appendf(nil, "clusters: [{name: %s, network: %s, vnetCIDRs: [10.224.0.0/12], podCIDRs: [%s]}]\n", clusterName, s.mode, podCIDR), 0o644))
+	return r
+}
+
+// happened makes sure that the recording holds what the test is about.
+func (r *recording) happened(t *testing.T) {
+	t.Helper()
+	kinds := make(map[string]int)                     // rows of each kind of pod
+	holders := make(map[netip.Addr]map[string]bool)   // pods that called from an address
+	addresses := make(map[string]map[netip.Addr]bool) // addresses that a pod called from
+	for f, ends := range r.truth {
+		kinds[r.kinds[ends.Sender]]++
+		a := f.From.Addr()
+		if holders[a] == nil {
+			holders[a] = make(map[string]bool)
+		}
+		if addresses[ends.Sender] == nil {
+			addresses[ends.Sender] = make(map[netip.Addr]bool)
+		}
+		holders[a][ends.Sender], addresses[ends.Sender][a] = true, true
+	}
+	for _, k := range kindsOfPods {
+		if kinds[k.name] < 20 {
+			t.Errorf("%d flows of pods of the kind %q, want 20 at least", kinds[k.name], k.name)
+		}
+	}
+	t.Logf("%d rows, %d flows of %d pods: %v", len(r.rows), len(r.truth), len(addresses), kinds)
+	if r.mode != attribution.PodSubnet {
+		return
+	}
+	reused, moved := 0, 0
+	for a, pods := range holders {
+		if a != nodeAddress && len(pods) > 1 {
+			reused++
+		}
+	}
+	for uid, list := range addresses {
+		delete(list, nodeAddress) // to Azure's DNS
+		if r.kinds[uid] == "sandbox" && len(list) > 1 {
+			moved++
+		}
+	}
+	t.Logf("%d addresses were used by several pods; %d pods called from several addresses", reused, moved)
+	if reused < 8 || moved < 1 {
+		t.Error("too few addresses were used again, or no pod got another, to show anything")
+	}
+}
+
+// judge asks for every row who sent it, from a ledger that is there.
+func (r *recording) judge(t *testing.T, source, ledger string) {
+	data := t.TempDir()
+	rig.Must(t, os.CopyFS(data, os.DirFS(ledger)))
+	rig.Whichpod(t, data, []string{"ingest", r.blobs})
+	all := rig.Judge(t, data, r.config, r.rows, r.truth)
+	early := rig.Count(all, func(j *rig.Judged) bool { return !r.ripe(j) })
+	own := rig.Count(all, func(j *rig.Judged) bool { return r.ripe(j) && podCIDR.Contains(j.SrcIP) })
+	shared := rig.Count(all, func(j *rig.Judged) bool { return r.ripe(j) && j.SrcIP == nodeAddress && r.kinds[j.Sender] != "host" })
+	host := rig.Count(all, func(j *rig.Judged) bool { return r.ripe(j) && r.kinds[j.Sender] == "host" })
+	early.Report(t, "when the watch was young")
+	own.Report(t, "under the pod's address")
+	shared.Report(t, "under the node's address")
+	host.Report(t, "of host-network pods")
+	if r.mode == attribution.PodSubnet && own.Share("exact") < 0.95 {
+		t.Errorf("%.1f %% of %d rows under the pod's address are exact, want 95 %%", 100*own.Share("exact"), own.Rows)
+	}
+	if r.mode == attribution.Kubenet && own.Rows > 0 {
+		t.Errorf("%d rows show a pod's address: the node does not masquerade", own.Rows)
+	}
+	// An audit log shows who is on a node, but not that nobody else is (docs/verdicts.md).
+	if n := shared.Verdicts["masked"] + shared.Verdicts["gap"]; shared.Rows == 0 || shared.Named < shared.Rows || n < shared.Rows {
+		t.Errorf("of %d rows under the node's address %d are masked or a gap, and %d name the sender; want all", shared.Rows, n, shared.Named)
+	}
+	if source == "watch" && shared.Share("masked") < 0.95 {
+		t.Errorf("%.1f %% of %d rows under the node's address are masked, want 95 %%", 100*shared.Share("masked"), shared.Rows)
+	}
+	if host.Rows == 0 || host.Verdicts["exact"] > 0 {
+		t.Errorf("%d of %d rows of host-network pods are exact, want none", host.Verdicts["exact"], host.Rows)
+	}
+}
+
+// ripe says whether all was settled when the row's flow began.
+func (r *recording) ripe(j *rig.Judged) bool { return j.Flow.Begin >= r.settled.UnixMilli() }
