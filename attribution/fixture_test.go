@@ -190,7 +190,8 @@ func text(r *Resolution) string {
 }
 
 var noteWords = map[string]string{noteUnwatched: "unwatched", noteNobody: "nobody", noteLingers: "lingers", noteEdge: "edge",
-	noteVacant: "vacant", noteBegin: "begin", noteClusters: "clusters", noteMode: "mode", noteDispute: "dispute"}
+	noteVacant: "vacant", noteBegin: "begin", noteClusters: "clusters", noteMode: "mode", noteDispute: "dispute",
+	noteRules: "rules", notePerhaps: "perhaps", noteOld: "old"}
 
 // say is a question and the expected text of its answer.
 type say struct {

@@ -162,7 +162,7 @@ func (av *addressView) boundsIn(from, to int64) []int64 {
 	for i := range av.owners {
 		add(av.owners[i].pods)
 		for k := range av.owners[i].nodes {
-			add(av.owners[i].nodes[k].masked)
+			add(av.owners[i].nodes[k].timeline(masking{can: true}))
 		}
 	}
 	slices.Sort(out)

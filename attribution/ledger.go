@@ -213,7 +213,7 @@ func (l *Ledger) View(cfg Config) *View {
 	for _, p := range l.pods {
 		pods = append(pods, p)
 	}
-	return newView(cfg, pods, maps.Clone(l.voices), cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), len(l.damage) > 0)
+	return newView(cfg, pods, maps.Clone(l.voices), cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), l.objects.clone(), len(l.damage) > 0)
 }
 
 func cloneCoverage(m map[string]coverage) map[string]coverage {

@@ -2,15 +2,17 @@ package attribution
 
 import "net/netip"
 
-// nodeTimeline says, for each time, who can hide behind the address of a node: with
-// Masked any pod on it, with Host only those on its network; the node itself always.
-// Every pod counts from the moment at which its kubelet took it on, with or without
-// an address of its own on record.
-func (c *clusterView) nodeTimeline(node string, a netip.Addr, verdict Verdict) *timeline {
+// nodeTimeline says, for each time, who can hide behind the address of a node: any pod
+// on it where it can have masqueraded, else those on its network, and those that were
+// there when it last could have; the node itself always. Every pod counts from the
+// moment at which its kubelet took it on, with or without an address of its own on
+// record; but for those that have none of the address's family.
+func (c *clusterView) nodeTimeline(node string, a netip.Addr, m masking) *timeline {
 	var stays []stay
 	for _, p := range c.byNode[node] {
-		if verdict == Masked || p.id.HostNetwork {
-			stays = append(stays, p.presenceStay(c.watched))
+		s := p.presenceStay(c.watched)
+		if c.excludes(&s, a, m) == "" {
+			stays = append(stays, s)
 		}
 	}
 	watched := c.watchedNode()
@@ -18,16 +20,28 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, verdict Verdict) *
 	for _, r := range watched {
 		with = append(with, r.To-c.tolerance-c.late+1)
 	}
-	itself := Candidate{Cluster: c.Name, Node: node, Address: a, IsNode: true, FromLatest: Open, ToEarliest: Open, ToLatest: Open}
+	machines := c.machines[node]
+	for i := range machines {
+		with = append(with, machines[i].fromEarliest-c.tolerance)
+		if to := machines[i].toLatest; to != Open {
+			with = append(with, to+c.tolerance)
+		}
+	}
 	return newTimeline(stays, watched, with, c.tolerance, c.late, func(t int64, possible []*stay) *Resolution {
-		r := &Resolution{Verdict: verdict, Candidates: []Candidate{itself}}
+		r := &Resolution{Verdict: Host, Candidates: c.itself(node, a, t)}
+		if m.can {
+			r.Verdict = Masked
+		}
 		for _, s := range possible {
 			cand := s.candidate()
 			cand.Address = s.pod.addressLike(a)
 			r.Candidates = append(r.Candidates, cand)
+			if !s.pod.id.HostNetwork {
+				r.Verdict = Masked
+			}
 		}
-		if verdict == Masked && c.Network == Auto && len(c.NonMasqueradeCIDRs) == 0 {
-			r.Notes = append(r.Notes, noteMode)
+		if m.note != "" && (m.note != noteOld || r.Verdict == Masked) {
+			r.Notes = append(r.Notes, m.note)
 		}
 		if !watched.has(t-c.tolerance, t+c.tolerance+c.late) {
 			r.Verdict = Gap // a pod that was never seen may be the one
@@ -35,6 +49,61 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, verdict Verdict) *
 		}
 		return r
 	})
+}
+
+// Reasons why a pod on a node can not be behind the node's address.
+const (
+	whyNotMasked = "the node does not masquerade this destination"
+	whySince     = "the node did not masquerade this destination any more when the pod came"
+	whyFamily    = "the pod has addresses, and none of this family"
+	whyAfter     = "the pod came to the node after the flow began"
+	whyBefore    = "the pod was gone from the node before the flow began"
+)
+
+// excludes is why a pod on a node can not be behind its address a at any time, or "".
+func (c *clusterView) excludes(s *stay, a netip.Addr, m masking) string {
+	switch {
+	case s.pod.id.HostNetwork:
+		return ""
+	case !m.can && m.until == 0:
+		return whyNotMasked
+	case !m.can && s.possibleFrom(c.tolerance) >= m.until:
+		return whySince
+	case s.pod.lacks(a):
+		return whyFamily
+	}
+	return ""
+}
+
+// lacks says whether the pod can not send from an address of a's family: it has
+// addresses of its own, and a kubelet reports those of both families at once
+// (kubernetes/api core/v1 PodStatus.podIPs). An inventory shows one address only.
+func (p *pod) lacks(a netip.Addr) bool {
+	if len(p.holdings) == 0 || p.sources == 1<<Inventory {
+		return false
+	}
+	for i := range p.holdings {
+		if p.holdings[i].Address.Is4() == a.Is4() {
+			return false
+		}
+	}
+	return true
+}
+
+// itself is the node as a candidate: of several machines that had the name one after
+// the other, those that can have been it then.
+func (c *clusterView) itself(node string, a netip.Addr, t int64) []Candidate {
+	var out []Candidate
+	machines := c.machines[node]
+	for i := range machines {
+		if machines[i].possible(t, c.tolerance) {
+			out = append(out, machines[i].candidate(c.Name, a))
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, Candidate{Cluster: c.Name, Node: node, Address: a, IsNode: true, FromLatest: Open, ToEarliest: Open, ToLatest: Open})
+	}
+	return out
 }
 
 // unseenTail is how long after a time that nobody watched a pod may go on sending
@@ -52,8 +121,6 @@ func (c *clusterView) watchedNode() coverage {
 	}
 	return c.watched.later(unseenTail)
 }
-
-const noteMode = "the cluster's network mode is not known; the answer assumes that its nodes masquerade"
 
 // addressLike is the pod's own address of the same family as a, the latest on
 // record, or for a pod on the host's network a itself.

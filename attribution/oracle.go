@@ -1,5 +1,7 @@
 package attribution
 
+import "slices"
+
 // Naive answers like Resolve, but straight from the definitions: for every moment at
 // which the answer can change within the question's span, every interval of the
 // ledger is looked at. It shares the brackets of single stays with the fast way, and
@@ -35,8 +37,15 @@ func (v *View) naive(q Question) *Resolution {
 }
 
 func (c *clusterView) naiveOwns(q *Question) bool {
-	if within(q.Address, c.PodCIDRs) || (c.flat() && len(c.PodCIDRs) == 0 && within(q.Address, c.VNetCIDRs)) {
+	if within(q.Address, c.PodCIDRs) || within(q.Address, c.rules.shared) {
 		return true
+	}
+	for _, machines := range c.machines {
+		for _, in := range machines {
+			if slices.Contains(in.addresses, q.Address) {
+				return true
+			}
+		}
 	}
 	for _, p := range c.pods {
 		for _, h := range p.holdings {
@@ -69,8 +78,7 @@ func (c *clusterView) naive(q *Question) *Resolution {
 	}
 	add(own.pods)
 	for _, n := range own.nodes {
-		add(n.masked)
-		add(n.host)
+		add(n.timeline(n.masking(q, c.tolerance)))
 	}
 	pods := c.naiveOver(own.pods, moments, q.end())
 	if len(own.nodes) == 0 {
@@ -86,16 +94,11 @@ func (c *clusterView) naive(q *Question) *Resolution {
 			return pods
 		}
 	}
-	for i := range own.nodes {
-		n := &own.nodes[i]
+	for _, n := range own.nodes {
 		if inside && !n.holds(q.Begin) {
 			continue
 		}
-		tl := n.host
-		if q.Sent && (!q.Destination.IsValid() || c.masquerades(q.Destination, q.DestinationPort)) {
-			tl = n.masked
-		}
-		all = append(all, c.naiveOver(tl, moments, sender))
+		all = append(all, c.naiveOver(n.timeline(n.masking(q, c.tolerance)), moments, sender))
 	}
 	return combine(all)
 }

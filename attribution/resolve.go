@@ -186,14 +186,14 @@ func combine(all []*Resolution) *Resolution {
 		return held[0]
 	}
 	out := &Resolution{Notes: []string{noteBegin}}
-	type key struct{ cluster, uid, node string }
+	type key struct{ cluster, uid, node, machine string }
 	named := make(map[key]bool)
 	for _, r := range held {
 		if r.Verdict == Gap {
 			return r // somebody who was never seen may have begun it
 		}
 		for _, c := range r.Candidates {
-			if k := (key{c.Cluster, c.UID, c.Node}); !named[k] {
+			if k := (key{c.Cluster, c.UID, c.Node, c.NodeUID}); !named[k] {
 				named[k] = true
 				out.Candidates = append(out.Candidates, c)
 			}

@@ -9,6 +9,12 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
+// masquerades says whether a node of which nothing is known but this may.
+func (c *Cluster) masquerades(to netip.Addr, port uint16) bool {
+	r := newRules(c, newObjects(), func(netip.Addr) bool { return false })
+	return r.of("n").masking(to, port, flow.Span{From: epoch, To: epoch}, 0).can
+}
+
 // Where a node puts its own address in place of a pod's, by mode and destination, as
 // the table of docs/verdicts.md has it.
 func TestMasquerades(t *testing.T) {
@@ -67,23 +73,23 @@ func TestNodeAddress(t *testing.T) {
 	span := sentBy(node, 40)
 	span.Begin.To = sec(80)
 	for mode, says := range map[Network][]say{
-		Kubenet: {{to("10.244.1.9", 80, 40), "host @n h"}, {to("10.224.9.9", 443, 40), "masked @n h p gone"}, {to("203.0.113.66", 443, 40), "masked @n h p gone"}},
+		Kubenet: {{to("10.244.1.9", 80, 40), "host @n h [rules]"}, {to("10.224.9.9", 443, 40), "masked @n h p gone"}, {to("203.0.113.66", 443, 40), "masked @n h p gone"}},
 		Overlay: {
-			{to("10.244.1.9", 80, 40), "host @n h"}, {to("10.224.9.9", 443, 40), "masked @n h p gone"}, {to("203.0.113.66", 443, 40), "masked @n h p gone"},
+			{to("10.244.1.9", 80, 40), "host @n h [rules]"}, {to("10.224.9.9", 443, 40), "masked @n h p gone"}, {to("203.0.113.66", 443, 40), "masked @n h p gone"},
 			{to("203.0.113.66", 443, 3), "masked @n"},                                         // before any pod
 			{to("203.0.113.66", 443, 55), "masked @n h p gone waits"},                         // a pod counts from when the kubelet took it on
 			{to("203.0.113.66", 443, 70), "masked @n h p waits"},                              // and no longer than it ran
 			{to("203.0.113.66", 443, 150), "gap @n h p waits [unwatched]"},                    // one that was never seen may be the one
 			{got(40), "host @n h"},                                                            // nobody sends to a pod by its node's address
-			{v6, "masked @n h p gone"},                                                        // the node's other family
+			{v6, "masked @n h"},                                                               // the node's other family, of which no pod has an address
 			{unknown, "masked @n h p gone"},                                                   // the destination is not known
 			{span, "masked @n h p gone waits"},                                                // all who were there at some time
-			{to("10.244.1.9", 80, 150), "gap @n h [unwatched]"},                               //
+			{to("10.244.1.9", 80, 150), "gap @n h [unwatched] [rules]"},                       // nor what the node masqueraded then
 			{sentBy("10.224.0.5", 40), "masked @m q"}, {sentBy("10.224.0.6", 40), "external"}, // another node; no node's
 		},
-		NodeSubnet: {{to("10.244.1.9", 80, 40), "masked @n h p gone"}, {to("10.224.9.9", 443, 40), "host @n h"}, {to("203.0.113.66", 443, 40), "masked @n h p gone"}},
-		PodSubnet: {{to("10.224.9.9", 443, 40), "host @n h"}, {to("203.0.113.66", 443, 40), "host @n h"},
-			{to("168.63.129.16", 53, 40), "masked @n h p gone"}, {to("169.254.169.254", 80, 40), "masked @n h p gone"}, {to("168.63.129.16", 32526, 40), "host @n h"}},
+		NodeSubnet: {{to("10.244.1.9", 80, 40), "masked @n h p gone"}, {to("10.224.9.9", 443, 40), "host @n h [rules]"}, {to("203.0.113.66", 443, 40), "masked @n h p gone"}},
+		PodSubnet: {{to("10.224.9.9", 443, 40), "host @n h [rules]"}, {to("203.0.113.66", 443, 40), "host @n h [rules]"},
+			{to("168.63.129.16", 53, 40), "masked @n h p gone"}, {to("169.254.169.254", 80, 40), "masked @n h p gone"}, {to("168.63.129.16", 32526, 40), "host @n h [rules]"}},
 		Auto: {{to("10.244.1.9", 80, 40), "masked @n h p gone [mode]"}, {to("203.0.113.66", 443, 150), "gap @n h p waits [unwatched] [mode]"}},
 	} {
 		t.Run(string(mode), func(t *testing.T) {

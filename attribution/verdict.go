@@ -58,6 +58,7 @@ type Candidate struct {
 	Owner       string // kind/name of the controller; empty where there is none
 	Labels      []string
 	Node        string
+	NodeUID     string     // of the node itself, where its object is on record
 	Address     netip.Addr // the pod's own address, which need not be the one asked about
 	IsNode      bool
 	HostNetwork bool

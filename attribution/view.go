@@ -35,7 +35,9 @@ type clusterView struct {
 	pods      []*pod            // sorted by UID
 	byAddress map[netip.Addr][]*pod
 	byNode    map[string][]*pod
-	spells    map[netip.Addr][]spell // nodes' addresses
+	spells    map[netip.Addr][]spell   // nodes' addresses
+	machines  map[string][]incarnation // nodes on record, by name
+	rules     *rules
 
 	once      sync.Once
 	late      int64    // how late things were seen at most: just before a hole, not all may have been
@@ -78,13 +80,13 @@ func (c *clusterView) doubledAt(a netip.Addr) bool {
 // while nobody watches: nothing on record in this cluster shows otherwise.
 func (c *clusterView) exclusive() bool { return !c.known().doubled }
 
-// spell is the time in which pods on a node reported an address as the node's.
+// spell is the time in which an address was a node's, as its object or pods on it say.
 type spell struct {
 	node     string
 	from, to int64
 }
 
-func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes map[string]coverage, late map[string]int64, damaged bool) *View {
+func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes map[string]coverage, late map[string]int64, all objects, damaged bool) *View {
 	v := &View{
 		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
 		nics:      make(map[string]nicOwner),
@@ -111,6 +113,9 @@ func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes
 	for name := range changes {
 		cluster(name)
 	}
+	for key := range all.byKey {
+		cluster(key.cluster)
+	}
 	slices.SortFunc(pods, func(a, b *pod) int { return strings.Compare(a.uid, b.uid) }) // so that an answer does not hang on a map's order
 	for _, p := range pods {
 		cluster(p.cluster).add(p)
@@ -118,9 +123,29 @@ func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes
 	for key, list := range voices {
 		cluster(key.cluster).voices[key.uid] = list
 	}
+	for _, c := range v.clusters {
+		c.addNodes(all)
+	}
 	slices.SortFunc(v.clusters, func(a, b *clusterView) int { return strings.Compare(a.Name, b.Name) })
 	return v
 }
+
+// addNodes takes in what is on record of the cluster's nodes and of what they
+// masquerade.
+func (c *clusterView) addNodes(all objects) {
+	c.machines = make(map[string][]incarnation)
+	for _, in := range all.incarnations(c.Name) {
+		c.machines[in.node] = append(c.machines[in.node], in)
+		for _, a := range in.addresses {
+			c.addSpell(a, spell{node: in.node, from: in.fromEarliest, to: in.toLatest})
+		}
+	}
+	c.rules = newRules(&c.Cluster, all, c.isNode)
+	c.PodCIDRs = c.rules.podCIDRs
+}
+
+// isNode says whether an address is, or was, a node's.
+func (c *clusterView) isNode(a netip.Addr) bool { return len(c.spells[a]) > 0 }
 
 func (c *clusterView) add(p *pod) {
 	c.pods = append(c.pods, p)
@@ -165,13 +190,38 @@ type addressView struct {
 // ownedAddress is an address in one cluster.
 type ownedAddress struct {
 	cluster *clusterView
-	pods    *timeline   // nil where no pod ever had it and it is in no pod range
-	nodes   []nodeSpell // empty where it never was a node's
+	pods    *timeline    // nil where no pod ever had it and it is in no pod range
+	nodes   []*nodeSpell // empty where it never was a node's
 }
 
+// nodeSpell is an address of a node. What can be behind it hangs on where a flow went.
 type nodeSpell struct {
 	spell
-	masked, host *timeline
+	rules *nodeRules
+	make  func(masking) *timeline
+
+	mu        sync.Mutex
+	timelines map[masking]*timeline
+}
+
+// timeline is the one for what the node did with a flow.
+func (n *nodeSpell) timeline(m masking) *timeline {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	tl := n.timelines[m]
+	if tl == nil {
+		tl = n.make(m)
+		n.timelines[m] = tl
+	}
+	return tl
+}
+
+// masking is what the node can have done with the flow of a question.
+func (n *nodeSpell) masking(q *Question, tolerance int64) masking {
+	if !q.Sent {
+		return masking{}
+	}
+	return n.rules.masking(q.Destination, q.DestinationPort, q.Begin, tolerance)
 }
 
 // address returns what is known of a, made at the first call for it.
@@ -183,7 +233,7 @@ func (v *View) address(a netip.Addr) *addressView {
 	}
 	av := &addressView{}
 	for _, c := range v.clusters {
-		if c.owns(a) || (c.flat() && len(c.PodCIDRs) == 0 && within(a, c.VNetCIDRs)) {
+		if c.owns(a) || within(a, c.rules.shared) {
 			av.owners = append(av.owners, c.owned(a))
 		}
 	}
@@ -197,7 +247,7 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	o := ownedAddress{cluster: c}
 	tolerance := c.tolerance
 	for _, s := range c.spells[a] {
-		o.nodes = append(o.nodes, nodeSpell{spell: s, masked: c.nodeTimeline(s.node, a, Masked), host: c.nodeTimeline(s.node, a, Host)})
+		o.nodes = append(o.nodes, &nodeSpell{spell: s, rules: c.rules.of(s.node), make: func(m masking) *timeline { return c.nodeTimeline(s.node, a, m) }, timelines: make(map[masking]*timeline)})
 	}
 	if len(o.nodes) > 0 && len(c.byAddress[a]) == 0 {
 		return o
@@ -384,17 +434,11 @@ func (o *ownedAddress) resolve(q *Question) *Resolution {
 	if o.pods != nil && !inside && !all[0].unheld() {
 		return all[0]
 	}
-	masks := q.Sent && (!q.Destination.IsValid() || o.cluster.masquerades(q.Destination, q.DestinationPort))
-	for i := range o.nodes {
-		n := &o.nodes[i]
+	for _, n := range o.nodes {
 		if inside && !n.holds(q.Begin) {
 			continue
 		}
-		if masks {
-			all = append(all, n.masked.over(q.Begin, sender))
-		} else {
-			all = append(all, n.host.over(q.Begin, sender))
-		}
+		all = append(all, n.timeline(n.masking(q, o.cluster.tolerance)).over(q.Begin, sender))
 	}
 	return combine(all)
 }

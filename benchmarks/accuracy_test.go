@@ -42,8 +42,38 @@ func TestExactIsNeverWrong(t *testing.T) {
 					if cfg.Seed > 1 {
 						nth = 29
 					}
-					s := measure(t, sim.Generate(cfg), nth)
+					s := measure(t, sim.Generate(cfg), named, nth)
 					if s.source[attribution.Exact] == 0 || s.dest[attribution.Exact] == 0 || s.masked == 0 {
+						t.Fatalf("the run shows nothing: %+v", s)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The same where the configuration names no mode: it is concluded from the nodes'
+// labels and ranges and from the ConfigMaps that the watch kept, while a user's list of
+// what is not masqueraded comes, changes and goes, and nodes take it over up to three
+// minutes late.
+func TestExactIsNeverWrongByItself(t *testing.T) {
+	seeds := uint64(4)
+	if testing.Short() {
+		seeds = 1
+	}
+	for _, mode := range sim.Modes {
+		for seed := range seeds {
+			for name, cfg := range map[string]sim.Config{"plain": sim.DefaultConfig(), "faults": sim.AllFaults()} {
+				cfg.Seed, cfg.Mode = seed+1, mode
+				cfg.Duration, cfg.Warmup = 15*time.Minute, 5*time.Minute
+				cfg.Faults.ListChanged = true
+				if cfg.Faults.LostWatches > 0 {
+					cfg.Faults.LostFor = 2 * time.Minute
+				}
+				t.Run(fmt.Sprintf("%s/%s/%d", name, mode, cfg.Seed), func(t *testing.T) {
+					t.Parallel()
+					s := measure(t, sim.Generate(cfg), detected, 29)
+					if s.source[attribution.Exact] == 0 || s.masked == 0 || (s.host == 0 && name == "plain") {
 						t.Fatalf("the run shows nothing: %+v", s)
 					}
 				})
@@ -73,7 +103,7 @@ func TestExactIsOften(t *testing.T) {
 			cfg.Faults.DoubledAddress /= 2 // each has a victim: 2 % of the pods share an address
 			t.Run(fmt.Sprintf("%s/%s", name, mode), func(t *testing.T) {
 				t.Parallel()
-				s := measure(t, sim.Generate(cfg), 9973)
+				s := measure(t, sim.Generate(cfg), named, 9973)
 				for end, counts := range map[string][8]int{"sources": s.source, "destinations": s.dest} {
 					t.Logf("%.2f %% of %d %s that show a pod's address are exact (ambiguous %d, boundary %d, gap %d); %d rows", 100*share(counts), counts[0], end,
 						counts[attribution.Ambiguous], counts[attribution.Boundary], counts[attribution.Gap], s.rows)
@@ -90,6 +120,7 @@ func TestExactIsOften(t *testing.T) {
 type score struct {
 	rows   int
 	masked int    // ends
+	host   int    // sources
 	source [8]int // ends that show a pod's address, by verdict; [0] is all of them
 	dest   [8]int
 }
@@ -99,7 +130,7 @@ func share(ends [8]int) float64 { return float64(ends[attribution.Exact]) / floa
 
 // measure takes a world through the ordinary path and compares each row with the
 // truth, and every nth end with the naive oracle.
-func measure(t *testing.T, w *sim.World, nth int) score {
+func measure(t *testing.T, w *sim.World, knows knowledge, nth int) score {
 	t.Helper()
 	type place struct {
 		blob   string
@@ -110,7 +141,7 @@ func measure(t *testing.T, w *sim.World, nth int) score {
 		truth[place{tr.Blob, tr.Offset}] = tr
 	}
 	var s score
-	e := load(t, w)
+	e := load(t, w, knows)
 	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
 		for i := range a.Len() {
 			tr, ok := truth[place{a.Blob(i), a.Offset[i]}]
@@ -160,6 +191,9 @@ func (s *score) row(t *testing.T, a query.Attributed, i int, tr *sim.Truth) {
 		if r.Verdict == attribution.Masked {
 			s.masked++
 		}
+		if r.Verdict == attribution.Host && end.name == "source" {
+			s.host++
+		}
 		if end.pod == nil || end.masked || end.pod.HostNetwork {
 			continue
 		}
@@ -182,9 +216,17 @@ func agree(t *testing.T, v *attribution.View, a query.Attributed, i int) {
 	}
 }
 
+// knowledge is where the network mode is known from.
+type knowledge bool
+
+const (
+	named    knowledge = false // the configuration names it
+	detected knowledge = true  // the nodes and ConfigMaps show it
+)
+
 // load takes a world through the ordinary path: blobs to an index, the watch journal
 // to a ledger.
-func load(t testing.TB, w *sim.World) *query.Engine {
+func load(t testing.TB, w *sim.World, knows knowledge) *query.Engine {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, w.WriteBlobs(filepath.Join(dir, "blobs")))
@@ -201,7 +243,12 @@ func load(t testing.TB, w *sim.World) *query.Engine {
 
 	var journal, config bytes.Buffer
 	must(t, w.WriteWatch(&journal))
-	must(t, w.WriteConfig(&config))
+	if knows == detected {
+		must(t, w.WriteObjects(&journal))
+		must(t, w.WriteAutoConfig(&config))
+	} else {
+		must(t, w.WriteConfig(&config))
+	}
 	ledger := attribution.NewLedger()
 	_, err = podlog.Read(&journal, podlog.Options{Cluster: w.Config.Cluster, Format: podlog.Auto, ReadBy: w.Config.Start.Add(2 * w.Config.Duration).UnixMilli()},
 		func(facts []attribution.Fact) error {

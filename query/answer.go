@@ -72,6 +72,7 @@ type Pod struct {
 	UID         string `json:"uid"`
 	Owner       string `json:"owner,omitempty"` // kind/name of the controller
 	Node        string `json:"node"`
+	NodeUID     string `json:"node_uid,omitempty"`
 	HostNetwork bool   `json:"host_network,omitempty"`
 	Address     string `json:"address"`
 	HeldFrom    Time   `json:"held_from"` // the outer brackets: null is unknown, or still open
@@ -87,7 +88,7 @@ type Pod struct {
 
 func podOf(c *attribution.Candidate) Pod {
 	p := Pod{
-		Kind: "pod", Cluster: c.Cluster, Namespace: c.Namespace, Name: c.Name, UID: c.UID, Owner: c.Owner, Node: c.Node, HostNetwork: c.HostNetwork,
+		Kind: "pod", Cluster: c.Cluster, Namespace: c.Namespace, Name: c.Name, UID: c.UID, Owner: c.Owner, Node: c.Node, NodeUID: c.NodeUID, HostNetwork: c.HostNetwork,
 		HeldFrom: Time(c.FromEarliest), HeldTo: Time(c.ToLatest),
 		FromEarliest: Time(c.FromEarliest), FromLatest: Time(c.FromLatest), ToEarliest: Time(c.ToEarliest), ToLatest: Time(c.ToLatest),
 		KnownUntil: Time(c.Recorded), Source: c.Sources.String(),

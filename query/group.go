@@ -33,7 +33,7 @@ type group struct {
 	maxBits    float64
 }
 
-type candidateKey struct{ cluster, uid, node string }
+type candidateKey struct{ cluster, uid, node, machine string }
 
 func newGroups() *groups {
 	return &groups{byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
@@ -93,7 +93,7 @@ func (gr *group) join(r *attribution.Resolution) {
 	gr.minBits, gr.maxBits = min(gr.minBits, r.Bits()), max(gr.maxBits, r.Bits())
 	for i := range r.Candidates {
 		c := &r.Candidates[i]
-		if key := (candidateKey{c.Cluster, c.UID, c.Node}); !gr.named[key] {
+		if key := (candidateKey{c.Cluster, c.UID, c.Node, c.NodeUID}); !gr.named[key] {
 			gr.named[key] = true
 			gr.candidates = append(gr.candidates, *c)
 		}

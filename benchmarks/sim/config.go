@@ -108,6 +108,7 @@ type Faults struct {
 	ClockSkew      time.Duration // each host's and kubelet's clock is off by up to this, either way
 	LostWatches    int           // holes in the journal
 	LostFor        time.Duration // mean length of a hole; each is 75 % to 125 % of it
+	ListChanged    bool          // a user's list of what is not masqueraded comes, changes and goes
 }
 
 // DefaultConfig is half an hour of four busy nodes without faults: about 1,200 pods
@@ -137,7 +138,7 @@ func AllFaults() Config {
 		DoubledAddress: 0.02, RemadeSandbox: 0.05,
 		ForcedDeletion: 0.05, ForcedFor: 30 * time.Second,
 		Lateness: 20 * time.Second, OutOfOrder: 0.05, Duplicates: 0.05,
-		ClockSkew: 500 * time.Millisecond, LostWatches: 1, LostFor: 4 * time.Minute,
+		ClockSkew: 500 * time.Millisecond, LostWatches: 1, LostFor: 4 * time.Minute, ListChanged: true,
 	}
 	return cfg
 }

@@ -354,7 +354,7 @@ func (f *flowRecord) taken() int64 {
 
 // translate masquerades a pod's flow where the mode says so.
 func (o *opener) translate(r *rand.Rand, f *flowRecord) {
-	if f.srcPod < 0 || o.world.Pods[f.srcPod].HostNetwork || o.cfg.keepsSource(f.dst, f.dport) {
+	if f.srcPod < 0 || o.world.Pods[f.srcPod].HostNetwork || o.cfg.keepsSource(f.dst, f.dport) || o.cfg.userKeeps(int(f.srcNIC), f.dst, f.begin) {
 		return
 	}
 	f.masked = true
