@@ -16,7 +16,8 @@ type Answer struct {
 	Verdict    Word       `json:"verdict"`            // null where nothing was found
 	Pod        *Pod       `json:"pod"`                // the one candidate of an exact verdict
 	Candidates []Pod      `json:"candidates"`
-	Bits       float64    `json:"bits"` // log2 of the number of candidates, two decimals
+	Excluded   []Excluded `json:"excluded"` // who was around a node and can not have been behind its address
+	Bits       float64    `json:"bits"`     // log2 of the number of candidates, two decimals
 	Flows      Flows      `json:"flows"`
 	Evidence   []Evidence `json:"evidence"`
 	Warnings   []string   `json:"warnings"`

@@ -16,7 +16,7 @@ import (
 // The contract's documents, field by field (docs/cli-json.md). Fields may be added
 // here, never renamed or taken away.
 const (
-	answerFields   = "answers? bits candidates contradictions elapsed_ms evidence flows gaps pod question? verdict warnings"
+	answerFields   = "answers? bits candidates contradictions elapsed_ms evidence excluded flows gaps pod question? verdict warnings"
 	questionFields = "address as_known_at at port since to until"
 	podFields      = "address cluster from_earliest from_latest held_from held_to host_network? kind known_until name namespace node owner? source to_earliest to_latest uid"
 	flowsFields    = "bytes_received bytes_sent first last rows"
@@ -179,6 +179,7 @@ func TestAnswerInFull(t *testing.T) {
    "source": "watch"
   }
  ],
+ "excluded": [],
  "bits": 1,
  "flows": {
   "rows": 2,

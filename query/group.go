@@ -29,6 +29,7 @@ type group struct {
 	notes      []string
 	tally      tally
 	evidence   []Evidence
+	excluded   []attribution.Exclusion
 	minBits    float64
 	maxBits    float64
 }
@@ -139,6 +140,7 @@ func (gr *group) answer() Answer {
 	if gr.verdict == attribution.Masked && gr.minBits != gr.maxBits {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("pods came and went between these rows: single rows have %.2f to %.2f bits", gr.minBits, gr.maxBits))
 	}
+	a.Excluded = gr.others()
 	if gr.verdict == attribution.Exact {
 		a.Pod = &a.Candidates[0]
 	}

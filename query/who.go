@@ -45,14 +45,17 @@ func (e *Engine) Who(ctx context.Context, q Question) (*Answer, error) {
 // whoSent answers from the rows of flows.
 func (e *Engine) whoSent(ctx context.Context, q Question) (*Answer, error) {
 	pick := newPicker(q)
+	excluded := newExclusions(e.view)
 	err := e.Each(ctx, pick.filter(), func(a Attributed) error {
 		pick.batch(a)
+		excluded.batch(a)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	pick.finish()
+	excluded.into(pick.groups())
 	out := pick.groups().answers(q.At == 0)
 	if len(out.Answers) == 0 && out.Verdict == 0 {
 		out.Warnings = append(out.Warnings, "no row shows such a flow")
@@ -242,6 +245,9 @@ func (a *Answer) complete() {
 	}
 	if a.Contradictions == nil {
 		a.Contradictions = []Contradiction{}
+	}
+	if a.Excluded == nil {
+		a.Excluded = []Excluded{}
 	}
 	if a.Gaps == nil {
 		a.Gaps = []Gap{}

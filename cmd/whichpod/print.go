@@ -77,6 +77,7 @@ func (a *app) printOne(ans *query.Answer, what string) {
 		}
 		fmt.Fprintf(w, "  %s\n", describe(&ans.Candidates[i]))
 	}
+	a.printExcluded(ans.Excluded)
 	if f := ans.Flows; f.Rows > 0 {
 		fmt.Fprintf(w, "  %s, %d bytes sent, %d received, %s to %s\n", count(f.Rows, "row"), f.BytesSent, f.BytesReceived, f.First, f.Last)
 	}
@@ -85,6 +86,15 @@ func (a *app) printOne(ans *query.Answer, what string) {
 			fmt.Fprintf(w, "  row %s\n      at byte %d of %s\n", e.Row, *e.Offset, e.Blob)
 			break
 		}
+	}
+}
+
+// printExcluded counts who is no candidate, by reason. -o json names them.
+func (a *app) printExcluded(list []query.Excluded) {
+	for i, n := 0, 0; i < len(list); i = n {
+		for n = i; n < len(list) && list[n].Reason == list[i].Reason; n++ {
+		}
+		fmt.Fprintf(a.stdout, "  not %s: %s\n", count(int64(n-i), "pod"), list[i].Reason)
 	}
 }
 
