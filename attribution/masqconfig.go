@@ -166,7 +166,7 @@ func (p *phase) masqConfig(name string) masqConfig {
 	object := "configmap kube-system/" + name
 	switch {
 	case p.unknown:
-		return masqConfig{unwatched: true, why: []Reason{{Object: object, Says: "nobody watched it then"}}}
+		return masqConfig{unwatched: true}
 	case p.state == nil:
 		return masqConfig{}
 	}

@@ -46,6 +46,7 @@ type policy struct {
 	hosts  bool           // azureHosts are masqueraded, whatever the list says
 	nodes  bool           // other nodes may be, whatever the list says: Cilium's enable-remote-node-masquerade
 
+	weak      bool // the mode is unproven
 	vague     bool // the mode is not certain, and no list tells
 	unwatched bool // nobody saw the ConfigMaps that may have said otherwise
 	why       []Reason

@@ -27,6 +27,7 @@ type rules struct {
 	nodes    map[string][]phase
 	networks map[string][]phase // NodeNetworkConfigs, by node
 	configs  map[string][]phase // ConfigMaps as an agent sees them, by name
+	ends     map[Kind]int64     // when each kind was watched last; absent: never
 	bounds   []int64            // of configs
 
 	mu     sync.Mutex
@@ -43,10 +44,15 @@ type nodeRules struct {
 
 // newRules takes what the ledger holds of one cluster's objects.
 func newRules(c *Cluster, all objects, isNode func(netip.Addr) bool) *rules {
-	r := &rules{cluster: c, isNode: isNode, nodes: make(map[string][]phase), networks: make(map[string][]phase), configs: make(map[string][]phase), byNode: make(map[string]*nodeRules)}
+	r := &rules{cluster: c, isNode: isNode, nodes: make(map[string][]phase), networks: make(map[string][]phase), configs: make(map[string][]phase), byNode: make(map[string]*nodeRules), ends: make(map[Kind]int64)}
 	phases := func(kind Kind, o *object) []phase {
 		key := coverageKey{c.Name, kind}
 		return o.phases(all.watched[key], all.late[key])
+	}
+	for _, kind := range Kinds() {
+		if end := all.watched[coverageKey{c.Name, kind}].end(); end != 0 {
+			r.ends[kind] = end
+		}
 	}
 	for _, name := range append(slices.Clone(masqConfigMaps), ciliumConfigMap, upgradeConfigMap) {
 		o := all.byKey[objectKey{c.Name, ConfigMaps, "kube-system", name}]
@@ -189,7 +195,7 @@ func (r *rules) policiesAt(node string, t int64) []policy {
 // policy is what a node of a mode does with a config.
 func (r *rules) policy(m modeGuess, config *masqConfig) policy {
 	p := r.cluster.named(m.mode, r.podCIDRs)
-	p.unwatched = config.unwatched
+	p.unwatched, p.weak = config.unwatched, m.weak
 	p.why = append(slices.Clip(m.why), config.why...)
 	switch {
 	case config.valid && m.mode == PodSubnet:

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -50,6 +52,18 @@ type clusterStatus struct {
 	Watched   []watched `json:"watched"`
 	// Contradictions counts the pairs of statements about pods of which one must be wrong.
 	Contradictions int `json:"contradictions"`
+	// Unwatched are the kinds of objects that nobody ever watched: nodes, configmaps.
+	Unwatched []string `json:"unwatched"`
+	Pools     []pool   `json:"pools"` // as of the last moment that was watched
+}
+
+// pool is a node pool with its network mode; "posture" says what follows from it.
+type pool struct {
+	Pool     string         `json:"pool"`
+	Nodes    int            `json:"nodes"`
+	Modes    []string       `json:"modes"`
+	Unproven bool           `json:"unproven"`
+	Reasons  []query.Reason `json:"reasons"`
 }
 
 type watched struct {
@@ -104,9 +118,19 @@ func (a *app) status() (st status, err error) {
 	for _, r := range is.Rejected {
 		st.Rejected = append(st.Rejected, rejected(r))
 	}
-	view := ledger.View(attribution.DefaultConfig())
+	cfg, err := a.readConfig()
+	if err != nil {
+		return st, err
+	}
+	view := ledger.View(cfg)
 	for _, c := range view.Stats() {
-		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, len(view.Disputes(c.Name))}
+		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, len(view.Disputes(c.Name)), []string{}, []pool{}}
+		for _, k := range view.Unwatched(c.Name) {
+			cs.Unwatched = append(cs.Unwatched, k.String())
+		}
+		for _, p := range query.PostureOf(view, c.Name, view.LastSettled(c.Name)).Pools {
+			cs.Pools = append(cs.Pools, pool{p.Pool, p.Nodes, p.Modes, p.Unproven, p.Reasons})
+		}
 		for _, w := range c.Watched {
 			cs.Watched = append(cs.Watched, watched{query.Time(w.From), query.Time(w.To)})
 		}
@@ -140,6 +164,15 @@ func (a *app) printStatus(st status) error {
 		}
 		if len(c.Watched) == 0 {
 			fmt.Fprintf(w, "\tnever watched\n")
+		}
+		if len(c.Unwatched) > 0 {
+			fmt.Fprintf(w, "\tnever watched of it: %s\n", strings.Join(c.Unwatched, ", "))
+		}
+		for _, p := range c.Pools {
+			fmt.Fprintf(w, "\t%s: %s, %s\n", cmp.Or(p.Pool, "nodes of no pool"), poolMode(&query.Pool{Modes: p.Modes, Unproven: p.Unproven}), count(int64(p.Nodes), "node"))
+			for _, r := range p.Reasons {
+				fmt.Fprintf(w, "\t  from %s\n", oneLine(r.String()))
+			}
 		}
 		if c.Contradictions > 0 {
 			fmt.Fprintf(w, "\t%s in what is recorded: \"whichpod owners\" and \"who\" show both statements\n", count(int64(c.Contradictions), "contradiction"))
