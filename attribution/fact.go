@@ -110,7 +110,7 @@ func (b *Bounds) merge(o Bounds) bool {
 // came before the last sign of life was about an earlier stay.
 func (b *Bounds) stopped() int64 {
 	switch {
-	case b.AliveAt <= b.StoppedFirst:
+	case b.AliveAt < b.StoppedFirst: // at once: the word, of whole seconds, was said again a second later
 		return b.StoppedFirst
 	case b.AliveAt <= b.StoppedLast:
 		return b.StoppedLast

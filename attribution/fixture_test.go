@@ -103,6 +103,12 @@ func (p *told) deleted(s float64, version uint64) *told {
 	return p
 }
 
+// after: its object was still there then, when it went.
+func (p *told) after(s float64) *told {
+	p.f.Pod.Deleted.After = sec(s)
+	return p
+}
+
 // missing: a list did not show it any more; it was there at the other time (0: unknown).
 func (p *told) missing(at, after float64, version uint64) *told {
 	p.f.Pod.Missing = Removal{At: sec(at), Version: version}

@@ -267,7 +267,11 @@ func (s *stay) recordedTo() int64 {
 	case s.vanished():
 		return max(s.toEarliest, s.gone.After)
 	case s.lingers():
-		return max(s.toEarliest, min(s.gone.At, s.toLatest))
+		until := s.gone.At // when somebody heard of it: long after, where that was under way
+		if s.gone.After != 0 {
+			until = s.gone.After
+		}
+		return max(s.toEarliest, min(until, s.toLatest))
 	default:
 		return s.toEarliest
 	}

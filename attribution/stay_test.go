@@ -48,6 +48,10 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{sent(110), "exact b"}, // a's object is still there
 			{sent(140), "exact b"},
 		}},
+		{"the kubelet tells of the stop again, and of a later second: the last word counts", []*told{day,
+			a().ran(11, 100).stopped(101), a().ran(11, 101).stopped(102)}, []say{
+			{sent(102.5), "exact a [edge]"},
+		}},
 		{"a terminating pod overlaps its successor (mermin #487)", []*told{day,
 			a().ran(11, 60).stopped(102), aPod("b").has(theIP).made(80).seen(91).ran(90, 90).versions(8, 8)}, []say{
 			{sent(58), "exact a"},
@@ -63,6 +67,12 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{received(3000), "boundary a [lingers] [vacant]"}, // or nobody has it
 			{answered(3000), "exact a [lingers]"},
 			{sent(60 + 3600 + 2), "gap <a [nobody]"}, // an hour after
+		}},
+		{"deleted by force, and the news of it came long after: that is no address that two had at once", []*told{day,
+			a().deleted(160, 9).after(60), aPod("b").has(theIP).made(70).seen(161).ran(72, 72).versions(12, 12)}, []say{
+			{sent(48), "exact a"},
+			{sent(71.5), "boundary a b"},
+			{sent(100), "exact b"},
 		}},
 		{"deleted by force and closed by a successor whose version is later", []*told{day,
 			a().deleted(60, 9), aPod("b").has(theIP).made(70).seen(81).ran(80, 80).versions(12, 12)}, []say{

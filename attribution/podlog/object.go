@@ -100,6 +100,7 @@ type observation struct {
 	object  *object
 	at      int64
 	listed  int64 // a list of all pods showed it, and was read no earlier; 0: no list
+	seen    int64 // all that changed until then had been seen before; 0: unknown
 	deleted bool
 	source  attribution.Source
 }
@@ -120,7 +121,7 @@ func (o *observation) fact(cluster string) attribution.Fact {
 		p.Presence.SeenLast = 0 // a list's time is one by which it was read; what it shows may be older
 	}
 	if o.deleted {
-		p.Deleted = attribution.Removal{At: o.at, Version: o.object.version()}
+		p.Deleted = attribution.Removal{At: o.at, After: o.seen, Version: o.object.version()}
 	}
 	if !p.Identity.HostNetwork {
 		for _, a := range o.object.Status.addresses() {

@@ -224,8 +224,8 @@ func NewObjectRecorder(cluster string, kind attribution.Kind, known func(yield f
 }
 
 // Event records an object as a watch showed it, in JSON, and when it came (Unix
-// milliseconds, rounded up).
-func (r *ObjectRecorder) Event(data []byte, at int64, deleted bool) error {
+// milliseconds, rounded up). Of seen, see [Recorder.Event], nothing is made here.
+func (r *ObjectRecorder) Event(data []byte, at, seen int64, deleted bool) error {
 	var o clusterObject
 	if err := json.Unmarshal(data, &o); err != nil {
 		return fmt.Errorf("read object of %v: %w", r.kind, err)

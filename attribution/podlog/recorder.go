@@ -65,8 +65,9 @@ func NewRecorder(cluster string, known func(yield func(uid string, version uint6
 func (r *Recorder) Pods() int { return r.pods }
 
 // Event records a pod as a watch showed it, in JSON, and when it came (Unix
-// milliseconds, rounded up).
-func (r *Recorder) Event(pod []byte, at int64, deleted bool) error {
+// milliseconds, rounded up). seen is until when all changes had been seen before: a
+// removal took place after that. 0 is unknown.
+func (r *Recorder) Event(pod []byte, at, seen int64, deleted bool) error {
 	var o object
 	if err := json.Unmarshal(pod, &o); err != nil {
 		return fmt.Errorf("read pod: %w", err)
@@ -74,7 +75,7 @@ func (r *Recorder) Event(pod []byte, at int64, deleted bool) error {
 	if o.Metadata.UID == "" {
 		return fmt.Errorf("read pod: object has no metadata.uid")
 	}
-	return r.pod(&observation{object: &o, at: at, deleted: deleted, source: attribution.Watch}, at)
+	return r.pod(&observation{object: &o, at: at, seen: seen, deleted: deleted, source: attribution.Watch}, at)
 }
 
 // BeginList begins a list that came at a time and shows a state of the API, its

@@ -99,7 +99,7 @@ func (r *reflector) ask(ctx context.Context, verb string, query url.Values) (io.
 // watch goes on.
 func (r *reflector) list(ctx context.Context) error {
 	query := url.Values{"limit": {strconv.Itoa(r.cfg.PageSize)}}
-	version, at := "", int64(0)
+	version, at, asked := "", int64(0), r.now().UnixMilli()
 	for page := 0; ; page++ {
 		body, err := r.get(ctx, "list", query)
 		if err != nil {
@@ -142,7 +142,7 @@ func (r *reflector) list(ctx context.Context) error {
 	if err := r.written(r.record.Watched(at, at)); err != nil {
 		return err // a stretch begins here, however soon we are stopped
 	}
-	r.version, r.alive, r.told = version, at, at
+	r.version, r.alive, r.told, r.seen = version, at, at, asked
 	r.report(fmt.Sprintf("listed all %s at version %s", r, version))
 	return r.flush()
 }
@@ -227,16 +227,17 @@ func (r *reflector) event(f *frame, open *proofs) error {
 		}
 		return fmt.Errorf("watch %s: the API server says %d: %s", r, o.Code, o.Message)
 	case "ADDED", "MODIFIED", "DELETED":
-		if err := r.written(r.record.Event(f.Object, at, f.Type == "DELETED")); err != nil {
+		if err := r.written(r.record.Event(f.Object, at, r.seen, f.Type == "DELETED")); err != nil {
 			return err
 		}
 	}
 	if o.Metadata.ResourceVersion != "" {
 		r.version = o.Metadata.ResourceVersion
 	}
-	r.alive = max(r.alive, open.fulfil(number(o.Metadata.ResourceVersion)))
+	until := open.fulfil(number(o.Metadata.ResourceVersion))
 	if f.Type == "BOOKMARK" {
-		r.alive = max(r.alive, at-underWay.Milliseconds())
+		until = max(until, at-underWay.Milliseconds())
 	}
+	r.alive, r.seen = max(r.alive, until), max(r.seen, until)
 	return r.due()
 }

@@ -36,7 +36,7 @@ func (r *reflector) resume() {
 	if r.ledger.KindWatchedUntil(r.cfg.Cluster, r.kind, b.Alive) != b.Alive {
 		return
 	}
-	r.version, r.alive, r.told, r.saved = b.Version, b.Alive, b.Alive, b.Alive
+	r.version, r.alive, r.seen, r.told, r.saved = b.Version, b.Alive, b.Alive, b.Alive, b.Alive
 	r.report(fmt.Sprintf("going on with %s from version %s", r, b.Version))
 }
 

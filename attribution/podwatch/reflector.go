@@ -20,6 +20,7 @@ type reflector struct {
 
 	version string // the watch goes on from here; empty: a list is needed
 	alive   int64  // all that changed until then was seen; 0: unknown
+	seen    int64  // the same, but for a list: what it shows can be as old as the question
 	told    int64  // alive, as far as the recorder was told
 	saved   int64  // alive, as of the last flush
 	flushed time.Time
@@ -28,7 +29,7 @@ type reflector struct {
 
 // recorder makes facts of what is seen: [podlog.Recorder], [podlog.ObjectRecorder].
 type recorder interface {
-	Event(object []byte, at int64, deleted bool) error
+	Event(object []byte, at, seen int64, deleted bool) error
 	BeginList(at, after int64, version string)
 	ListPage(list []byte) error
 	EndList() error
