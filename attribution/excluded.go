@@ -59,3 +59,23 @@ func (c *clusterView) excluded(n *nodeSpell, q *Question) []Exclusion {
 	}
 	return out
 }
+
+// Contradicts says whether a row speaks against what is known of masquerading: its
+// source is a pod's own address, and the pod's node surely puts its own in its place
+// on the way there. The row is evidence, and the rules are theory: the resolution
+// stands, and whoever describes the cluster should look.
+func (v *View) Contradicts(q Question, r *Resolution) bool {
+	if r.Verdict != Exact || !q.Sent || !q.Destination.IsValid() {
+		return false
+	}
+	pod := &r.Candidates[0]
+	if pod.HostNetwork || pod.Node == "" || pod.Address != q.Address {
+		return false
+	}
+	for _, c := range v.clusters {
+		if c.Name == pod.Cluster {
+			return c.rules.of(pod.Node).certain(q.Destination, q.DestinationPort, q.Begin, v.tolerance)
+		}
+	}
+	return false
+}

@@ -235,6 +235,19 @@ type masking struct {
 	note  string
 }
 
+// certain says whether a node surely put its own address in place of a pod's.
+func (n *nodeRules) certain(to netip.Addr, port uint16, span flow.Span, tolerance int64) bool {
+	node := n.isNode(to)
+	for k := n.interval(span.From - tolerance); k <= n.interval(span.To+tolerance); k++ {
+		for p := range n.sets[k] {
+			if policy := &n.sets[k][p]; policy.masks(to, port, node) != Always {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // masking is what can be said of a flow that began in a span. tolerance widens it.
 func (n *nodeRules) masking(to netip.Addr, port uint16, span flow.Span, tolerance int64) masking {
 	node := to.IsValid() && n.isNode(to)

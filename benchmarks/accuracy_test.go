@@ -150,6 +150,9 @@ func measure(t *testing.T, w *sim.World, knows knowledge, nth int) score {
 			}
 			delete(truth, place{a.Blob(i), a.Offset[i]})
 			s.row(t, a, i, &tr)
+			if q := sourceOf(a, i); knows == detected && e.View().Contradicts(q, a.Joined.Src[i]) {
+				t.Errorf("a row against the rules, and these are right: %s", tr.Row.Tuple())
+			}
 			if s.rows++; s.rows%nth == 0 {
 				agree(t, e.View(), a, i)
 			}
@@ -202,11 +205,16 @@ func (s *score) row(t *testing.T, a query.Attributed, i int, tr *sim.Truth) {
 	}
 }
 
+// sourceOf asks who sent a row.
+func sourceOf(a query.Attributed, i int) attribution.Question {
+	row := a.Row(i)
+	return attribution.Question{Address: row.Src, Begin: a.Begins[i], NIC: row.NIC, Near: row.Direction == flow.Outbound,
+		Sent: true, Destination: row.Dst, DestinationPort: row.DstPort}
+}
+
 // agree compares both ends of a row with the oracle, which scans every interval.
 func agree(t *testing.T, v *attribution.View, a query.Attributed, i int) {
-	row := a.Row(i)
-	q := attribution.Question{Address: row.Src, Begin: a.Begins[i], NIC: row.NIC, Near: row.Direction == flow.Outbound,
-		Sent: true, Destination: row.Dst, DestinationPort: row.DstPort}
+	row, q := a.Row(i), sourceOf(a, i)
 	if want := v.Naive(q); !a.Joined.Src[i].Same(want) {
 		t.Errorf("source of %s: the join says %v %+v, the oracle %v %+v", row.Tuple(), a.Joined.Src[i].Verdict, a.Joined.Src[i].Candidates, want.Verdict, want.Candidates)
 	}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -20,24 +21,42 @@ type Excluded struct {
 type exclusions struct {
 	view *attribution.View
 	of   map[*attribution.Resolution][]attribution.Exclusion
+	// against counts rows that speak against what is known of masquerading.
+	against int64
 }
 
 func newExclusions(view *attribution.View) *exclusions {
 	return &exclusions{view: view, of: make(map[*attribution.Resolution][]attribution.Exclusion)}
 }
 
-// batch looks at the sources of a batch's rows: at the first of each set of candidates.
+// batch looks at the sources of a batch's rows, and for exclusions at the first of each
+// set of candidates.
 func (e *exclusions) batch(a Attributed) {
 	for i := range a.Len() {
 		r := a.Joined.Src[i]
-		if _, known := e.of[r]; known || (r.Verdict != attribution.Masked && r.Verdict != attribution.Host) {
-			continue
+		if e.view.Contradicts(sourceOf(a, i), r) {
+			e.against++
 		}
-		e.of[r] = e.view.Excluded(attribution.Question{
-			Address: a.Addresses[a.Batch.Src[i]], Begin: a.Begins[i], NIC: a.NIC(i), Near: a.Direction[i] == flow.Outbound,
-			Sent: true, Destination: a.Addresses[a.Batch.Dst[i]], DestinationPort: a.DstPort[i],
-		})
+		if _, known := e.of[r]; !known && (r.Verdict == attribution.Masked || r.Verdict == attribution.Host) {
+			e.of[r] = e.view.Excluded(sourceOf(a, i))
+		}
 	}
+}
+
+// sourceOf asks who sent a row.
+func sourceOf(a Attributed, i int) attribution.Question {
+	return attribution.Question{
+		Address: a.Addresses[a.Batch.Src[i]], Begin: a.Begins[i], NIC: a.NIC(i), Near: a.Direction[i] == flow.Outbound,
+		Sent: true, Destination: a.Addresses[a.Batch.Dst[i]], DestinationPort: a.DstPort[i],
+	}
+}
+
+// warnings are what a reader should know of rows that speak against the rules.
+func (e *exclusions) warnings() []string {
+	if e.against == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d of the rows from there show a pod's own address where by all that is known its node puts its own: the rows count, and what is known of masquerading misses something", e.against)}
 }
 
 // into hands them to the groups of the answers.

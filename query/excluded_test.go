@@ -61,3 +61,15 @@ func TestExcluded(t *testing.T) {
 		}
 	}
 }
+
+// A pod's own address where its node masquerades: the row counts, and is warned of.
+func TestRowAgainstTheRules(t *testing.T) {
+	for to, want := range map[string]bool{"203.0.113.66:443": true, "10.244.1.5:80": false} {
+		e := engine(t, cluster(), row(300, aIP+":4000 "+to+" O B - -"))
+		a := who(t, e, aIP+":4000", to, Question{})
+		warned := strings.Contains(strings.Join(a.Warnings, "\n"), "1 of the rows from there show a pod's own address")
+		if a.Verdict.String() != "exact" || warned != want {
+			t.Errorf("to %s: %s, warned %v, want exact and %v", to, a.Verdict, warned, want)
+		}
+	}
+}

@@ -57,6 +57,7 @@ func (e *Engine) whoSent(ctx context.Context, q Question) (*Answer, error) {
 	pick.finish()
 	excluded.into(pick.groups())
 	out := pick.groups().answers(q.At == 0)
+	out.Warnings = append(out.Warnings, excluded.warnings()...)
 	if len(out.Answers) == 0 && out.Verdict == 0 {
 		out.Warnings = append(out.Warnings, "no row shows such a flow")
 	}
