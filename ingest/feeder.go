@@ -1,10 +1,6 @@
 package ingest
 
-import (
-	"context"
-
-	"github.com/whichpod/whichpod/flow"
-)
+import "github.com/whichpod/whichpod/flow"
 
 // queuedBatches bounds the batches between the decoder and the sink: 6 MB. They let
 // reading go on while a sink sorts and compresses.
@@ -23,18 +19,18 @@ type feeder struct {
 
 // startFeeder starts one. Its sink MUST be left alone until stop has returned, which
 // MUST be called.
-func startFeeder(ctx context.Context, sink Sink) *feeder {
+func startFeeder(sink Sink) *feeder {
 	f := &feeder{queue: make(chan *flow.Batch, queuedBatches), failed: make(chan struct{}), done: make(chan struct{})}
-	go f.run(ctx, sink)
+	go f.run(sink)
 	return f
 }
 
-// run takes all that is queued, so that put never waits for long. After an error, or
-// when the context is done, it drops it.
-func (f *feeder) run(ctx context.Context, sink Sink) {
+// run takes all that is queued, so that put never waits for long. After an error it
+// drops it.
+func (f *feeder) run(sink Sink) {
 	defer close(f.done)
 	for b := range f.queue {
-		if f.err == nil && ctx.Err() == nil {
+		if f.err == nil {
 			if f.err = sink.Append(b); f.err != nil {
 				close(f.failed)
 			} else {

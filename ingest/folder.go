@@ -44,7 +44,7 @@ func OpenFolder(path string) (*Folder, error) {
 
 // List implements [Source]: folder by folder, by name. A file or folder that
 // disappears meanwhile is left out.
-func (f *Folder) List(ctx context.Context, fn func(Blob) error) error {
+func (f *Folder) List(ctx context.Context, hours Hours, fn func(Blob) error) error {
 	var stop error // of fn or ctx
 	err := filepath.WalkDir(f.root, func(path string, e fs.DirEntry, err error) error {
 		if stop = ctx.Err(); stop != nil {
@@ -55,6 +55,9 @@ func (f *Folder) List(ctx context.Context, fn func(Blob) error) error {
 		}
 		if err != nil {
 			return err
+		}
+		if e.IsDir() && !hours.Cover(filepath.ToSlash(path[len(f.root):])) {
+			return filepath.SkipDir
 		}
 		if !e.Type().IsRegular() || path != f.root && !IsFlowLog(filepath.ToSlash(path[len(f.root):])) {
 			return nil

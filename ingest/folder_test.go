@@ -58,7 +58,7 @@ func write(t *testing.T, path, content string) {
 func names(t *testing.T, src ingest.Source) []string {
 	t.Helper()
 	var all []string
-	if err := src.List(context.Background(), func(b ingest.Blob) error { all = append(all, b.Name); return nil }); err != nil {
+	if err := src.List(context.Background(), ingest.Hours{}, func(b ingest.Blob) error { all = append(all, b.Name); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -123,7 +123,7 @@ func TestFolderFileGrowsDuringRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "PT1H.json")
 	write(t, path, "0123456789")
 	src := openFolder(t, path)
-	err := src.List(context.Background(), func(b ingest.Blob) error {
+	err := src.List(context.Background(), ingest.Hours{}, func(b ingest.Blob) error {
 		r, err := src.Open(context.Background(), b, 0)
 		if err != nil {
 			return err

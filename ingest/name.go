@@ -1,10 +1,6 @@
 package ingest
 
-import (
-	"regexp"
-	"strings"
-	"time"
-)
+import "strings"
 
 // Name is the name that a blob has everywhere: in rows, positions and evidence. It
 // is the part of a path from the component on that starts with flowLogResourceID= or
@@ -72,19 +68,4 @@ func pathMAC(name string) string {
 		}
 	}
 	return ""
-}
-
-// pathHour is the UTC hour in a blob's name, …/y=2026/m=07/d=07/h=15/m=00/…, and
-// false where it has none (flow-logs-read).
-func pathHour(hour *regexp.Regexp, name string) (time.Time, bool) {
-	m := hour.FindStringSubmatch(name)
-	if m == nil {
-		return time.Time{}, false
-	}
-	t, err := time.Parse("2006/01/02/15", strings.Join(m[1:], "/"))
-	return t, err == nil
-}
-
-func hourPattern() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)/y=(\d{4})/m=(\d{2})/d=(\d{2})/h=(\d{2})/`)
 }

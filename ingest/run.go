@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"strings"
 	"time"
 
@@ -58,6 +59,11 @@ type Options struct {
 	Progress     func(Summary)    // after each blob and batch, not to be kept; nil for none
 	CommitBlobs  int              // commit after so many blobs; 0 is 64
 	CommitRows   int64            // or after the blob that makes it so many rows; 0 is 4 Mi
+	Ahead        int              // blobs to open before their turn, of 256 KiB each; 0 is none
+
+	// Patient leaves a blob that changes while it is read to the next run, without a
+	// second listing.
+	Patient bool
 }
 
 // Summary counts what a run did.
@@ -68,6 +74,7 @@ type Summary struct {
 	Read      int // of those, read to their end
 	Resumed   int // of those read, continued behind an earlier position
 	Rewritten int // of those read, read again from the start
+	Changed   int // left for the next run because they changed while they were read
 
 	Rows     int64            // appended
 	Bytes    int64            // of blobs, that were new
@@ -87,8 +94,8 @@ type Skip struct{ Blob, Reason string }
 //
 // Blobs that could not be read to their end are in Summary.Skipped; what was read of
 // them is kept, up to the last whole record. The error is of the source's listing,
-// the sink, the context, or of too many blobs in a row. What was advanced but not
-// committed before an error is for the sink to drop: it will be read again.
+// the sink ([SinkError]), the context, or of too many blobs in a row. After one that
+// is not the sink's, what was read is committed all the same.
 func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, error) {
 	sel, err := newSelection(opts)
 	if err != nil {
@@ -108,6 +115,11 @@ func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, err
 	r.decoder = NewDecoder(opts.Memory, r.append, r.reject)
 	defer r.decoder.Close()
 	err = r.run(&sel)
+	r.abandon()
+	var broken *SinkError
+	if err != nil && !errors.As(err, &broken) {
+		err = errors.Join(err, r.commit(true))
+	}
 	return r.sum, err
 }
 
@@ -121,6 +133,7 @@ type runner struct {
 	sum     Summary
 
 	seed     maphash.Seed
+	ahead    []*ahead        // blobs whose turn will come, the next one first
 	again    map[string]bool // blobs that changed while they were read
 	failures int             // in a row
 
@@ -139,7 +152,7 @@ type runner struct {
 
 func (r *runner) run(sel *selection) error {
 	seen := make(map[uint64]struct{}) // hashes: a container may hold a million names
-	err := r.src.List(r.ctx, func(b Blob) error {
+	err := r.src.List(r.ctx, sel.hours, func(b Blob) error {
 		r.sum.Listed++
 		if !sel.has(b.Name) {
 			return nil
@@ -153,8 +166,11 @@ func (r *runner) run(sel *selection) error {
 		seen[h] = struct{}{}
 		return r.blob(b, false)
 	})
+	if err == nil {
+		err = r.drain(false)
+	}
 	if err == nil && len(r.again) > 0 {
-		err = r.changed()
+		err = r.changed(sel.hours)
 	}
 	if err != nil {
 		return err
@@ -163,50 +179,98 @@ func (r *runner) run(sel *selection) error {
 }
 
 // changed lists again and reads the blobs that changed while they were read.
-func (r *runner) changed() error {
+func (r *runner) changed(hours Hours) error {
 	if err := r.commit(true); err != nil { // so that Position knows them
 		return err
 	}
-	err := r.src.List(r.ctx, func(b Blob) error {
+	err := r.src.List(r.ctx, hours, func(b Blob) error {
 		if !r.again[b.Name] {
 			return nil
 		}
 		delete(r.again, b.Name)
 		return r.blob(b, true)
 	})
+	if err == nil {
+		err = r.drain(true)
+	}
 	for name := range r.again {
 		r.skip(Blob{Name: name}, "it is gone")
 	}
 	return err
 }
 
-// blob reads what is new in a blob.
+// blob has what is new in a blob read, now or when its turn comes.
 func (r *runner) blob(b Blob, last bool) error {
-	old, known := r.sink.Position(b.Name)
-	if known && unchanged(old, b) {
+	from, known := r.sink.Position(b.Name)
+	if known && unchanged(from, b) {
 		r.sum.Unchanged++
 		r.progress()
 		return nil
 	}
-	err := error(nil)
-	if known && b.Length <= old.Length && (b.Length < old.Length || otherVersion(old, b)) {
-		err = fmt.Errorf("%w: it has %d bytes, had %d", ErrRewritten, b.Length, old.Length)
-	} else {
-		if !known {
-			old = flow.Position{Blob: b.Name}
+	a := &ahead{blob: b, from: flow.Position{Blob: b.Name}}
+	switch {
+	case known && b.Length <= from.Length && (b.Length < from.Length || otherVersion(from, b)):
+		a.rewritten = true
+	case known:
+		a.from = from
+	}
+	openAhead(r.ctx, r.src, a, r.opts.Ahead > 0)
+	if r.ahead = append(r.ahead, a); len(r.ahead) <= r.opts.Ahead {
+		return nil
+	}
+	return r.next(last)
+}
+
+// drain reads the blobs whose turn is still to come.
+func (r *runner) drain(last bool) error {
+	for len(r.ahead) > 0 {
+		if err := r.next(last); err != nil {
+			return err
 		}
-		err = r.read(b, old)
+	}
+	return nil
+}
+
+// abandon closes them.
+func (r *runner) abandon() {
+	for _, a := range r.ahead {
+		a.abandon()
+	}
+	r.ahead = nil
+}
+
+// next reads the blob whose turn it is.
+func (r *runner) next(last bool) error {
+	a := r.ahead[0]
+	r.ahead = r.ahead[1:]
+	body, err := a.wait()
+	if a.rewritten && r.restart(a.blob) != nil {
+		a.abandon()
+		return r.sinkErr
+	}
+	if err == nil {
+		err = r.read(a.blob, a.from, body)
 	}
 	if errors.Is(err, ErrRewritten) {
-		if err := r.sink.Restart(b.Name); err != nil {
-			return fmt.Errorf("restart blob %q: %w", b.Name, err)
+		if err = r.restart(a.blob); err == nil {
+			body, err = r.src.Open(r.ctx, a.blob, 0)
 		}
-		r.sum.Rewritten++
-		err = r.read(b, flow.Position{Blob: b.Name})
-	} else if err == nil && old.Offset > 0 {
+		if err == nil {
+			err = r.read(a.blob, flow.Position{Blob: a.blob.Name}, body)
+		}
+	} else if err == nil && a.from.Offset > 0 {
 		r.sum.Resumed++
 	}
-	return r.done(b, err, last)
+	return r.done(a.blob, err, last)
+}
+
+// restart has the sink forget a blob that was rewritten.
+func (r *runner) restart(b Blob) error {
+	r.sum.Rewritten++
+	if err := r.sink.Restart(b.Name); err != nil {
+		r.sinkErr = &SinkError{fmt.Errorf("restart blob %q: %w", b.Name, err)}
+	}
+	return r.sinkErr
 }
 
 // unchanged says that a listed blob is the version at p, as far as can be told without
@@ -222,15 +286,11 @@ func otherVersion(p flow.Position, b Blob) bool {
 	return p.ETag != "" && b.ETag != "" && sameKind && p.ETag != b.ETag
 }
 
-// read reads a blob from a position and advances the sink. An error that is not of
-// the sink or the context leaves the sink in order.
-func (r *runner) read(b Blob, from flow.Position) error {
+// read reads a blob from a position, closes it and advances the sink. An error that is
+// not of the sink leaves the sink in order.
+func (r *runner) read(b Blob, from flow.Position, body io.ReadCloser) error {
 	r.from, r.appended, r.omitted, r.rejected = from, 0, 0, nil
-	body, err := r.src.Open(r.ctx, b, ResumeAt(from))
-	if err != nil {
-		return err
-	}
-	r.feeder = startFeeder(r.ctx, r.sink)
+	r.feeder = startFeeder(r.sink)
 	p, err := r.decoder.Decode(r.ctx, body, from)
 	r.fed()
 	if closeErr := body.Close(); err == nil {
@@ -242,8 +302,6 @@ func (r *runner) read(b Blob, from flow.Position) error {
 	switch {
 	case r.sinkErr != nil:
 		return r.sinkErr
-	case r.ctx.Err() != nil: // rows may have been dropped that came before it
-		return r.ctx.Err()
 	case errors.Is(err, ErrRewritten):
 		return err
 	case errors.Is(err, ErrChanged):
@@ -266,7 +324,7 @@ func (r *runner) forget(b Blob, err error) error {
 		return err
 	}
 	if restartErr := r.sink.Restart(b.Name); restartErr != nil {
-		r.sinkErr = fmt.Errorf("restart blob %q: %w", b.Name, restartErr)
+		r.sinkErr = &SinkError{fmt.Errorf("restart blob %q: %w", b.Name, restartErr)}
 		return r.sinkErr
 	}
 	r.sum.Rows -= r.appended
@@ -279,7 +337,7 @@ func (r *runner) advance(p flow.Position) error {
 		r.rejected = append(r.rejected, r.flood)
 	}
 	if err := r.sink.Advance(p, r.rejected); err != nil {
-		r.sinkErr = fmt.Errorf("advance blob %q: %w", p.Blob, err)
+		r.sinkErr = &SinkError{fmt.Errorf("advance blob %q: %w", p.Blob, err)}
 		return r.sinkErr
 	}
 	r.sum.Bytes += p.Length - r.from.Offset
@@ -298,6 +356,8 @@ func (r *runner) done(b Blob, err error, last bool) error {
 	case err == nil:
 		r.failures = 0
 		r.sum.Read++
+	case errors.Is(err, ErrChanged) && r.opts.Patient:
+		r.sum.Changed++
 	case errors.Is(err, ErrChanged) && !last:
 		r.again[b.Name] = true
 	default:
@@ -316,7 +376,7 @@ func (r *runner) commit(all bool) error {
 		return nil
 	}
 	if err := r.sink.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return &SinkError{fmt.Errorf("commit: %w", err)}
 	}
 	r.blobs, r.rows = 0, 0
 	return nil
@@ -339,7 +399,7 @@ func (r *runner) fed() {
 	r.sum.Rows -= r.appended - rows // of batches that were dropped
 	r.appended = rows
 	if err != nil {
-		r.sinkErr = fmt.Errorf("append rows of blob %q: %w", r.from.Blob, err)
+		r.sinkErr = &SinkError{fmt.Errorf("append rows of blob %q: %w", r.from.Blob, err)}
 	}
 }
 

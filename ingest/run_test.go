@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
@@ -28,6 +30,10 @@ type memSource struct {
 	onOpen  func(name string) // before a blob is opened
 	onRead  func(name string) // before each read of a blob
 	fail    error             // of Open
+	listErr error             // at the end of List
+
+	mu   sync.Mutex
+	open int // readers that were not closed
 }
 
 func newMemSource(blobs ...string) *memSource {
@@ -41,7 +47,7 @@ func newMemSource(blobs ...string) *memSource {
 
 func etag(text string) string { return fmt.Sprintf("%d-%x", len(text), text[max(0, len(text)-8):]) }
 
-func (s *memSource) List(ctx context.Context, fn func(ingest.Blob) error) error {
+func (s *memSource) List(ctx context.Context, _ ingest.Hours, fn func(ingest.Blob) error) error {
 	for _, n := range s.names {
 		if text, ok := s.content[n]; ok {
 			if err := fn(ingest.Blob{Name: n, Path: n, ETag: etag(text), Length: int64(len(text)), Modified: time.Now()}); err != nil {
@@ -49,10 +55,12 @@ func (s *memSource) List(ctx context.Context, fn func(ingest.Blob) error) error 
 			}
 		}
 	}
-	return ctx.Err()
+	return errors.Join(ctx.Err(), s.listErr)
 }
 
 func (s *memSource) Open(_ context.Context, b ingest.Blob, offset int64) (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.opened[b.Name]++
 	if s.onOpen != nil {
 		s.onOpen(b.Name)
@@ -63,6 +71,7 @@ func (s *memSource) Open(_ context.Context, b ingest.Blob, offset int64) (io.Rea
 	if b.ETag != etag(s.content[b.Name]) {
 		return nil, ingest.ErrChanged
 	}
+	s.open++
 	return &memReader{s, b, strings.NewReader(s.content[b.Name][offset:])}, nil
 }
 
@@ -82,7 +91,12 @@ func (r *memReader) Read(p []byte) (int, error) {
 	return r.r.Read(p[:min(len(p), 1000)])
 }
 
-func (r *memReader) Close() error { return nil }
+func (r *memReader) Close() error {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.s.open--
+	return nil
+}
 
 func blobOf(first, records int) string {
 	var all []string
@@ -236,26 +250,72 @@ func TestRunSinkErrors(t *testing.T) {
 	}
 }
 
-// Cancelled in the middle of a blob, a run commits nothing of it, and the next one
-// has it all.
+// Cancelled in the middle of a blob, a run commits its whole records so far, and the
+// next one goes on behind them.
 func TestRunCancel(t *testing.T) {
-	src, sink := newMemSource(blobOf(0, 2), blobOf(0, 4000)), sourcetest.NewSink(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	_, err := ingest.Run(ctx, src, sink, ingest.Options{CommitBlobs: 1, Progress: func(s ingest.Summary) {
-		if s.Rows > 20_000 {
-			cancel()
+	for _, ahead := range []int{0, 4} {
+		mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+		defer mem.AssertSize(t, 0)
+		src, sink := newMemSource(blobOf(0, 2), blobOf(0, 4000), blobOf(0, 3)), sourcetest.NewSink(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		sum, err := ingest.Run(ctx, src, sink, ingest.Options{Ahead: ahead, Memory: mem, Progress: func(s ingest.Summary) {
+			if s.Rows > 20_000 {
+				cancel()
+			}
+		}})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got error %v, want that of the context", err)
 		}
-	}})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v, want that of the context", err)
+		n := len(sink.Rows(sourcetest.Name(1)))
+		if n < 20_000 || n >= 40_000 || sum.Rows != int64(20+n) || sink.Blobs() != 2 {
+			t.Errorf("got %d rows of the blob under way, %d blobs, %+v", n, sink.Blobs(), sum)
+		}
+		sink.Crash()
+		if sum := sourcetest.Run(t, src, sink); sum.Rows != int64(40_050-20-n) {
+			t.Errorf("then %+v, want the other %d rows", sum, 40_050-20-n)
+		}
 	}
-	if n := len(sink.Rows(sourcetest.Name(1))); n != 0 || sink.Blobs() != 1 {
-		t.Errorf("got %d rows of the blob under way, %d blobs, want 0 and 1", n, sink.Blobs())
+}
+
+// Many blobs are opened before their turn, and come in their turn.
+func TestRunAhead(t *testing.T) {
+	var blobs []string
+	for i := range 40 {
+		blobs = append(blobs, blobOf(i, 1+i%3*40))
 	}
-	sink.Crash()
-	sourcetest.Run(t, src, sink)
-	if n := len(sink.Rows(sourcetest.Name(1))); n != 40_000 {
-		t.Errorf("got %d rows, want 40000", n)
+	src := newMemSource(blobs...)
+	one, sink := sourcetest.NewSink(t), sourcetest.NewSink(t)
+	sourcetest.Run(t, src, one)
+	for range 2 { // the second time nothing is new
+		if sum, err := ingest.Run(context.Background(), src, sink, ingest.Options{Ahead: 7}); err != nil || sum.Read+sum.Unchanged != 40 {
+			t.Fatalf("%+v, error %v", sum, err)
+		}
+	}
+	for i := range blobs {
+		if diff := cmp.Diff(one.Rows(sourcetest.Name(i)), sink.Rows(sourcetest.Name(i)), cmpopts.EquateComparable(flow.Row{})); diff != "" {
+			t.Errorf("blob %d (-one by one +ahead):\n%s", i, diff)
+		}
+	}
+}
+
+// The blobs that were opened ahead of an error are closed, and what came before it is
+// committed.
+func TestRunAheadOfAnError(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 1), blobOf(0, 1), blobOf(0, 1)), sourcetest.NewSink(t)
+	src.listErr = errBroken
+	sum, err := ingest.Run(context.Background(), src, sink, ingest.Options{Ahead: 1})
+	if !errors.Is(err, errBroken) || sink.Blobs() != 2 || src.open != 0 || sum.Read != 2 {
+		t.Errorf("got error %v, %+v, %d blobs, %d left open", err, sum, sink.Blobs(), src.open)
+	}
+}
+
+// A patient run leaves a blob that changes to the next.
+func TestRunPatient(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 1), blobOf(0, 2)), sourcetest.NewSink(t)
+	src.onOpen = func(name string) { src.content[sourcetest.Name(0)] = blobOf(0, 3) }
+	sum, err := ingest.Run(context.Background(), src, sink, ingest.Options{Patient: true})
+	if err != nil || sum.Changed != 1 || sum.Read != 1 || len(sum.Skipped) != 0 || src.opened[sourcetest.Name(0)] != 1 {
+		t.Errorf("%+v, error %v", sum, err)
 	}
 }
 

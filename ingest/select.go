@@ -3,7 +3,6 @@ package ingest
 import (
 	"fmt"
 	"hash/fnv"
-	"regexp"
 	"time"
 )
 
@@ -18,13 +17,12 @@ type Shard struct{ Index, Count int }
 
 // selection says which blobs to read.
 type selection struct {
-	first, last time.Time // hours, inclusive; zero is open
-	shard       Shard
-	hour        *regexp.Regexp
+	hours Hours
+	shard Shard
 }
 
 func newSelection(o Options) (selection, error) {
-	s := selection{shard: o.Shard, hour: hourPattern()}
+	s := selection{shard: o.Shard}
 	if s.shard == (Shard{}) {
 		s.shard.Count = 1
 	}
@@ -35,10 +33,10 @@ func newSelection(o Options) (selection, error) {
 		return s, fmt.Errorf("select blobs: since %s is not before until %s", o.Since.UTC().Format(time.RFC3339), o.Until.UTC().Format(time.RFC3339))
 	}
 	if !o.Since.IsZero() {
-		s.first = o.Since.UTC().Truncate(time.Hour)
+		s.hours.First = o.Since.UTC().Truncate(time.Hour)
 	}
 	if !o.Until.IsZero() {
-		s.last = o.Until.UTC().Add(lateRecords).Truncate(time.Hour)
+		s.hours.Last = o.Until.UTC().Add(lateRecords).Truncate(time.Hour)
 	}
 	return s, nil
 }
@@ -57,9 +55,5 @@ func (s *selection) has(name string) bool {
 			return false
 		}
 	}
-	if s.first.IsZero() && s.last.IsZero() {
-		return true
-	}
-	hour, ok := pathHour(s.hour, name)
-	return !ok || !hour.Before(s.first) && (s.last.IsZero() || !hour.After(s.last))
+	return s.hours.Cover(name)
 }

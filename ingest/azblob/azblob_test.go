@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/whichpod/whichpod/ingest"
@@ -35,9 +34,10 @@ type fake struct {
 	blobs  map[string][]byte
 	puts   int
 	etags  map[string]string
-	deny   int    // answer everything with this status, where set
-	code   string // and this code
-	break1 bool   // cut the next body short
+	deny   int      // answer everything with this status, where set
+	code   string   // and this code
+	break1 bool     // cut the next body short
+	listed []string // prefixes
 }
 
 func newFake(t *testing.T) *fake {
@@ -79,7 +79,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	const root = "/devstoreaccount1/insights-logs-flowlogflowevent"
 	name, ok := strings.CutPrefix(r.URL.Path, root)
+	if r.URL.Query().Get("comp") == "list" {
+		f.listed = append(f.listed, r.URL.Query().Get("prefix"))
+	}
 	switch {
+	case r.Method == http.MethodGet && r.URL.Path == "/devstoreaccount1/" && r.URL.Query().Get("comp") == "list":
+		f.listContainers(w)
 	case f.deny != 0:
 		w.Header().Set("x-ms-error-code", f.code)
 		w.WriteHeader(f.deny)
@@ -115,12 +120,19 @@ func (f *fake) list(w http.ResponseWriter, q url.Values) {
 	}
 	sort.Strings(names)
 	var page struct {
-		XMLName    xml.Name     `xml:"EnumerationResults"`
-		Blobs      []listedBlob `xml:"Blobs>Blob"`
+		XMLName    xml.Name                `xml:"EnumerationResults"`
+		Blobs      []listedBlob            `xml:"Blobs>Blob"`
+		Prefixes   []struct{ Name string } `xml:"Blobs>BlobPrefix"`
 		NextMarker string
 	}
 	for i, n := range names {
-		if i == 2 {
+		if below, _, deeper := strings.Cut(n[len(q.Get("prefix")):], "/"); deeper && q.Get("delimiter") == "/" {
+			if p := q.Get("prefix") + below + "/"; len(page.Prefixes) == 0 || page.Prefixes[len(page.Prefixes)-1].Name != p {
+				page.Prefixes = append(page.Prefixes, struct{ Name string }{p})
+			}
+			continue
+		}
+		if i == 2 && q.Get("delimiter") == "" {
 			page.NextMarker = n
 			break
 		}
@@ -133,6 +145,13 @@ func (f *fake) list(w http.ResponseWriter, q url.Values) {
 	if err := xml.NewEncoder(w).Encode(page); err != nil {
 		f.t.Error(err)
 	}
+}
+
+// listContainers answers with the one container and others of its account.
+func (f *fake) listContainers(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/xml")
+	fmt.Fprint(w, `<EnumerationResults><Containers><Container><Name>insights-logs-flowlogflowevent</Name></Container>`+
+		`<Container><Name>insights-logs-kube-audit</Name></Container></Containers></EnumerationResults>`)
 }
 
 func (f *fake) get(w http.ResponseWriter, r *http.Request, name string) {
@@ -211,7 +230,7 @@ func TestPrefix(t *testing.T) {
 		"/resourceId=":             nil,
 	} {
 		var got []string
-		err := f.open(t, "/devstoreaccount1/insights-logs-flowlogflowevent"+prefix).List(context.Background(), func(b ingest.Blob) error {
+		err := f.open(t, "/devstoreaccount1/insights-logs-flowlogflowevent"+prefix).List(context.Background(), ingest.Hours{}, func(b ingest.Blob) error {
 			got = append(got, b.Name)
 			return nil
 		})
@@ -221,10 +240,58 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
+// Of an account, the containers of flow logs are read, and blobs have the names that
+// they have when their container is.
+func TestAccount(t *testing.T) {
+	f := newFake(t)
+	f.Put(t, sourcetest.Name(1), []byte(sourcetest.Blob(sourcetest.Record(0, 10))))
+	f.Put(t, "whichpod-nat/node/a.json", []byte("{}"))
+	src, sink := f.open(t, "/devstoreaccount1"), sourcetest.NewSink(t)
+	if sum := sourcetest.Run(t, src, sink); sum.Rows != 10 || sum.Listed != 1 || len(sink.Rows(sourcetest.Name(1))) != 10 {
+		t.Errorf("%+v", sum)
+	}
+	want := map[Request]int64{{"list", "200"}: 2, {"read", "206"}: 1}
+	if diff := cmp.Diff(want, src.Requests()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+}
+
+// Where hours are asked for, no others are listed.
+func TestHours(t *testing.T) {
+	f := newFake(t)
+	name := func(d, h, nic int) string {
+		return fmt.Sprintf("flowLogResourceID=/A/B/y=2026/m=08/d=%02d/h=%02d/m=00/macAddress=000D3A1B2C%02d/PT1H.json", d, h, nic)
+	}
+	for d := range 3 {
+		for h := range 24 {
+			f.Put(t, name(20+d, h, 1), []byte("{}"))
+			f.Put(t, name(20+d, h, 2), []byte("{}"))
+		}
+	}
+	f.Put(t, "copy.json", []byte("{}"))
+	src := f.open(t, "/devstoreaccount1/insights-logs-flowlogflowevent")
+	var got []string
+	at := time.Date(2026, 8, 21, 22, 0, 0, 0, time.UTC)
+	err := src.List(context.Background(), ingest.Hours{First: at, Last: at.Add(2 * time.Hour)}, func(b ingest.Blob) error { got = append(got, b.Name); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"copy.json", name(21, 22, 1), name(21, 22, 2), name(21, 23, 1), name(21, 23, 2), name(22, 0, 1), name(22, 0, 2)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	const y = "flowLogResourceID=/A/B/y=2026/"
+	prefixes := []string{"", "flowLogResourceID=/", "flowLogResourceID=/A/", "flowLogResourceID=/A/B/", y, y + "m=08/", y + "m=08/d=21/",
+		y + "m=08/d=21/h=22/", y + "m=08/d=21/h=23/", y + "m=08/d=22/", y + "m=08/d=22/h=00/"}
+	if diff := cmp.Diff(prefixes, f.listed); diff != "" {
+		t.Errorf("listed prefixes (-want +got):\n%s", diff)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	f := newFake(t)
 	all := func(s *Source) error {
-		return s.List(context.Background(), func(ingest.Blob) error { return nil })
+		return s.List(context.Background(), ingest.Hours{}, func(ingest.Blob) error { return nil })
 	}
 	for _, tc := range []struct {
 		status int
@@ -252,11 +319,11 @@ func TestErrorsHideSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newClient(p, query, func(string) string { return "" }, &container.ClientOptions{ClientOptions: policy.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}})
+	c, err := newClient(p, query, func(string) string { return "" }, policy.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = (&Source{place: p, client: c}).List(context.Background(), func(ingest.Blob) error { return nil })
+	err = (&Source{place: p, client: c}).List(context.Background(), ingest.Hours{}, func(ingest.Blob) error { return nil })
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		if strings.Contains(fmt.Sprintf("%v %+v %q", e, e, e), "SECRET") {
 			t.Errorf("error shows the signature: %v", e)
@@ -274,8 +341,10 @@ func TestParseURL(t *testing.T) {
 		{"https://logs1.privatelink.blob.core.usgovcloudapi.net/c/", "logs1", "c", "", ""},
 		{"http://127.0.0.1:10000/devstoreaccount1/c/p", "devstoreaccount1", "c", "p", ""},
 		{"http://azurite:10000/devstoreaccount1/c", "devstoreaccount1", "c", "", ""},
-		{"https://logs1.blob.core.windows.net/?sig=SECRET", "", "", "", "want https://ACCOUNT"},
-		{"http://127.0.0.1:10000/devstoreaccount1?sig=SECRET", "", "", "", "want https://ACCOUNT"},
+		{"https://logs1.blob.core.windows.net/?sig=SECRET", "logs1", "", "", ""},
+		{"http://127.0.0.1:10000/devstoreaccount1?sig=SECRET", "devstoreaccount1", "", "", ""},
+		{"http://127.0.0.1:10000/?sig=SECRET", "", "", "", "want https://ACCOUNT"},
+		{"http://127.0.0.1:10000/devstoreaccount1//p?sig=SECRET", "", "", "", "want https://ACCOUNT"},
 		{"ftp://logs1.blob.core.windows.net/c?sig=SECRET", "", "", "", "want http or https"},
 		{"https://user:SECRET@logs1.blob.core.windows.net/c", "", "", "", "no user"},
 		{"https://logs1.blob.core.windows.net/%zz?sig=SECRET", "", "", "", "not a URL"},
@@ -305,13 +374,13 @@ func TestCredentials(t *testing.T) {
 	}{
 		{"signature in the URL", "https://a.blob.core.windows.net/c?sv=1&sig=X", map[string]string{"AZURE_STORAGE_KEY": key}, "sig=X", false},
 		{"connection string with a signature", "https://a.blob.core.windows.net/c", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "BlobEndpoint=https://a.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=Y"}, "sig=Y", false},
-		{"connection string with a key", "http://h/a/c", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=" + key}, "http://h/a/c", false},
+		{"connection string with a key", "http://h/a/c", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=" + key}, "http://h/a/", false},
 		{"connection string of another account", "http://h/a/c", map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=b;AccountKey=" + key}, "no signature or key", true},
-		{"key", "http://h/a/c", map[string]string{"AZURE_STORAGE_KEY": key}, "http://h/a/c", false},
+		{"key", "http://h/a/c", map[string]string{"AZURE_STORAGE_KEY": key}, "http://h/a/", false},
 		{"key of another account", "http://h/a/c", map[string]string{"AZURE_STORAGE_KEY": key, "AZURE_STORAGE_ACCOUNT": "b"}, "no signature or key", true},
 		{"bad key", "http://h/a/c", map[string]string{"AZURE_STORAGE_KEY": "SECRET*"}, "not base64", true},
-		{"emulator", "http://h/devstoreaccount1/c", nil, "http://h/devstoreaccount1/c", false},
-		{"identity", "https://a.blob.core.windows.net/c", nil, "https://a.blob.core.windows.net/c", false},
+		{"emulator", "http://h/devstoreaccount1/c", nil, "http://h/devstoreaccount1/", false},
+		{"identity", "https://a.blob.core.windows.net/c", nil, "https://a.blob.core.windows.net/", false},
 		{"identity without https", "http://a.blob.core.windows.net/c", nil, "identities need https", true},
 	} {
 		s, err := New(tc.url, func(k string) string { return tc.env[k] })

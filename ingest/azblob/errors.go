@@ -25,7 +25,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	at := fmt.Sprintf("%s in container %q of account %q", e.what, e.Container, e.Account)
+	at := fmt.Sprintf("%s in %s", e.what, place{account: e.Account, container: e.Container})
 	switch {
 	case e.Denied:
 		return fmt.Sprintf("%s: access denied (%d %s): want a signature with read and list, the account's key, or the role Storage Blob Data Reader", at, e.Status, e.Code)

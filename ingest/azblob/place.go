@@ -6,8 +6,9 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 )
 
 // The account of the emulator and its key, which are the same everywhere and public:
@@ -19,12 +20,15 @@ const (
 
 // place is where blobs are, without any secret.
 type place struct {
-	url                        string // of the container
-	account, container, prefix string
-	emulator                   bool // the account stands in the path
+	url                        string // of the account
+	account, container, prefix string // container is empty for all of the account's
+	emulator                   bool   // the account stands in the path
 }
 
 func (p place) String() string {
+	if p.container == "" {
+		return fmt.Sprintf("account %q", p.account)
+	}
 	return fmt.Sprintf("container %q of account %q", p.container, p.account)
 }
 
@@ -49,10 +53,10 @@ func parseURL(raw string) (place, string, error) {
 		base += "/" + p.account
 	}
 	p.container, p.prefix, _ = strings.Cut(path, "/")
-	if p.account == "" || p.container == "" {
-		return place{}, "", fmt.Errorf("read container URL %q: want https://ACCOUNT.blob.core.windows.net/CONTAINER or http://HOST/ACCOUNT/CONTAINER", shown)
+	if p.account == "" || p.container == "" && p.prefix != "" {
+		return place{}, "", fmt.Errorf("read container URL %q: want https://ACCOUNT.blob.core.windows.net/CONTAINER or http://HOST/ACCOUNT/CONTAINER, or the same without a container", shown)
 	}
-	p.url = base + "/" + url.PathEscape(p.container)
+	p.url = base + "/"
 	return p, u.RawQuery, nil
 }
 
@@ -68,14 +72,15 @@ func isAccountHost(labels []string) bool {
 }
 
 // newClient picks the credentials. Nothing of them may reach an error.
-func newClient(p place, query string, getenv func(string) string, o *container.ClientOptions) (*container.Client, error) {
+func newClient(p place, query string, getenv func(string) string, options policy.ClientOptions) (*service.Client, error) {
+	o := &service.ClientOptions{ClientOptions: options}
 	if strings.Contains("&"+query, "&sig=") {
-		return container.NewClientWithNoCredential(p.url+"?"+query, o)
+		return service.NewClientWithNoCredential(p.url+"?"+query, o)
 	}
 	key := ""
 	if c := parseConnection(getenv("AZURE_STORAGE_CONNECTION_STRING")); c["accountname"] == p.account {
 		if sas := strings.TrimPrefix(c["sharedaccesssignature"], "?"); sas != "" && c["accountkey"] == "" {
-			return container.NewClientWithNoCredential(p.url+"?"+sas, o)
+			return service.NewClientWithNoCredential(p.url+"?"+sas, o)
 		}
 		key = c["accountkey"]
 	}
@@ -86,11 +91,11 @@ func newClient(p place, query string, getenv func(string) string, o *container.C
 		key = emulatorKey
 	}
 	if key != "" {
-		cred, err := container.NewSharedKeyCredential(p.account, key)
+		cred, err := service.NewSharedKeyCredential(p.account, key)
 		if err != nil {
 			return nil, errors.New("the account's key is not base64")
 		}
-		return container.NewClientWithSharedKeyCredential(p.url, cred, o)
+		return service.NewClientWithSharedKeyCredential(p.url, cred, o)
 	}
 	if strings.HasPrefix(p.url, "http://") {
 		return nil, errors.New("no signature or key for it, and identities need https")
@@ -99,7 +104,7 @@ func newClient(p place, query string, getenv func(string) string, o *container.C
 	if err != nil {
 		return nil, fmt.Errorf("find a credential: %w", err)
 	}
-	return container.NewClient(p.url, cred, o)
+	return service.NewClient(p.url, cred, o)
 }
 
 // parseConnection splits a connection string, Key=Value;Key=Value, with its keys in

@@ -52,7 +52,7 @@ func Test(t *testing.T, newStore func(t *testing.T) Store) {
 func list(t *testing.T, src ingest.Source) []ingest.Blob {
 	t.Helper()
 	var all []ingest.Blob
-	if err := src.List(context.Background(), func(b ingest.Blob) error { all = append(all, b); return nil }); err != nil {
+	if err := src.List(context.Background(), ingest.Hours{}, func(b ingest.Blob) error { all = append(all, b); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all
@@ -113,7 +113,7 @@ func testCallback(t *testing.T, s Store) {
 	s.Put(t, Name(1), []byte("{}"))
 	s.Put(t, Name(2), []byte("{}"))
 	want, calls := errors.New("stop"), 0
-	err := s.Source(t).List(context.Background(), func(ingest.Blob) error { calls++; return want })
+	err := s.Source(t).List(context.Background(), ingest.Hours{}, func(ingest.Blob) error { calls++; return want })
 	if err != want || calls != 1 {
 		t.Errorf("got error %v after %d calls, want %v after 1", err, calls, want)
 	}
@@ -177,7 +177,7 @@ func testCancel(t *testing.T, s Store) {
 	s.Put(t, Name(1), []byte("{}"))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := s.Source(t).List(ctx, func(ingest.Blob) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := s.Source(t).List(ctx, ingest.Hours{}, func(ingest.Blob) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got error %v, want that of the context", err)
 	}
 }
