@@ -123,6 +123,31 @@ func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, err
 	return r.sum, err
 }
 
+// Survey lists src and returns how many blobs [Run] would read, and about how many
+// bytes of them are new.
+func Survey(ctx context.Context, src Source, sink Sink, opts Options) (blobs int, bytes int64, err error) {
+	sel, err := newSelection(opts)
+	if err != nil {
+		return 0, 0, err
+	}
+	err = src.List(ctx, sel.hours, func(b Blob) error {
+		if !sel.has(b.Name) {
+			return nil
+		}
+		p, known := sink.Position(b.Name)
+		if known && unchanged(p, b) {
+			return nil
+		}
+		blobs++
+		bytes += b.Length
+		if p.Offset < b.Length {
+			bytes -= p.Offset
+		}
+		return nil
+	})
+	return blobs, bytes, err
+}
+
 // runner is one call of Run.
 type runner struct {
 	ctx     context.Context

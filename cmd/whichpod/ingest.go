@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,9 @@ import (
 
 func (a *app) ingestCommand() *cobra.Command {
 	var since, until moment
-	var shard string
+	var shard, metricsAddress string
+	var followed bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "ingest SOURCE...",
 		Short: "Read flow logs into the index",
@@ -31,7 +34,11 @@ or any blob endpoint's URL, an emulator's too. Credentials for a container come 
 in the URL, AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, or Azure's default
 credential. Blobs are only listed and read.
 
-What was read before is not read again: only what is new in each blob.`,
+A URL without a container stands for the containers of flow logs that the account has.
+
+What was read before is not read again: only what is new in each blob. With --follow it
+goes on until it is stopped: it reads what each blob grows by, waits for an account
+that is away, and commits what it has when it is told to end.`,
 		Args: args(1, 1000, "at least one source"),
 		RunE: func(cmd *cobra.Command, sources []string) error {
 			if err := checkRange(cmd, since, until); err != nil {
@@ -42,6 +49,18 @@ What was read before is not read again: only what is new in each blob.`,
 			if opt.Shard, err = parseShard(shard); err != nil {
 				return usage(cmd, "%s", err)
 			}
+			if followed {
+				if until != 0 {
+					return usage(cmd, "--until does not go with --follow, which has no end")
+				}
+				if every < time.Second {
+					return usage(cmd, "--every is %s, want 1s or more", every)
+				}
+				return a.follow(cmd.Context(), sources, opt, every, metricsAddress)
+			}
+			if metricsAddress != "" || cmd.Flags().Changed("every") {
+				return usage(cmd, "--every and --metrics go with --follow")
+			}
 			sum, err := a.ingest(cmd.Context(), sources, opt)
 			if err != nil {
 				return err
@@ -51,6 +70,9 @@ What was read before is not read again: only what is new in each blob.`,
 	}
 	rangeFlags(cmd, &since, &until)
 	cmd.Flags().StringVar(&shard, "shard", "", "part I of N of the blobs, by NIC, from 0: I/N")
+	cmd.Flags().BoolVar(&followed, "follow", false, "go on reading as the blobs grow")
+	cmd.Flags().DurationVar(&every, "every", time.Minute, "with --follow: how often to look")
+	cmd.Flags().StringVar(&metricsAddress, "metrics", "", "with --follow: serve Prometheus metrics at PORT of loopback, or HOST:PORT")
 	return cmd
 }
 
@@ -107,7 +129,12 @@ func (a *app) ingestOne(ctx context.Context, store *index.Store, src ingest.Sour
 	defer func() { err = errors.Join(err, w.Close()) }()
 	p := newProgress(a.stderr)
 	defer p.done()
-	opt.Progress = p.ingest
+	opt.Progress, opt.Ahead = p.ingest, openAhead
+	if p.terminal {
+		if p.blobs, p.bytes, err = ingest.Survey(ctx, src, w, opt); err != nil {
+			return sum, err
+		}
+	}
 	return ingest.Run(ctx, src, w, opt)
 }
 
@@ -146,7 +173,7 @@ func (a *app) printIngest(s ingest.Summary) error {
 	}
 	fmt.Fprintf(a.stdout, "%s from %s of %s (%d unchanged)\n", count(s.Rows, "row"), count(int64(s.Read), "blob"), count(int64(s.Listed), "blob"), s.Unchanged)
 	if s.Listed == 0 {
-		fmt.Fprintln(a.stderr, "whichpod: warning: no flow log found: want files whose name ends in .json")
+		fmt.Fprintln(a.stderr, "whichpod: warning: no flow log found: want files whose name ends in .json, of the hours asked for")
 	}
 	var rejected int64
 	for _, n := range s.Rejected {

@@ -24,6 +24,7 @@ func main() { os.Exit(mainCode()) }
 func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv)
 }
 

@@ -9,21 +9,29 @@ import (
 	"github.com/whichpod/whichpod/ingest"
 )
 
-// progress shows on a terminal how far long work is. Elsewhere it is silent.
+// progress shows how far long work is: on a terminal in a line that changes,
+// elsewhere in a line a minute.
 type progress struct {
-	w     io.Writer // nil where it is no terminal
-	start time.Time
-	shown time.Time
-	total int64
+	w        io.Writer
+	terminal bool
+	start    time.Time
+	shown    time.Time
+	total    int64
+
+	blobs int   // that are to be read, where it is known
+	bytes int64 // of these, that are new
 }
 
-// showEvery keeps the line readable.
-const showEvery = 200 * time.Millisecond
+const (
+	showEvery = 200 * time.Millisecond // keeps the line readable
+	logEvery  = time.Minute
+)
 
 func newProgress(w io.Writer) *progress {
-	p := &progress{start: time.Now()}
-	if isTerminal(w) {
-		p.w = w
+	now := time.Now()
+	p := &progress{w: w, terminal: isTerminal(w), start: now}
+	if !p.terminal {
+		p.shown = now
 	}
 	return p
 }
@@ -39,7 +47,14 @@ func isTerminal(w io.Writer) bool {
 
 func (p *progress) ingest(s ingest.Summary) {
 	p.show(func(seconds float64) string {
-		return fmt.Sprintf("%d of %d blobs, %.1f MB, %d rows, %.0f rows/s", s.Read+s.Unchanged, s.Selected, float64(s.Bytes)/1e6, s.Rows, float64(s.Rows)/seconds)
+		of, left := s.Selected-s.Unchanged, ""
+		if p.bytes > 0 {
+			of = p.blobs
+			if s.Bytes > 0 {
+				left = fmt.Sprintf(", %s left", time.Duration(max(0, seconds*(float64(p.bytes)/float64(s.Bytes)-1))*float64(time.Second)).Round(time.Second))
+			}
+		}
+		return fmt.Sprintf("%d of %d blobs, %.1f MB, %d rows, %.0f rows/s%s", s.Read, of, float64(s.Bytes)/1e6, s.Rows, float64(s.Rows)/seconds, left)
 	})
 }
 
@@ -51,15 +66,26 @@ func (p *progress) rows(n int64) {
 }
 
 func (p *progress) show(line func(seconds float64) string) {
-	if p.w == nil || time.Since(p.shown) < showEvery {
+	every := logEvery
+	if p.terminal {
+		every = showEvery
+	}
+	if time.Since(p.shown) < every {
 		return
 	}
 	p.shown = time.Now()
-	fmt.Fprintf(p.w, "\r\x1b[K%s", line(time.Since(p.start).Seconds()))
+	text := line(time.Since(p.start).Seconds())
+	if p.terminal {
+		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+	} else {
+		fmt.Fprintf(p.w, "whichpod: %s\n", text)
+	}
 }
 
+// done removes the line.
 func (p *progress) done() {
-	if p.w != nil && !p.shown.IsZero() {
+	if p.terminal && !p.shown.IsZero() {
 		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = time.Time{}
 	}
 }
