@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 GO ?= go
 AZURITE := azurite@3.37.0
+DUCKDB := @duckdb/node-api@1.5.6-r.1
 FUZZTIME ?= 20s
 
 # Go files, without those that npm brings along.
@@ -44,7 +45,7 @@ SERVERS := $(addprefix .e2e/bin/,etcd kube-apiserver kubelet kwok)
 E2E ?= ./e2e/...
 
 .PHONY: e2e
-e2e: .e2e/node_modules/.bin/azurite-blob $(SERVERS) ## run the end-to-end tests, or those in E2E; builds and installs what they need
+e2e: .e2e/node_modules/.bin/azurite-blob .e2e/node_modules/@duckdb/node-api $(SERVERS) ## run the end-to-end tests, or those in E2E; builds and installs what they need
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 30m -v $(E2E)
 
 # Minutes where nothing is in Go's build cache, seconds later. KWOK is a module of its
@@ -57,6 +58,9 @@ e2e: .e2e/node_modules/.bin/azurite-blob $(SERVERS) ## run the end-to-end tests,
 
 .e2e/node_modules/.bin/azurite-blob:
 	npm install --prefix .e2e $(AZURITE) --no-audit --no-fund
+
+.e2e/node_modules/@duckdb/node-api:
+	npm install --prefix .e2e $(DUCKDB) --no-audit --no-fund
 
 .PHONY: fuzz-short
 fuzz-short: ## run each fuzz target for FUZZTIME (20s)

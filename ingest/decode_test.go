@@ -131,6 +131,7 @@ func TestDecodeBad(t *testing.T) {
 		{"garbage between records", open + a + ",\x00\x01garbage" + "," + b + "]}", []string{fmt.Sprintf("%d stray", second)}, seq(0, 4), second + 10 + len(b), ""},
 		{"garbage before the opener", "xx" + open + a + "]}", []string{"0 stray"}, seq(0, 2), 2 + second - 1, ""},
 		{"two blobs in one", open + a + "]}" + open + b + "]}", []string{fmt.Sprintf("%d stray", second+1)}, seq(0, 4), second + 1 + 12 + len(b), ""},
+		{"record behind the closer", open + a + "]}" + b, []string{fmt.Sprintf("%d stray", second+1)}, seq(0, 4), second + 1 + len(b), ""},
 		{"quote lost", open + a + "," + broken(`0",`, `0,`) + "," + c + "]}", []string{fmt.Sprintf("%d record", second)}, []int{0, 1, 4, 5}, second + len(b) - 1 + 1 + len(c), ""},
 		{"brace lost", open + a + "," + broken(`}]}]}}`, `}]}]}`) + "," + c + "]}", []string{fmt.Sprintf("%d record", second)}, []int{0, 1, 4, 5}, second + len(b) - 1 + 1 + len(c), ""},
 		{"zeros in a tuple", open + a + "," + broken(`203.0`, "\x00\x00\x00\x00\x00") + "," + c + "]}", []string{fmt.Sprintf("%d record", second)}, []int{0, 1, 4, 5}, second + len(b) + 1 + len(c), ""},

@@ -91,7 +91,7 @@ func naiveRow(protocol, src string, srcPort uint16, dst string, dstPort uint16, 
 
 var (
 	sentenceForm = regexp.MustCompile(`^(TCP|UDP|ICMP|HTTPS?|MSSQL)(?: Type=\d+)? +request from (\d+\.\d+\.\d+\.\d+)(?::(\d*))?` +
-		`(?: to ([\w.-]+?)(?::(\d*))?)?(?: was DNAT'ed to (\d+\.\d+\.\d+\.\d+):(\d+)|\. (?:Url: \S+ )?Action: (\w+))(?:\.+ *(.*?))?[. ]*$`)
+		`(?: to ([\w.-]+?)(?::(\d*))?)?(?: was DNAT'ed to (\d+\.\d+\.\d+\.\d+):(\d+)|\.+ (?:Url: \S+ )?Action: (\w+))(?:\.+ *(.*?))?[. ]*$`)
 	ruleForm = regexp.MustCompile(`^(?:Policy: (.*?)\. )?(?:Rule Collection Group: (.*?)\. )?Rule Collection: (.*?)\. Rule: (.*?)(?:\. Web Category: .*)?$`)
 )
 

@@ -132,6 +132,10 @@ func (f *framer) between(c byte) error {
 		return err
 	}
 	f.damage(f.pos, ReasonStray, fmt.Sprintf("got %s, want %s", got, f.want()))
+	if c == '{' { // behind the closing brackets; it may be a record all the same
+		f.opened = false
+		return f.resync(f.pos)
+	}
 	return f.resync(f.pos + 1)
 }
 

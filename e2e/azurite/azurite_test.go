@@ -126,7 +126,7 @@ type store struct {
 
 func newStore(t *testing.T) sourcetest.Store { return newContainer(t) }
 
-func newContainer(t *testing.T) *store {
+func newContainer(t testing.TB) *store {
 	t.Helper()
 	cred, err := container.NewSharedKeyCredential(account, key)
 	if err != nil {
