@@ -13,11 +13,20 @@ type Hours struct{ First, Last time.Time }
 // All says whether no hour is left out.
 func (h Hours) All() bool { return h.First.IsZero() && h.Last.IsZero() }
 
-// Cover says whether blobs whose names begin with prefix may be of these hours. One
-// without y= in it may always be; so may one that goes on after its hour.
+// lateLogs is how much later than its rows' hour a firewall's blob may be: "Logs are
+// written to blobs based on the time that the log was received, regardless of the time
+// it was generated", up to 48 hours later ("Azure resource logs", azure-monitor).
+const lateLogs = 48 * time.Hour
+
+// Cover says whether blobs whose names begin with prefix may have rows of these hours.
+// One without y= in it may always.
 func (h Hours) Cover(prefix string) bool {
 	from, to, ok := hoursOf(prefix)
-	return !ok || (h.First.IsZero() || to.After(h.First)) && (h.Last.IsZero() || !from.After(h.Last))
+	last := h.Last
+	if strings.Contains(strings.ToUpper(prefix), "/AZUREFIREWALLS/") && !last.IsZero() {
+		last = last.Add(lateLogs)
+	}
+	return !ok || (h.First.IsZero() || to.After(h.First)) && (last.IsZero() || !from.After(last))
 }
 
 // WithHour says whether a prefix names its hour, down to h=.

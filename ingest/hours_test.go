@@ -19,9 +19,12 @@ func TestHours(t *testing.T) {
 		"x/y=2026/m=08/d=21/":     {false, false},
 		"x/Y=2026/M=08/D=20/H=14": {true, true},
 		"y=2026/m=08/d=20/h=15/":  {true, true},
-		"x/y=2026/m=08/d=20/h=13/m=00/macAddress=A/PT1H.json": {false, true},
-		"x/y=2026/m=08/d=20/h=16/m=00/macAddress=A/PT1H.json": {false, true},
-		"x/y=2026/m=08/d=20/h=14/m=00/macAddress=A/PT1H.json": {true, true},
+		"x/y=2026/m=08/d=20/h=13/m=00/macAddress=A/PT1H.json":   {false, true},
+		"x/y=2026/m=08/d=20/h=16/m=00/macAddress=A/PT1H.json":   {false, true},
+		"x/y=2026/m=08/d=20/h=14/m=00/macAddress=A/PT1H.json":   {true, true},
+		"resourceId=/S/AZUREFIREWALLS/F/y=2026/m=08/d=22/h=15/": {true, true},
+		"resourceId=/S/AZUREFIREWALLS/F/y=2026/m=08/d=22/h=16/": {false, true},
+		"resourceId=/S/AZUREFIREWALLS/F/y=2026/m=08/d=20/h=13/": {false, true},
 		"x/y=oops/m=08/": {true, false},
 	} {
 		if got := some.Cover(prefix); got != want.covered {

@@ -12,8 +12,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -31,7 +33,12 @@ type Source struct {
 	place    place
 	client   *service.Client
 	requests requests
+	stall    time.Duration
 }
+
+// stallAfter is how long an answer, or the next bytes of one, may take: a connection
+// that is dead without a word must not keep a follower waiting for ever.
+const stallAfter = time.Minute
 
 var _ ingest.Source = (*Source)(nil)
 
@@ -56,12 +63,22 @@ func New(rawURL string, getenv func(string) string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{place: p}
-	if s.client, err = newClient(p, query, getenv, policy.ClientOptions{PerRetryPolicies: []policy.Policy{&s.requests}}); err != nil {
+	return open(p, query, getenv, stallAfter)
+}
+
+func open(p place, query string, getenv func(string) string, stall time.Duration) (_ *Source, err error) {
+	s := &Source{place: p, stall: stall}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout, transport.MaxIdleConnsPerHost = stall, keptConnections
+	o := policy.ClientOptions{PerRetryPolicies: []policy.Policy{&s.requests}, Transport: &http.Client{Transport: transport}}
+	if s.client, err = newClient(p, query, getenv, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", p, err)
 	}
 	return s, nil
 }
+
+// keptConnections are as many as a run may use at once, so that none is opened twice.
+const keptConnections = 32
 
 // List implements [ingest.Source]: container by container, level by level down to the
 // hours and by name below. It takes the blobs whose name ends in .json, in any case.
@@ -201,31 +218,45 @@ func (s *Source) Open(ctx context.Context, b ingest.Blob, offset int64) (io.Read
 		}
 		return io.NopCloser(strings.NewReader("")), nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	resp, err := client.DownloadStream(ctx, &blob.DownloadStreamOptions{
 		Range:            blob.HTTPRange{Offset: offset, Count: b.Length - offset},
 		AccessConditions: same,
 	})
 	if err != nil {
+		cancel()
 		return nil, in.failedBlob(name, err)
 	}
-	return &body{ReadCloser: resp.NewRetryReader(ctx, nil), place: in, name: name}, nil
+	return &body{ReadCloser: resp.NewRetryReader(ctx, nil), place: in, name: name, stall: s.stall, cancel: cancel}, nil
 }
 
 func (p place) failedBlob(name string, err error) error {
 	return p.failed(fmt.Sprintf("read blob %q", name), err)
 }
 
-// body gives errors of a read the same form as those of Open.
+// body gives errors of a read the same form as those of Open, and ends a read that
+// brings nothing.
 type body struct {
 	io.ReadCloser
-	place place
-	name  string
+	place  place
+	name   string
+	stall  time.Duration
+	cancel func()
 }
 
 func (r *body) Read(p []byte) (int, error) {
+	stalled := time.AfterFunc(r.stall, r.cancel)
 	n, err := r.ReadCloser.Read(p)
+	if !stalled.Stop() && err != nil && err != io.EOF {
+		err = fmt.Errorf("no byte came within %s", r.stall)
+	}
 	if err != nil && err != io.EOF {
 		err = r.place.failedBlob(r.name, err)
 	}
 	return n, err
+}
+
+func (r *body) Close() error {
+	defer r.cancel()
+	return r.ReadCloser.Close()
 }

@@ -34,10 +34,11 @@ type fake struct {
 	blobs  map[string][]byte
 	puts   int
 	etags  map[string]string
-	deny   int      // answer everything with this status, where set
-	code   string   // and this code
-	break1 bool     // cut the next body short
-	listed []string // prefixes
+	deny   int           // answer everything with this status, where set
+	code   string        // and this code
+	break1 bool          // cut the next body short
+	listed []string      // prefixes
+	stuck  chan struct{} // where set, a body stops in its middle until it is closed
 }
 
 func newFake(t *testing.T) *fake {
@@ -192,6 +193,14 @@ func (f *fake) get(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method == http.MethodHead {
 		return
 	}
+	if f.stuck != nil {
+		w.Write(body[lo : lo+(hi-lo)/2])
+		w.(http.Flusher).Flush()
+		f.mu.Unlock()
+		<-f.stuck
+		f.mu.Lock()
+		return
+	}
 	if f.break1 {
 		f.break1 = false
 		hi = lo + (hi-lo)/2 // the server closes the connection after this
@@ -213,6 +222,26 @@ func TestBrokenConnection(t *testing.T) {
 	sink := sourcetest.NewSink(t)
 	if sum := sourcetest.Run(t, f.Source(t), sink); sum.Rows != 1000 || len(sum.Skipped) > 0 {
 		t.Errorf("%+v", sum)
+	}
+}
+
+// A connection that says nothing any more ends with an error.
+func TestStalledConnection(t *testing.T) {
+	f := newFake(t)
+	f.Put(t, sourcetest.Name(1), []byte(sourcetest.Blob(sourcetest.Record(0, 1000))))
+	f.stuck = make(chan struct{})
+	defer close(f.stuck)
+	p, query, err := parseURL(f.server.URL + "/devstoreaccount1/insights-logs-flowlogflowevent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := open(p, query, func(string) string { return "" }, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := ingest.Run(context.Background(), src, sourcetest.NewSink(t), ingest.Options{})
+	if err != nil || len(sum.Skipped) != 1 || !strings.HasSuffix(sum.Skipped[0].Reason, "no byte came within 100ms") {
+		t.Errorf("%+v, error %v", sum, err)
 	}
 }
 
