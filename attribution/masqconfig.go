@@ -148,7 +148,7 @@ func masqConfigsAt(configs map[string][]phase, t int64) []masqConfig {
 				}
 			}
 		}
-		if all = next; len(all) > maxMerges {
+		if all = next; len(all) > maxMerges || len(all) == 0 { // or it was there in a state that nobody saw
 			return []masqConfig{{unwatched: true}}
 		}
 	}

@@ -280,3 +280,53 @@ func TestRandomRules(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is on record, at each time something is possible: a time in which nothing
+// were would exclude everybody.
+func TestSomethingIsAlwaysPossible(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 12))
+		facts := []Fact{watchedKind(ConfigMaps, float64(r.IntN(300)), float64(300+r.IntN(3000))), watchedKind(ConfigMaps, 3500, 5000)}
+		for range 1 + r.IntN(6) {
+			cm := masqList(uint64(1+r.IntN(50)), float64(r.IntN(6000)), []string{"", "10.0.0.0/8", "x", "0.0.0.0/0"}[r.IntN(4)])
+			if cm.Object.State != nil {
+				cm.Object.Written = []int64{0, sec(float64(r.IntN(6000) - 1000))}[r.IntN(2)]
+				state := *cm.Object.State
+				state.Created = []int64{0, sec(float64(r.IntN(6000) - 3000))}[r.IntN(2)]
+				cm.Object.State = &state
+			}
+			cm.Object.SeenLast += r.Int64N(1_000_000)
+			facts = append(facts, cm)
+		}
+		n := rulesOf(t, Cluster{Network: []Network{Auto, Overlay, PodSubnet}[r.IntN(3)]}, facts...)
+		for i := 1; i < len(n.sets); i++ {
+			if len(n.sets[i]) == 0 {
+				t.Fatalf("seed %d: from %v on nothing is possible", seed, float64(n.bounds[i-1]-epoch)/1000)
+			}
+		}
+	}
+}
+
+// What a flow under a node's address costs, with lists that changed four times.
+func BenchmarkMasking(b *testing.B) {
+	facts := []Fact{watchedKind(Nodes, 0, 90_000), watchedKind(ConfigMaps, 0, 90_000), aNode(1, 0, Field{azureLabel + "podnetwork-type", "overlay"}, Field{"podCIDR", "10.244.1.0/24"})}
+	for i := range 4 {
+		facts = append(facts, masqList(uint64(10+i), float64(1000*i), []string{"10.244.0.0/16, 10.0.0.0/8", "10.244.0.0/16, 192.168.0.0/16"}[i%2]))
+	}
+	l := NewLedger()
+	if _, err := l.Append(facts...); err != nil {
+		b.Fatal(err)
+	}
+	n := l.View(Config{Clusters: []Cluster{{Name: "c", Network: Auto}}}).clusters[0].rules.of("n")
+	for to, want := range map[string]bool{"203.0.113.66": true, "10.244.9.9": false} {
+		b.Run(to, func(b *testing.B) {
+			a, span := addr(to), flow.Span{From: sec(50_000), To: sec(50_000)}
+			for b.Loop() {
+				if n.masking(a, 443, span, 1000).can != want {
+					b.Fatal("wrong")
+				}
+			}
+		})
+	}
+}

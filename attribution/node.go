@@ -79,7 +79,7 @@ func (c *clusterView) excludes(s *stay, a netip.Addr, m masking) string {
 // addresses of its own, and a kubelet reports those of both families at once
 // (kubernetes/api core/v1 PodStatus.podIPs). An inventory shows one address only.
 func (p *pod) lacks(a netip.Addr) bool {
-	if len(p.holdings) == 0 || p.sources == 1<<Inventory {
+	if len(p.holdings) == 0 || p.sources&(1<<Inventory) != 0 {
 		return false
 	}
 	for i := range p.holdings {

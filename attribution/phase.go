@@ -36,6 +36,9 @@ func (o *object) phases(watched coverage, late int64) []phase {
 	for i := len(marks) - 2; i >= 0; i-- {
 		hi[i] = min(hi[i], hi[i+1])
 	}
+	for i := range lo { // clocks that contradict each other leave no time between two states
+		lo[i] = min(lo[i], hi[i])
+	}
 	first := phase{to: Open} // before anything was seen of it
 	if len(marks) > 0 {
 		first.to = hi[0]
