@@ -48,42 +48,41 @@ func (d *Dispute) about(a netip.Addr) bool {
 // voice keeps what each source says of a pod that several know, beside what all of
 // them say together. It says whether the source of f had something new to say. before
 // is the pod without f, nil where it is new.
-func (l *Ledger) voice(key podKey, before *pod, f *Fact) bool {
+func (p *pod) voice(before *pod, f *Fact) bool {
 	if before == nil || before.sources == 1<<f.Pod.Source {
 		return false
 	}
-	voices := slices.Clone(l.voices[key])
+	voices := slices.Clone(before.voices)
 	if len(voices) == 0 {
 		voices = append(voices, before)
 	}
 	i := slices.IndexFunc(voices, func(p *pod) bool { return p.sources == 1<<f.Pod.Source })
-	p := &pod{cluster: f.Cluster, uid: f.Pod.UID, knownAt: f.KnownAt}
+	own := &pod{cluster: f.Cluster, uid: f.Pod.UID, knownAt: f.KnownAt}
 	if i < 0 {
-		i, voices = len(voices), append(voices, p)
+		i, voices = len(voices), append(voices, own)
 	} else {
-		*p = *voices[i]
-		p.holdings = slices.Clone(p.holdings)
+		*own = *voices[i]
+		own.holdings = slices.Clone(own.holdings)
 	}
-	versions := p.versions()
-	changed := p.merge(&f.Pod) || versions != p.versions()
-	voices[i] = p
-	l.voices[key] = voices
+	versions := own.versions()
+	changed := own.merge(&f.Pod) || versions != own.versions()
+	voices[i], p.voices = own, voices
 	return changed
 }
 
-// said is what a source says of a pod.
-func (l *Ledger) said(key podKey, source Source) PodFact {
-	for _, p := range l.voices[key] {
-		if p.sources == 1<<source {
-			return p.fact(source)
+// said is what a source says of the pod.
+func (p *pod) said(source Source) PodFact {
+	for _, own := range p.voices {
+		if own.sources == 1<<source {
+			return own.fact(source)
 		}
 	}
-	return l.pods[key].fact(source)
+	return p.fact(source)
 }
 
 // disputes are the contradictions in what is recorded of a pod, in a fixed order.
 func (c *clusterView) disputes(p *pod) []Dispute {
-	voices := slices.SortedFunc(slices.Values(c.voices[p.uid]), func(a, b *pod) int { return cmp.Compare(a.sources, b.sources) })
+	voices := slices.SortedFunc(slices.Values(p.voices), func(a, b *pod) int { return cmp.Compare(a.sources, b.sources) })
 	if len(voices) == 0 {
 		voices = []*pod{p}
 	}
@@ -102,6 +101,11 @@ func (c *clusterView) disputes(p *pod) []Dispute {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.First.Source, b.First.Source), cmp.Compare(a.Second.Source, b.Second.Source), a.Address.Compare(b.Address), a.Other.Compare(b.Other))
 	})
 	return j.found
+}
+
+// disputesAt are those that concern an address.
+func (c *clusterView) disputesAt(p *pod, a netip.Addr) []Dispute {
+	return slices.DeleteFunc(c.disputes(p), func(d Dispute) bool { return !d.about(a) })
 }
 
 // judge collects the contradictions of one pod.
@@ -238,7 +242,7 @@ func (v *View) Disputes(cluster string) []Dispute {
 		if c.Name != cluster {
 			continue
 		}
-		for _, p := range c.pods {
+		for _, p := range c.podsOf("") {
 			out = append(out, c.disputes(p)...)
 		}
 	}

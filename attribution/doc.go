@@ -34,4 +34,12 @@
 // its facts are on disk. Facts are merged by minimum and maximum, so order,
 // repetition and lateness do not change the outcome. A Ledger may be used by many
 // goroutines; a View is an immutable picture of one moment and may be shared.
+//
+// # From journal to answer
+//
+// Facts are merged into pods (fact.go, ledger.go), pods are filed as records
+// (record.go, store.go, archive.go), records become stays at an address (stay.go),
+// stays a timeline (timeline.go, resolve.go), and a timeline a track (track.go), along
+// which most questions are answered (lookup.go, join.go). oracle.go answers them again
+// from the definitions. docs/design/0004-a-ledger-in-few-bytes.md says why.
 package attribution

@@ -38,7 +38,7 @@ func (v *View) Excluded(q Question) []Exclusion {
 func (c *clusterView) excluded(n *nodeSpell, q *Question) []Exclusion {
 	var out []Exclusion
 	m := n.masking(q, c.tolerance)
-	for _, p := range c.byNode[n.node] {
+	for _, p := range c.podsOn(n.node, false) {
 		s := p.presenceStay(c.watched)
 		from, to := s.possibleFrom(c.tolerance), s.possibleTo(c.tolerance)
 		if from > q.Begin.To+excludedAround || to <= q.Begin.From-excludedAround {

@@ -158,7 +158,10 @@ type pod struct {
 	listed   int64 // max
 	holdings []Holding
 	sources  Sources
-	knownAt  int64 // when the ledger first knew of it
+	voices   []*pod // what each source says, where there are several; replaced, never written to
+	knownAt  int64  // when the ledger first knew of it
+	filed    uint32 // 1 + its number in the archive; 0: it is not there yet
+	at       uint32 // the number of its place there
 }
 
 // merge adds a fact and says whether it changed anything that matters. A later

@@ -12,7 +12,7 @@ import (
 func (v *View) Owners(a netip.Addr) []Candidate {
 	var out []Candidate
 	for _, c := range v.clusters {
-		for _, s := range c.spells[a] {
+		for _, s := range c.spellsOf(a) {
 			out = append(out, Candidate{Cluster: c.Name, Node: s.node, Address: a, IsNode: true,
 				FromEarliest: s.from, FromLatest: s.from, ToEarliest: s.to, ToLatest: s.to})
 		}
@@ -37,8 +37,8 @@ func (v *View) Pods(ref PodRef) []Candidate {
 		if !match(ref.Cluster, c.Name) {
 			continue
 		}
-		for _, p := range c.pods {
-			if match(ref.Namespace, p.id.Namespace) && match(ref.Name, p.id.Name) && match(ref.UID, p.uid) {
+		for _, p := range c.podsOf(ref.UID) {
+			if match(ref.Namespace, p.id.Namespace) && match(ref.Name, p.id.Name) {
 				out = append(out, c.staysOf(p)...)
 			}
 		}
@@ -61,7 +61,7 @@ func (c *clusterView) staysOf(p *pod) []Candidate {
 	for i := range p.holdings {
 		stays := c.staysAt(p.holdings[i].Address)
 		for k := range stays {
-			if stays[k].pod == p {
+			if stays[k].pod.filed == p.filed {
 				out = append(out, stays[k].candidate())
 			}
 		}
@@ -89,8 +89,8 @@ func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 		if c.Name != cluster {
 			continue
 		}
-		for a, spells := range c.spells {
-			if slices.ContainsFunc(spells, func(s spell) bool { return s.node == node }) {
+		for a, places := range c.hosts {
+			if slices.ContainsFunc(places, func(n uint32) bool { return c.pods.known[n].node == node }) && c.reported(a, node) {
 				out = append(out, a)
 			}
 		}
@@ -103,7 +103,7 @@ func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 func (v *View) Stats() []ClusterStats {
 	var out []ClusterStats
 	for _, c := range v.clusters {
-		out = append(out, ClusterStats{Name: c.Name, Pods: len(c.pods), Addresses: len(c.byAddress), Nodes: len(c.byNode), Watched: c.changes})
+		out = append(out, ClusterStats{Name: c.Name, Pods: c.total.pods, Addresses: c.countAddresses(), Nodes: c.countNodes(), Watched: c.changes})
 	}
 	return out
 }

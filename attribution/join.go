@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"fmt"
+	"net/netip"
 
 	"github.com/whichpod/whichpod/flow"
 )
@@ -27,7 +28,7 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 	}
 	ends := make([]endOfBatch, len(b.Addresses))
 	for code, a := range b.Addresses {
-		ends[code].lookUp(v.address(a), whole)
+		ends[code].lookUp(v, a, whole)
 	}
 	nics, nicCodes := b.NICs()
 	for i, begin := range begins {
@@ -42,11 +43,20 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 
 // endOfBatch is an address within the time that a batch covers.
 type endOfBatch struct {
-	view  *addressView
 	fixed *Resolution // the answer for every row; nil where rows differ
+	view  *addressView
+
+	track    track // or nil, and then view is set
+	id       uint32
+	run      int         // the last one that was asked for
+	resolved *Resolution // and what is said there
 }
 
-func (e *endOfBatch) lookUp(av *addressView, whole flow.Span) {
+func (e *endOfBatch) lookUp(v *View, a netip.Addr, whole flow.Span) {
+	if e.track, e.id = v.track(a); e.track != nil {
+		return
+	}
+	av := v.address(a)
 	e.view = av
 	switch {
 	case len(av.owners) == 0:
@@ -59,8 +69,29 @@ func (e *endOfBatch) lookUp(av *addressView, whole flow.Span) {
 }
 
 func (e *endOfBatch) resolve(v *View, q *Question) *Resolution {
-	if e.fixed != nil {
+	switch {
+	case e.fixed != nil:
 		return v.checked(e.fixed.at(q.end()), q)
+	case e.track == nil:
+		return e.view.resolve(v, q)
 	}
-	return e.view.resolve(v, q)
+	if r := e.inOneRun(v, q.Begin); r != nil {
+		return v.checked(r.at(q.end()), q)
+	}
+	return v.Resolve(*q)
+}
+
+// inOneRun is what is said all over a span, or nil where it has several runs.
+func (e *endOfBatch) inOneRun(v *View, span flow.Span) *Resolution {
+	if !inTrack(span) {
+		return nil
+	}
+	run := e.track.find(span.From)
+	if !span.Exactly() && run+1 < e.track.runs() && e.track.begin(run+1) <= span.To {
+		return nil
+	}
+	if e.resolved == nil || e.run != run {
+		e.run, e.resolved = run, v.inRun(e.track, e.id, run)
+	}
+	return e.resolved
 }

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,8 +29,9 @@ type Ledger struct {
 	now     func() time.Time
 
 	mu      sync.RWMutex
-	pods    map[podKey]*pod     // each pod is replaced when it changes, never written to
-	voices  map[podKey][]*pod   // of pods that several sources know: what each says; replaced, never written to
+	recent  map[podKey]*pod     // those that changed since the store knew them; each is replaced when it changes, never written to
+	store   *store              // all others
+	view    *View               // the last one, while nothing has changed
 	watched map[string]coverage // when all pods were on record
 	changes map[string]coverage // when at least all changes were
 	late    map[string]int64    // how late things were seen at most
@@ -91,7 +94,7 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 
 // NewLedger returns an empty ledger that is kept in memory only.
 func NewLedger() *Ledger {
-	return &Ledger{pods: make(map[podKey]*pod), voices: make(map[podKey][]*pod), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), objects: newObjects(), now: time.Now}
+	return &Ledger{recent: make(map[podKey]*pod), store: newStore(), watched: make(map[string]coverage), changes: make(map[string]coverage), late: make(map[string]int64), objects: newObjects(), now: time.Now}
 }
 
 // Append adds facts and returns how many of them told something new. Those are on
@@ -99,9 +102,10 @@ func NewLedger() *Ledger {
 func (l *Ledger) Append(facts ...Fact) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.view = nil
 	known := l.now().UnixMilli()
 	news := make([][]byte, 0, len(facts))
-	undo, unsaid := make(map[podKey]*pod), make(map[podKey][]*pod)
+	undo := make(map[podKey]*pod)
 	before := make(map[objectKey]*object)
 	var ranges []*Fact
 	for i := range facts {
@@ -122,25 +126,22 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 			continue
 		}
 		key := podKey{f.Cluster, f.Pod.UID}
-		was, voices := l.pods[key], l.voices[key]
+		was := l.recent[key]
 		if l.applyPod(f) {
 			learnt := *f
-			if p := l.pods[key]; p.ordered() || len(l.voices[key]) > 0 {
-				learnt.Pod = l.said(key, f.Pod.Source) // with the versions that were not worth a line so far
+			if p := l.recent[key]; p.ordered() || len(p.voices) > 0 {
+				learnt.Pod = p.said(f.Pod.Source) // with the versions that were not worth a line so far
 			}
 			news = append(news, learnt.encode(nil))
 			if _, ok := undo[key]; !ok {
-				undo[key], unsaid[key] = was, voices
+				undo[key] = was
 			}
 		}
 	}
 	if err := l.write(news); err != nil {
 		for key, p := range undo {
-			if l.pods[key] = p; p == nil {
-				delete(l.pods, key)
-			}
-			if l.voices[key] = unsaid[key]; len(unsaid[key]) == 0 {
-				delete(l.voices, key)
+			if l.recent[key] = p; p == nil {
+				delete(l.recent, key)
 			}
 		}
 		l.objects.restore(before)
@@ -150,7 +151,23 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 		l.apply(f)
 	}
 	l.facts += len(news) - len(ranges)
+	if len(l.recent) >= recentPods {
+		l.settle()
+	}
 	return len(news), nil
+}
+
+// recentPods is how many pods that changed are kept as they are, at a few hundred
+// bytes each, before they are filed in the store.
+const recentPods = 8192
+
+// settle files what is recent.
+func (l *Ledger) settle() {
+	if len(l.recent) == 0 {
+		return
+	}
+	l.store.file(slices.Collect(maps.Values(l.recent)))
+	clear(l.recent)
 }
 
 func (l *Ledger) write(payloads [][]byte) error {
@@ -176,6 +193,9 @@ func (l *Ledger) apply(f *Fact) {
 		return
 	}
 	l.applyPod(f)
+	if len(l.recent) >= recentPods {
+		l.settle()
+	}
 }
 
 // covered says whether a fact about coverage tells nothing new.
@@ -194,26 +214,33 @@ func (l *Ledger) covered(f *Fact) bool {
 
 func (l *Ledger) applyPod(f *Fact) bool {
 	key := podKey{f.Cluster, f.Pod.UID}
+	have := l.recent[key]
+	if have == nil {
+		if n, ok := l.store.find(key); ok {
+			have = l.store.pod(n)
+		}
+	}
 	p := &pod{cluster: f.Cluster, uid: f.Pod.UID, knownAt: f.KnownAt}
-	have := l.pods[key]
 	if have != nil {
 		*p = *have
-		p.holdings = append([]Holding(nil), have.holdings...)
+		p.holdings = slices.Clone(have.holdings)
 	}
 	changed := p.merge(&f.Pod)
-	l.pods[key] = p
-	return l.voice(key, have, f) || changed
+	changed = p.voice(have, f) || changed
+	l.recent[key] = p
+	return changed
 }
 
-// View returns an immutable picture of the ledger as it is now.
+// View returns an immutable picture of the ledger as it is now: the same one as
+// before, where nothing has changed since.
 func (l *Ledger) View(cfg Config) *View {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	pods := make([]*pod, 0, len(l.pods))
-	for _, p := range l.pods {
-		pods = append(pods, p)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.view == nil || !reflect.DeepEqual(cfg, l.view.cfg) {
+		l.settle()
+		l.view = newView(cfg, l.store.snapshot(), cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), l.objects.clone(), len(l.damage) > 0)
 	}
-	return newView(cfg, pods, maps.Clone(l.voices), cloneCoverage(l.watched), cloneCoverage(l.changes), maps.Clone(l.late), l.objects.clone(), len(l.damage) > 0)
+	return l.view
 }
 
 func cloneCoverage(m map[string]coverage) map[string]coverage {
@@ -227,10 +254,15 @@ func cloneCoverage(m map[string]coverage) map[string]coverage {
 // Existing calls yield with each pod of a cluster whose object is there as far as the
 // ledger knows, the highest resource version that showed it, and when it was seen last.
 func (l *Ledger) Existing(cluster string, yield func(uid string, version uint64, seen int64)) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for key, p := range l.pods {
-		if key.cluster == cluster && p.removal(l.watched[cluster]).At == 0 {
+	l.mu.Lock()
+	l.settle()
+	pods, watched := l.store.snapshot(), slices.Clone(l.watched[cluster])
+	l.mu.Unlock()
+	for n := range pods.pods {
+		if pods.clusterOf(n) != cluster {
+			continue
+		}
+		if p := pods.pod(n); p.removal(watched).At == 0 {
 			yield(p.uid, p.presence.LastVersion, p.presence.SeenLast)
 		}
 	}

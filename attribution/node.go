@@ -9,7 +9,7 @@ import "net/netip"
 // record; but for those that have none of the address's family.
 func (c *clusterView) nodeTimeline(node string, a netip.Addr, m masking) *timeline {
 	var stays []stay
-	for _, p := range c.byNode[node] {
+	for _, p := range c.podsOn(node, !m.can && m.until == 0) {
 		s := p.presenceStay(c.watched)
 		if c.excludes(&s, a, m) == "" {
 			stays = append(stays, s)

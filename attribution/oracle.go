@@ -1,6 +1,9 @@
 package attribution
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Naive answers like Resolve, but straight from the definitions: for every moment at
 // which the answer can change within the question's span, every interval of the
@@ -11,7 +14,7 @@ func (v *View) Naive(q Question) *Resolution { return v.checked(v.naive(q), &q) 
 func (v *View) naive(q Question) *Resolution {
 	var clusters []*clusterView
 	for _, c := range v.clusters {
-		if c.naiveOwns(&q) {
+		if c.oracle().naiveOwns(&q) {
 			clusters = append(clusters, c)
 		}
 	}
@@ -28,12 +31,25 @@ func (v *View) naive(q Question) *Resolution {
 	}
 	var all []*Resolution
 	for _, c := range clusters {
-		all = append(all, c.naive(&q))
+		all = append(all, c.oracle().naive(&q))
 	}
 	if len(all) == 1 {
 		return all[0]
 	}
 	return acrossClusters(all)
+}
+
+// decoded is the cluster without indexes: all pods are decoded, once, and looked
+// through for each question.
+func (c *clusterView) decoded() *clusterView {
+	o := &clusterView{Cluster: c.Cluster, pods: c.pods, total: c.total, watched: c.watched, changes: c.changes, nodes: c.nodes, hosts: c.hosts,
+		machines: c.machines, machineSpells: c.machineSpells, rules: c.rules,
+		late: c.late, damaged: c.damaged, tolerance: c.tolerance, spells: make(map[netip.Addr][]spell), everyone: c.podsOf("")}
+	o.once.Do(func() {
+		o.doubled, o.settled = c.known().doubled, c.changes.later(unseenTail)
+		o.forced = slices.ContainsFunc(o.everyone, (*pod).forced)
+	})
+	return o
 }
 
 func (c *clusterView) naiveOwns(q *Question) bool {
@@ -47,7 +63,7 @@ func (c *clusterView) naiveOwns(q *Question) bool {
 			}
 		}
 	}
-	for _, p := range c.pods {
+	for _, p := range c.everyone {
 		for _, h := range p.holdings {
 			if h.Address == q.Address {
 				return true

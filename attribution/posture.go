@@ -88,7 +88,7 @@ func (c *clusterView) nodesAt(at int64) []string {
 			out = append(out, node)
 		}
 	}
-	for node, pods := range c.byNode {
+	for node := range c.nodes {
 		if len(c.rules.nodes[node]) > 0 {
 			continue
 		}
@@ -96,7 +96,7 @@ func (c *clusterView) nodesAt(at int64) []string {
 			s := p.presenceStay(c.watched)
 			return s.possibleFrom(c.tolerance) <= at && at < s.possibleTo(c.tolerance)
 		}
-		if slices.ContainsFunc(pods, there) {
+		if slices.ContainsFunc(c.podsOn(node, false), there) {
 			out = append(out, node)
 		}
 	}
@@ -190,7 +190,7 @@ func (c *clusterView) addressOf(node string, at int64) netip.Addr {
 		}
 	}
 	if len(all) == 0 {
-		for _, p := range c.byNode[node] {
+		for _, p := range c.podsOn(node, false) {
 			all = append(all, p.id.HostAddresses...)
 		}
 	}

@@ -26,7 +26,7 @@ func (v *View) Spans(a netip.Addr, from, to int64) []Span {
 		for _, s := range c.staysAt(a) {
 			held = held.add(Range{s.fromEarliest, s.possibleTo(0)})
 		}
-		for _, s := range c.spells[a] {
+		for _, s := range c.spellsOf(a) {
 			held = held.add(Range{s.from, s.to})
 		}
 		for _, r := range c.changes.holes(from, to) {

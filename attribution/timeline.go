@@ -17,7 +17,16 @@ type timeline struct {
 	known  []atomic.Pointer[Resolution]
 	at     func(t int64, possible []*stay) *Resolution
 	tol    int64
+
+	spent *atomic.Int64 // where it is added up what is kept, in bytes, or nil
 }
+
+// stayBytes and resolutionBytes are what a stay takes with its pod, and a resolution
+// for each candidate, about, in bytes.
+const (
+	stayBytes       = 1000
+	resolutionBytes = 250
+)
 
 // newTimeline takes the stays over. at is called with a moment and the stays that
 // are possible then, and MUST depend on nothing but the interval that it lies in: the
@@ -53,6 +62,18 @@ func (tl *timeline) resolve(i int) *Resolution {
 	if r := tl.known[i].Load(); r != nil {
 		return r
 	}
+	r := tl.work(i)
+	if !tl.known[i].CompareAndSwap(nil, r) {
+		return tl.known[i].Load()
+	}
+	if tl.spent != nil {
+		tl.spent.Add(int64(resolutionBytes * (1 + len(r.Candidates))))
+	}
+	return r
+}
+
+// work works it out.
+func (tl *timeline) work(i int) *Resolution {
 	var t int64
 	switch {
 	case i > 0:
@@ -60,10 +81,11 @@ func (tl *timeline) resolve(i int) *Resolution {
 	case len(tl.bounds) > 0:
 		t = tl.bounds[0] - 1
 	}
-	r := tl.at(t, tl.possible(t))
-	tl.known[i].Store(r)
-	return r
+	return tl.at(t, tl.possible(t))
 }
+
+// bytes is about what it takes, but for resolutions.
+func (tl *timeline) bytes() int64 { return int64(stayBytes*len(tl.stays) + 16*len(tl.bounds)) }
 
 // possible are the stays whose outer brackets, widened, hold t.
 func (tl *timeline) possible(t int64) []*stay {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/whichpod/whichpod/flow"
@@ -13,31 +14,40 @@ import (
 // View answers from one immutable state of the ledger under one configuration. It
 // may be used by many goroutines.
 type View struct {
+	cfg       Config
 	tolerance int64
+	pods      *archive
 	clusters  []*clusterView // sorted by name
 	nics      map[string]nicOwner
-
-	mu        sync.Mutex
-	addresses map[netip.Addr]*addressView
+	tracks    *tracks
+	addresses *generations[netip.Addr, *addressView]
+	resolved  *generations[runKey, *Resolution]
 }
+
+// What a view keeps beside tracks is bounded, in bytes, about: it can be worked out
+// again, an address in microseconds for each pod that it had, a resolution in one.
+const (
+	addressBytes  = 6 << 20
+	resolvedBytes = 4 << 20
+)
 
 type nicOwner struct {
 	cluster *clusterView
 	node    string
 }
 
-// clusterView is one cluster's part of the ledger, by address and by node.
+// clusterView is one cluster's part of the ledger.
 type clusterView struct {
 	Cluster
-	voices    map[string][]*pod // of pods that several sources know, by UID: what each says
-	watched   coverage          // all pods on record: what a pod's node can hide is complete
-	changes   coverage          // all changes on record: nobody got an address unseen
-	pods      []*pod            // sorted by UID
-	byAddress map[netip.Addr][]*pod
-	byNode    map[string][]*pod
-	spells    map[netip.Addr][]spell   // nodes' addresses
-	machines  map[string][]incarnation // nodes on record, by name
-	rules     *rules
+	pods          *archive                 // of all clusters
+	total         clusterTotal             // of this one
+	watched       coverage                 // all pods on record: what a pod's node can hide is complete
+	changes       coverage                 // all changes on record: nobody got an address unseen
+	nodes         map[string][]uint32      // places by the node's name
+	hosts         map[netip.Addr][]uint32  // places by the addresses that pods there reported as the node's
+	machines      map[string][]incarnation // nodes on record, by name
+	machineSpells map[netip.Addr][]spell   // by their addresses
+	rules         *rules
 
 	once      sync.Once
 	late      int64    // how late things were seen at most: just before a hole, not all may have been
@@ -46,20 +56,23 @@ type clusterView struct {
 	forced    bool     // a pod's object was deleted without the kubelet's word
 	settled   coverage // changes, without the time just after each hole
 	tolerance int64
+
+	mu     sync.Mutex
+	spells map[netip.Addr][]spell // nodes' addresses, as far as they were asked about
+
+	oracle   func() *clusterView // the same cluster, as Naive sees it
+	everyone []*pod              // all pods, decoded: only for the oracle, else nil
 }
 
 // known works out, once, what has gone wrong in the cluster before.
 func (c *clusterView) known() *clusterView {
 	c.once.Do(func() {
 		c.settled = c.changes.later(unseenTail)
-		for _, p := range c.pods {
-			c.forced = c.forced || (p.deleted.At != 0 && p.presence.stopped() == 0)
-		}
-		for a, pods := range c.byAddress {
-			if len(pods) > 1 && !c.doubled {
-				c.doubled = c.doubledAt(a)
-			}
-		}
+		c.forced = c.total.forced > 0
+		c.pods.eachShared(func(a netip.Addr) bool {
+			c.doubled = c.doubledAt(a)
+			return !c.doubled
+		})
 	})
 	return c
 }
@@ -86,18 +99,16 @@ type spell struct {
 	from, to int64
 }
 
-func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes map[string]coverage, late map[string]int64, all objects, damaged bool) *View {
-	v := &View{
-		tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(),
-		nics:      make(map[string]nicOwner),
-		addresses: make(map[netip.Addr]*addressView),
-	}
+func newView(cfg Config, pods *archive, watched, changes map[string]coverage, late map[string]int64, all objects, damaged bool) *View {
+	v := &View{cfg: cfg, tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(), pods: pods, nics: make(map[string]nicOwner), tracks: newTracks(pods),
+		addresses: newGenerations[netip.Addr, *addressView](addressBytes), resolved: newGenerations[runKey, *Resolution](resolvedBytes)}
 	byName := make(map[string]*clusterView)
 	cluster := func(name string) *clusterView {
 		c := byName[name]
 		if c == nil {
 			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, late: late[name], damaged: damaged, watched: watched[name], changes: changes[name],
-				byAddress: make(map[netip.Addr][]*pod), byNode: make(map[string][]*pod), spells: make(map[netip.Addr][]spell), voices: make(map[string][]*pod)}
+				pods: pods, total: pods.clusters[name], nodes: make(map[string][]uint32), hosts: make(map[netip.Addr][]uint32), spells: make(map[netip.Addr][]spell)}
+			c.oracle = sync.OnceValue(c.decoded)
 			byName[name] = c
 			v.clusters = append(v.clusters, c)
 		}
@@ -116,12 +127,11 @@ func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes
 	for key := range all.byKey {
 		cluster(key.cluster)
 	}
-	slices.SortFunc(pods, func(a, b *pod) int { return strings.Compare(a.uid, b.uid) }) // so that an answer does not hang on a map's order
-	for _, p := range pods {
-		cluster(p.cluster).add(p)
+	for name := range pods.clusters {
+		cluster(name)
 	}
-	for key, list := range voices {
-		cluster(key.cluster).voices[key.uid] = list
+	for n := range pods.known {
+		byName[pods.known[n].cluster].addPlace(uint32(n))
 	}
 	for _, c := range v.clusters {
 		c.addNodes(all)
@@ -133,11 +143,11 @@ func newView(cfg Config, pods []*pod, voices map[podKey][]*pod, watched, changes
 // addNodes takes in what is on record of the cluster's nodes and of what they
 // masquerade.
 func (c *clusterView) addNodes(all objects) {
-	c.machines = make(map[string][]incarnation)
+	c.machines, c.machineSpells = make(map[string][]incarnation), make(map[netip.Addr][]spell)
 	for _, in := range all.incarnations(c.Name) {
 		c.machines[in.node] = append(c.machines[in.node], in)
 		for _, a := range in.addresses {
-			c.addSpell(a, spell{node: in.node, from: in.fromEarliest, to: in.toLatest})
+			c.machineSpells[a] = addSpell(c.machineSpells[a], spell{node: in.node, from: in.fromEarliest, to: in.toLatest})
 		}
 	}
 	c.rules = newRules(&c.Cluster, all, c.isNode)
@@ -145,41 +155,60 @@ func (c *clusterView) addNodes(all objects) {
 }
 
 // isNode says whether an address is, or was, a node's.
-func (c *clusterView) isNode(a netip.Addr) bool { return len(c.spells[a]) > 0 }
+func (c *clusterView) isNode(a netip.Addr) bool {
+	return len(c.hosts[a]) > 0 || len(c.machineSpells[a]) > 0
+}
 
-func (c *clusterView) add(p *pod) {
-	c.pods = append(c.pods, p)
-	for i := range p.holdings {
-		a := p.holdings[i].Address
-		c.byAddress[a] = append(c.byAddress[a], p)
-	}
-	if p.id.Node == "" {
+func (c *clusterView) addPlace(n uint32) {
+	p := &c.pods.known[n]
+	if p.node == "" {
 		return
 	}
-	c.byNode[p.id.Node] = append(c.byNode[p.id.Node], p)
-	if len(p.id.HostAddresses) == 0 {
-		return
-	}
-	s := p.presenceStay(c.watched)
-	for _, a := range p.id.HostAddresses {
-		c.addSpell(a, spell{node: p.id.Node, from: s.fromEarliest, to: s.toLatest})
+	c.nodes[p.node] = append(c.nodes[p.node], n)
+	for _, a := range p.addresses {
+		c.hosts[a] = append(c.hosts[a], n)
 	}
 }
 
-func (c *clusterView) addSpell(a netip.Addr, s spell) {
-	list := c.spells[a]
+// spellsOf are the nodes that had an address as theirs, by name.
+func (c *clusterView) spellsOf(a netip.Addr) []spell {
+	places, machines := c.hosts[a], c.machineSpells[a]
+	if len(places) == 0 && len(machines) == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	spells, ok := c.spells[a]
+	if ok {
+		return spells
+	}
+	for _, n := range places {
+		for _, p := range c.podsIn(n) {
+			s := p.presenceStay(c.watched)
+			spells = addSpell(spells, spell{node: p.id.Node, from: s.fromEarliest, to: s.toLatest})
+		}
+	}
+	for _, m := range machines {
+		spells = addSpell(spells, m)
+	}
+	slices.SortFunc(spells, func(a, b spell) int { return strings.Compare(a.node, b.node) })
+	c.spells[a] = spells
+	return spells
+}
+
+func addSpell(list []spell, s spell) []spell {
 	for i := range list {
 		if list[i].node == s.node {
 			list[i].from, list[i].to = min(list[i].from, s.from), max(list[i].to, s.to)
-			return
+			return list
 		}
 	}
-	c.spells[a] = append(list, s)
+	return append(list, s)
 }
 
 // owns says whether the address can be the cluster's at all.
 func (c *clusterView) owns(a netip.Addr) bool {
-	return len(c.byAddress[a]) > 0 || len(c.spells[a]) > 0 || within(a, c.PodCIDRs)
+	return c.holds(a) || len(c.spellsOf(a)) > 0 || within(a, c.PodCIDRs)
 }
 
 // addressView is what a view knows of one address.
@@ -199,6 +228,7 @@ type nodeSpell struct {
 	spell
 	rules *nodeRules
 	make  func(masking) *timeline
+	spent *atomic.Int64 // as a timeline's
 
 	mu        sync.Mutex
 	timelines map[masking]*timeline
@@ -212,6 +242,9 @@ func (n *nodeSpell) timeline(m masking) *timeline {
 	if tl == nil {
 		tl = n.make(m)
 		n.timelines[m] = tl
+		if tl.spent = n.spent; n.spent != nil {
+			n.spent.Add(tl.bytes())
+		}
 	}
 	return tl
 }
@@ -224,32 +257,63 @@ func (n *nodeSpell) masking(q *Question, tolerance int64) masking {
 	return n.rules.masking(q.Destination, q.DestinationPort, q.Begin, tolerance)
 }
 
-// address returns what is known of a, made at the first call for it.
+// address returns what is known of a: worked out at the first call for it, and again
+// once the cache has let go of it.
 func (v *View) address(a netip.Addr) *addressView {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if av := v.addresses[a]; av != nil {
+	if av, ok := v.addresses.get(a); ok {
 		return av
 	}
+	av := v.work(a)
+	if len(av.owners) == 0 { // the rest of the world is not remembered
+		return av
+	}
+	bytes := int64(0)
+	av.each(func(tl *timeline) {
+		tl.spent = &v.addresses.spent
+		bytes += tl.bytes()
+	})
+	for i := range av.owners {
+		for _, n := range av.owners[i].nodes {
+			n.spent = &v.addresses.spent
+		}
+	}
+	return v.addresses.put(a, av, bytes)
+}
+
+// work works out what is known of an address.
+func (v *View) work(a netip.Addr) *addressView {
 	av := &addressView{}
 	for _, c := range v.clusters {
 		if c.owns(a) || within(a, c.rules.shared) {
 			av.owners = append(av.owners, c.owned(a))
 		}
 	}
-	if len(av.owners) > 0 { // the rest of the world is not remembered
-		v.addresses[a] = av
-	}
 	return av
+}
+
+// cluster is the one of this name, which MUST be there.
+func (v *View) cluster(name string) *clusterView {
+	i, _ := slices.BinarySearchFunc(v.clusters, name, func(c *clusterView, name string) int { return strings.Compare(c.Name, name) })
+	return v.clusters[i]
+}
+
+// each calls yield with all timelines of pods' addresses.
+func (av *addressView) each(yield func(*timeline)) {
+	for i := range av.owners {
+		o := &av.owners[i]
+		if o.pods != nil {
+			yield(o.pods)
+		}
+	}
 }
 
 func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	o := ownedAddress{cluster: c}
 	tolerance := c.tolerance
-	for _, s := range c.spells[a] {
+	for _, s := range c.spellsOf(a) {
 		o.nodes = append(o.nodes, &nodeSpell{spell: s, rules: c.rules.of(s.node), make: func(m masking) *timeline { return c.nodeTimeline(s.node, a, m) }, timelines: make(map[masking]*timeline)})
 	}
-	if len(o.nodes) > 0 && len(c.byAddress[a]) == 0 {
+	if len(o.nodes) > 0 && !c.holds(a) {
 		return o
 	}
 	stays := c.staysAt(a)
@@ -287,7 +351,7 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 func (c *clusterView) staysAt(a netip.Addr) []stay {
 	stays := c.rawStays(a)
 	for i := range stays {
-		stays[i].disputes = slices.DeleteFunc(c.disputes(stays[i].pod), func(d Dispute) bool { return !d.about(a) })
+		stays[i].disputes = c.disputesAt(stays[i].pod, a)
 	}
 	closeLingering(stays, c.exclusive(), c.tolerance)
 	delayBegins(stays, c.tolerance)
@@ -297,17 +361,20 @@ func (c *clusterView) staysAt(a netip.Addr) []stay {
 
 func (c *clusterView) rawStays(a netip.Addr) []stay {
 	var stays []stay
-	for _, p := range c.byAddress[a] {
-		for _, s := range p.addressStays(c.watched) {
-			if s.address == a {
-				if s.live() {
-					s.recorded = s.lasted(c.late, c.changes)
-				}
-				stays = append(stays, s)
-			}
-		}
+	for _, p := range c.podsAt(a) {
+		stays = append(stays, c.rawStay(p, a))
 	}
 	return stays
+}
+
+// rawStay is a pod's stay at an address that it had, as the pod itself tells it.
+func (c *clusterView) rawStay(p *pod, a netip.Addr) stay {
+	stays := p.addressStays(c.watched)
+	s := stays[slices.IndexFunc(stays, func(s stay) bool { return s.address == a })]
+	if s.live() {
+		s.recorded = s.lasted(c.late, c.changes)
+	}
+	return s
 }
 
 var external = &Resolution{Verdict: External}
@@ -353,6 +420,11 @@ func (q *Question) end() end {
 
 // Resolve answers a question.
 func (v *View) Resolve(q Question) *Resolution {
+	if t, id := v.track(q.Address); t != nil {
+		if r := v.along(t, id, q.Begin, q.end()); r != nil {
+			return v.checked(r, &q)
+		}
+	}
 	return v.address(q.Address).resolve(v, &q)
 }
 

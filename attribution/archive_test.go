@@ -1,0 +1,207 @@
+package attribution
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// uuidFacts are random facts in which some pods have UIDs as Kubernetes makes them,
+// and names, labels and owners that they share in part.
+func uuidFacts(r *rand.Rand) []Fact {
+	facts := randomFacts(r)
+	for i := range facts {
+		p := &facts[i].Pod
+		if facts[i].Watched != nil || len(p.UID)%2 == 1 {
+			continue
+		}
+		p.Identity.Name, p.Identity.Owner = "api-7d4b9c6f5d-"+p.UID, "ReplicaSet/api-7d4b9c6f5d"
+		p.Identity.Labels = []string{"app=api", "tier="}
+		p.UID = fmt.Sprintf("0a1b2c3d-0000-4000-8000-%012x", len(p.UID)*1000+int(p.UID[1]))
+	}
+	return facts
+}
+
+// What the archive holds of a pod is what merging all facts about it gives, whenever
+// it was filed in between; and a snapshot stays as it was.
+func TestArchiveHoldsEverything(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 21))
+		l, merged := NewLedger(), make(map[podKey]*pod)
+		var early *archive
+		var then []*pod
+		for i, f := range shuffled(r, uuidFacts(r)) {
+			f.KnownAt = int64(i + 1)
+			mustAppend(t, l, f)
+			if f.Watched == nil {
+				key := podKey{f.Cluster, f.Pod.UID}
+				if merged[key] == nil {
+					merged[key] = &pod{cluster: f.Cluster, uid: f.Pod.UID, knownAt: f.KnownAt}
+				}
+				before := *merged[key]
+				before.holdings = slices.Clone(before.holdings)
+				merged[key].merge(&f.Pod)
+				if before.sources == 0 {
+					merged[key].voice(nil, &f)
+				} else {
+					merged[key].voice(&before, &f)
+				}
+			}
+			if r.IntN(4) == 0 {
+				l.settle()
+			}
+			if early == nil && r.IntN(20) == 0 {
+				l.settle()
+				early = l.store.snapshot()
+				then = allPods(early)
+			}
+		}
+		l.settle()
+		now := l.store.snapshot()
+		if len(merged) != int(now.pods) {
+			t.Fatalf("seed %d: %d pods are filed, want %d", seed, now.pods, len(merged))
+		}
+		forced := map[string]int{}
+		for _, got := range allPods(now) {
+			want := merged[podKey{got.cluster, got.uid}]
+			samePod(t, seed, want, got)
+			forced[got.cluster] += count(want.forced())
+			for _, h := range want.holdings {
+				var at []uint32
+				now.eachAt(h.Address, func(n uint32) bool { at = append(at, n); return true })
+				if n := got.filed - 1; !slices.Contains(at, n) {
+					t.Fatalf("seed %d: pod %d is not found at %v, where there are %v", seed, n, h.Address, at)
+				}
+			}
+		}
+		for cluster, n := range forced {
+			if now.clusters[cluster].forced != n {
+				t.Errorf("seed %d: %d pods of %s were deleted by force, want %d", seed, now.clusters[cluster].forced, cluster, n)
+			}
+		}
+		if early != nil {
+			for i, got := range allPods(early) {
+				samePod(t, seed, then[i], got)
+			}
+		}
+	}
+}
+
+func allPods(a *archive) (out []*pod) {
+	for n := range a.pods {
+		out = append(out, a.pod(n))
+	}
+	return out
+}
+
+func samePod(t *testing.T, seed uint64, want, got *pod) {
+	t.Helper()
+	opt := cmp.Options{cmp.AllowUnexported(pod{}), cmpopts.IgnoreFields(pod{}, "filed", "at"), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()}
+	if diff := cmp.Diff(want, got, opt); diff != "" {
+		t.Fatalf("seed %d: -want +got:\n%s", seed, diff)
+	}
+}
+
+// Values at the ends of their ranges, and texts of any length, come back.
+func TestRecordsOfOddPods(t *testing.T) {
+	const most = int64(^uint64(0) >> 1)
+	odd := Bounds{NotBefore: most, SeenBy: -most - 1, SeenLast: most, RunningBy: 1, AliveAt: -1, StoppedFirst: most, StoppedLast: most, FirstVersion: ^uint64(0), LastVersion: 1}
+	long := string(make([]byte, 3*wordChunk))
+	s := newStore()
+	var want []*pod
+	for i, uid := range []string{"", "x", long, "0A1B2C3D-0000-4000-8000-000000000000", "0a1b2c3d-0000-4000-8000-000000000000", "0a1b2c3d-0000-4000-8000_000000000000"} {
+		for _, cluster := range []string{"c", "d"} {
+			want = append(want, &pod{cluster: cluster, uid: uid, knownAt: -most - 1, presence: odd, listed: most,
+				deleted: Removal{At: most, After: -most - 1, Version: ^uint64(0)}, missing: Removal{Version: uint64(i)},
+				id:       Identity{Name: long + "-", Labels: []string{long, ""}, Version: ^uint64(0)},
+				holdings: []Holding{{addr("::ffff:10.0.0.1"), Bounds{}}, {addr("10.0.0.1"), odd}, {addr("fd00::1"), Bounds{NotBefore: 1, LastVersion: 1}}}})
+		}
+	}
+	s.file(slices.Clone(want))
+	for i, p := range want {
+		samePod(t, 0, p, s.pod(uint32(i)))
+		if n, ok := s.find(podKey{p.cluster, p.uid}); !ok || n != uint32(i) {
+			t.Errorf("pod %d is found as %d, %v", i, n, ok)
+		}
+	}
+	if _, ok := s.find(podKey{"e", "x"}); ok {
+		t.Error("a pod of a cluster that is not there is found")
+	}
+}
+
+// A view answers the same while the ledger goes on learning.
+func TestViewBesideAppends(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 22))
+	facts := uuidFacts(r)
+	l := NewLedger()
+	mustAppend(t, l, facts[:len(facts)/2]...)
+	v, cfg := l.View(podRange()), podRange()
+	alone := NewLedger()
+	mustAppend(t, alone, facts[:len(facts)/2]...)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := range 200 {
+			for k := range facts {
+				facts[k].Pod.Presence.SeenLast += maxSilence
+			}
+			facts = append(facts, aPod(fmt.Sprintf("new%d", i)).has(theIP, fmt.Sprintf("10.9.0.%d", i)).on(fmt.Sprintf("node%d", i), "10.224.0.4").seen(float64(i)).f)
+			if _, err := l.Append(facts...); err != nil {
+				t.Error(err)
+			}
+			l.View(cfg)
+		}
+	})
+	all.Go(func() { sameAnswers(t, 1, "beside a writer", alone.View(cfg), v) })
+	all.Wait()
+}
+
+// The view stays the same one until something is learnt or the configuration changes.
+func TestViewIsKept(t *testing.T) {
+	l := NewLedger()
+	mustAppend(t, l, aPod("a").has(theIP).seen(1).f)
+	first := l.View(podRange())
+	if l.View(podRange()) != first {
+		t.Error("nothing has changed, and the view is another one")
+	}
+	if l.View(DefaultConfig()) == first {
+		t.Error("another configuration, and the view is the same one")
+	}
+	first = l.View(podRange())
+	mustAppend(t, l, aPod("b").has(theIP).seen(1).f)
+	if v := l.View(podRange()); v == first || len(v.Pods(PodRef{})) != 2 {
+		t.Error("a pod was added, and the view does not show it")
+	}
+}
+
+func TestGenerations(t *testing.T) {
+	g := newGenerations[int, string](100)
+	has := func(keys ...int) (out []int) {
+		for _, k := range keys {
+			if _, ok := g.get(k); ok {
+				out = append(out, k)
+			}
+		}
+		return out
+	}
+	g.put(1, "a", 20)
+	g.put(2, "b", 20)
+	if got := g.put(1, "other", 20); got != "a" {
+		t.Errorf("put again: got %q, want what is there", got)
+	}
+	g.put(3, "c", 20) // the third begins a new generation
+	if got := has(1, 3); !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("got %v", got)
+	}
+	g.put(4, "d", 20)
+	if got := has(1, 2, 3, 4); !slices.Equal(got, []int{1, 3, 4}) {
+		t.Errorf("got %v, want all but 2, which nobody asked for again", got)
+	}
+}
