@@ -49,7 +49,7 @@ func (a *archive) recordOf(n uint32) []byte {
 	return p.data[p.starts[n%pagePods]:]
 }
 
-// pageRecord is one record of a page, cut to its length.
+// record is one of its records, cut to its length.
 func (p *page) record(i int) []byte {
 	if i+1 < len(p.starts) {
 		return p.data[p.starts[i]:p.starts[i+1]]

@@ -32,7 +32,7 @@ func uuidFacts(r *rand.Rand) []Fact {
 // it was filed in between; and a snapshot stays as it was.
 func TestArchiveHoldsEverything(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(100) {
+	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 21))
 		l, merged := NewLedger(), make(map[podKey]*pod)
 		var early *archive
@@ -148,7 +148,7 @@ func TestViewBesideAppends(t *testing.T) {
 	mustAppend(t, alone, facts[:len(facts)/2]...)
 	var all sync.WaitGroup
 	all.Go(func() {
-		for i := range 200 {
+		for i := range 60 {
 			for k := range facts {
 				facts[k].Pod.Presence.SeenLast += maxSilence
 			}

@@ -76,3 +76,30 @@ func (c *chains[K]) snapshot() chains[K] {
 	out.tails = nil
 	return out
 }
+
+// index makes the table anew.
+func (c *chains[K]) index() {
+	c.table = newTable(len(c.keys))
+	for n, key := range c.keys {
+		c.table.add(c.hash(key), uint32(n), nil)
+	}
+}
+
+// upTo are numbers of links, without those that were added since c was copied.
+func (c *chains[K]) upTo(links []uint32) []uint32 {
+	out := make([]uint32, len(links))
+	for i := range links {
+		if n := atomic.LoadUint32(&links[i]); int(n) <= len(c.links) {
+			out[i] = n
+		}
+	}
+	return out
+}
+
+// nextOf is the number of the link after one, if it was there when c was copied.
+func (c *chains[K]) nextOf(i int) uint32 {
+	if n := atomic.LoadUint32(&c.links[i].next); int(n) <= len(c.links) {
+		return n
+	}
+	return 0
+}

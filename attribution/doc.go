@@ -31,7 +31,8 @@
 // # Durability and concurrency
 //
 // The ledger is an append-only journal (docs/format/ledger.md). Append returns once
-// its facts are on disk. Facts are merged by minimum and maximum, so order,
+// its facts are on disk; a checkpoint beside it (docs/format/checkpoint.md) only saves
+// time at a start. Facts are merged by minimum and maximum, so order,
 // repetition and lateness do not change the outcome. A Ledger may be used by many
 // goroutines; a View is an immutable picture of one moment and may be shared.
 //

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/internal/journal"
+	"github.com/whichpod/whichpod/internal/journal/disk"
 )
 
 const (
@@ -37,6 +37,8 @@ type Ledger struct {
 	late    map[string]int64    // how late things were seen at most
 	objects objects             // all kinds but pods
 	facts   int
+
+	checkpoints checkpoints
 }
 
 type podKey struct{ cluster, uid string }
@@ -49,19 +51,24 @@ type Options struct {
 }
 
 // OpenLedger opens the ledger in dir, and creates it where it is not there. A folder
-// without one, opened read-only, is an empty ledger. Errors are those of
+// without one, opened read-only, is an empty ledger. What a checkpoint holds is not
+// read from the journal again, but for an earlier state. Errors are those of
 // [journal.Open]; damage in the middle of the journal is no error: see Damage.
-func OpenLedger(dir string, opt Options) (*Ledger, error) {
+func OpenLedger(dir string, opt Options) (*Ledger, error) { return openLedger(disk.OS{}, dir, opt) }
+
+func openLedger(fsys disk.FS, dir string, opt Options) (*Ledger, error) {
 	l := NewLedger()
-	l.now = opt.Now
-	if l.now == nil {
-		l.now = time.Now
+	if opt.Now != nil {
+		l.now = opt.Now
 	}
-	interned := make(map[string]string)
+	path, from := filepath.Join(dir, journalName), int64(0)
+	if opt.AsKnownAt == 0 {
+		from = l.restore(dir)
+	}
 	replay := func(offset int64, payload []byte) error {
-		f, err := decodeFact(payload, interned)
+		f, err := decodeFact(payload, nil)
 		if err != nil {
-			l.damage = append(l.damage, journal.CorruptError{Path: filepath.Join(dir, journalName), Offset: offset, Detail: err.Error()})
+			l.damage = append(l.damage, journal.CorruptError{Path: path, Offset: offset, Detail: err.Error()})
 			return nil
 		}
 		if opt.AsKnownAt == 0 || f.KnownAt <= opt.AsKnownAt {
@@ -69,9 +76,8 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 		}
 		return nil
 	}
-	path := filepath.Join(dir, journalName)
 	if opt.ReadOnly {
-		damage, err := journal.Read(path, journalMagic, journalVersion, replay)
+		damage, err := journal.ReadFrom(path, journalMagic, journalVersion, from, replay)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("open ledger: %w", err)
 		}
@@ -81,14 +87,15 @@ func OpenLedger(dir string, opt Options) (*Ledger, error) {
 	if opt.AsKnownAt != 0 {
 		return nil, errors.New("open ledger: an earlier state can only be read")
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	j, err := journal.Open(path, journalMagic, journalVersion, replay)
+	j, err := journal.OpenFrom(fsys, path, journalMagic, journalVersion, from, replay)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l.journal, l.damage = j, append(l.damage, j.Damage()...)
+	l.checkpoints = checkpoints{fs: fsys, dir: dir, covered: from}
 	return l, nil
 }
 
@@ -153,6 +160,9 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 	l.facts += len(news) - len(ranges)
 	if len(l.recent) >= recentPods {
 		l.settle()
+	}
+	if l.journal != nil && l.journal.Size()-l.checkpoints.covered >= checkpointEvery {
+		l.beginCheckpoint()
 	}
 	return len(news), nil
 }
@@ -301,10 +311,12 @@ func (l *Ledger) Facts() int {
 	return l.facts
 }
 
-// Close releases the journal. It deletes nothing.
+// Close writes a checkpoint where a start would take long without, and releases the
+// journal. It deletes nothing. An error of the checkpoint loses nothing.
 func (l *Ledger) Close() error {
 	if l.journal == nil {
 		return nil
 	}
-	return l.journal.Close()
+	err := l.lastCheckpoint()
+	return errors.Join(l.journal.Close(), err)
 }

@@ -207,6 +207,20 @@ func (o *objects) learn(f *Fact, before map[objectKey]*object) bool {
 	return news
 }
 
+// each calls yield with facts that make the same objects.
+func (o *objects) each(yield func(Fact)) {
+	for key, c := range o.watched {
+		for _, r := range c {
+			yield(Fact{Cluster: key.cluster, Kind: key.kind, Watched: &r, Late: o.late[key]})
+		}
+	}
+	for key, obj := range o.byKey {
+		for i := range obj.marks {
+			yield(Fact{Cluster: key.cluster, Kind: key.kind, Object: obj.fact(i)})
+		}
+	}
+}
+
 // restore puts objects back as they were.
 func (o *objects) restore(before map[objectKey]*object) {
 	for key, was := range before {
@@ -227,8 +241,11 @@ func (l *Ledger) Objects(cluster string, kind Kind, yield func(ObjectFact)) {
 	}
 }
 
-func (o *object) last() ObjectFact {
-	m := &o.marks[len(o.marks)-1]
+func (o *object) last() ObjectFact { return o.fact(len(o.marks) - 1) }
+
+// fact is one of its marks.
+func (o *object) fact(i int) ObjectFact {
+	m := &o.marks[i]
 	return ObjectFact{Namespace: o.namespace, Name: o.name, Version: m.version, State: m.state, Written: m.written, SeenBy: m.seenBy, SeenLast: m.seenLast, Source: m.source}
 }
 

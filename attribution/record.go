@@ -9,8 +9,8 @@ import (
 )
 
 // A record is a pod in few bytes: what many pods have in common stands in the archive
-// once, times are differences to one another. The idea is in
-// docs/design/0004-a-ledger-in-few-bytes.md.
+// once, times are differences to one another. Its bytes are
+// described in docs/format/checkpoint.md.
 
 const (
 	recordForced      = 1 << iota // the pod's object was deleted without the kubelet's word

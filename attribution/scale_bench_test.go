@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -144,6 +146,47 @@ func BenchmarkMillion(b *testing.B) {
 			runtime.KeepAlive(v)
 		})
 	}
+}
+
+// BenchmarkRestart opens the ledger of a million entries and answers a first question,
+// as a command does: with its checkpoint, and from the journal alone.
+func BenchmarkRestart(b *testing.B) {
+	dir := b.TempDir()
+	l := mustOpen(b, dir, Options{})
+	began := time.Now()
+	facts := scaledLedger(b, l, 60_000)
+	appended := float64(facts) / time.Since(began).Seconds()
+	mustClose(b, l)
+	first := func(b *testing.B) {
+		l := mustOpen(b, dir, Options{ReadOnly: true})
+		if r := l.View(podRange()).Resolve(Question{Address: scaledAddress(7), Begin: flow.Span{From: sec(86_400), To: sec(86_400)}, Sent: true}); r.Verdict != Exact {
+			b.Fatalf("got %v", r.Verdict)
+		}
+	}
+	b.Run("checkpoint", func(b *testing.B) {
+		for b.Loop() {
+			first(b)
+		}
+		b.ReportMetric(appended, "facts/s-appended")
+		b.ReportMetric(float64(fileSize(b, dir, checkpointName))/scaleEntries, "checkpoint-B/entry")
+		b.ReportMetric(float64(fileSize(b, dir, journalName))/float64(facts), "journal-B/fact")
+	})
+	if err := os.Remove(filepath.Join(dir, checkpointName)); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("journal", func(b *testing.B) {
+		for b.Loop() {
+			first(b)
+		}
+	})
+}
+
+func fileSize(b *testing.B, dir, name string) int64 {
+	info, err := os.Stat(filepath.Join(dir, name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return info.Size()
 }
 
 // ask asks about random addresses at random times and reports the rate.

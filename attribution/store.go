@@ -36,6 +36,24 @@ func (s *store) snapshot() *archive {
 	return &a
 }
 
+// frozen is the store as it is now, to be written down. Nothing may be added to it.
+func (s *store) frozen() *store {
+	out := &store{archive: *s.snapshot()}
+	out.v4.tails, out.v6.tails, out.places.tails = slices.Clone(s.v4.tails), slices.Clone(s.v6.tails), slices.Clone(s.places.tails)
+	return out
+}
+
+// index makes the tables that a checkpoint leaves out.
+func (s *store) index() {
+	s.v4.index()
+	s.v6.index()
+	s.places.index()
+	s.uids = newTable(int(s.pods))
+	for n := range s.pods {
+		s.uids.add(s.hashOf(n), n, s.hashOf)
+	}
+}
+
 // find is the number of a pod.
 func (s *store) find(key podKey) (uint32, bool) {
 	s.key = s.recordKey(s.key[:0], key.cluster, key.uid)

@@ -13,6 +13,11 @@ type table struct {
 	used  int
 }
 
+// newTable has room for so many numbers.
+func newTable(n int) table {
+	return table{slots: make([]uint32, max(16, 1<<bits.Len(uint(n+n/3))))}
+}
+
 // find looks for a number of which is says that it is the one.
 func (t *table) find(hash uint64, is func(uint32) bool) (uint32, bool) {
 	if len(t.slots) == 0 {

@@ -136,7 +136,11 @@ func (a *app) status() (st status, err error) {
 		}
 		st.Clusters = append(st.Clusters, cs)
 	}
-	for _, d := range ledger.Damage() {
+	damage, err := attribution.Check(a.ledgerFolder(), ledger.Damage())
+	if err != nil {
+		return st, err
+	}
+	for _, d := range damage {
 		st.Damage = append(st.Damage, damaged(d))
 	}
 	return st, nil

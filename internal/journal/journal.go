@@ -53,12 +53,18 @@ func Open(path string, magic [4]byte, version uint16, replay func(offset int64, 
 
 // OpenOn is [Open] on another file system.
 func OpenOn(fsys disk.FS, path string, magic [4]byte, version uint16, replay func(offset int64, payload []byte) error) (*Journal, error) {
+	return OpenFrom(fsys, path, magic, version, 0, replay)
+}
+
+// OpenFrom is [OpenOn] for who knows what the first bytes of the journal hold: from
+// MUST be 0 or a Size that the same journal had. What stands before it is not read.
+func OpenFrom(fsys disk.FS, path string, magic [4]byte, version uint16, from int64, replay func(offset int64, payload []byte) error) (*Journal, error) {
 	f, err := openLocked(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
 	j := &Journal{fs: fsys, path: path, header: headerOf(magic, version), file: f}
-	if err := j.load(magic, version, replay); err != nil {
+	if err := j.load(magic, version, from, replay); err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal: %w", err), f.Close())
 	}
 	return j, nil
@@ -66,7 +72,7 @@ func OpenOn(fsys disk.FS, path string, magic [4]byte, version uint16, replay fun
 
 // load replays the file and makes durable what was replayed: a process that died
 // before its fsync may have left a whole group in the page cache only.
-func (j *Journal) load(magic [4]byte, version uint16, replay func(int64, []byte) error) error {
+func (j *Journal) load(magic [4]byte, version uint16, from int64, replay func(int64, []byte) error) error {
 	info, err := j.file.Stat()
 	if err != nil {
 		return err
@@ -82,7 +88,7 @@ func (j *Journal) load(magic [4]byte, version uint16, replay func(int64, []byte)
 		}
 		size = headerSize
 	}
-	s := scanner{path: j.path, window: window{r: j.file, size: size}, replay: replay}
+	s := scanner{path: j.path, from: from, window: window{r: j.file, size: size}, replay: replay}
 	if j.size, err = s.run(); err != nil {
 		return err
 	}
@@ -102,6 +108,11 @@ func (j *Journal) load(magic [4]byte, version uint16, replay func(int64, []byte)
 // a writer it sees the groups that were whole when it began. A file that is not
 // there is an error that matches [fs.ErrNotExist].
 func Read(path string, magic [4]byte, version uint16, replay func(offset int64, payload []byte) error) ([]CorruptError, error) {
+	return ReadFrom(path, magic, version, 0, replay)
+}
+
+// ReadFrom is [Read] from an offset on, as [OpenFrom] is [Open].
+func ReadFrom(path string, magic [4]byte, version uint16, from int64, replay func(offset int64, payload []byte) error) ([]CorruptError, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
@@ -118,7 +129,7 @@ func Read(path string, magic [4]byte, version uint16, replay func(offset int64, 
 	if fresh {
 		return nil, nil
 	}
-	s := scanner{path: path, window: window{r: f, size: info.Size()}, replay: replay}
+	s := scanner{path: path, from: from, window: window{r: f, size: info.Size()}, replay: replay}
 	if _, err := s.run(); err != nil {
 		return s.damage, fmt.Errorf("read journal: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 // scanner walks the frames of a file of which the header was checked.
 type scanner struct {
 	path   string
+	from   int64 // where to begin; 0 is the first frame
 	window window
 	replay func(offset int64, payload []byte) error
 
@@ -28,7 +29,10 @@ func (f frame) end() int64     { return f.payload() + int64(f.length) }
 
 // run returns where the whole groups end: what follows is an unfinished group.
 func (s *scanner) run() (end int64, err error) {
-	off := int64(headerSize)
+	off := max(headerSize, s.from)
+	if off > s.window.size {
+		return 0, fmt.Errorf("journal %q has %d bytes, want at least %d", s.path, s.window.size, off)
+	}
 	for off < s.window.size {
 		f, state, err := s.frameAt(off)
 		if err != nil {

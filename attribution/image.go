@@ -1,0 +1,179 @@
+package attribution
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/whichpod/whichpod/internal/journal"
+)
+
+// image is what a checkpoint holds: the ledger as it was when its journal had a
+// certain length. Its bytes are described in docs/format/checkpoint.md.
+type image struct {
+	journal fingerprint
+	facts   int
+	damage  []journal.CorruptError
+	others  [][]byte // what is not about pods, as payloads of the journal
+	store   *store
+}
+
+// fingerprint tells a journal from another one, and from one that was cut or replaced.
+type fingerprint struct {
+	Length     int64  // of what the checkpoint covers
+	Head, Tail uint32 // checksums of its first and of its last bytes, fingerprintBytes of each
+}
+
+const fingerprintBytes = 64 << 10
+
+// take reads the fingerprint of the first length bytes of a journal.
+func takeFingerprint(r io.ReaderAt, length int64) (fingerprint, error) {
+	fp := fingerprint{Length: length}
+	part := make([]byte, min(length, fingerprintBytes))
+	for _, p := range []struct {
+		at  int64
+		crc *uint32
+	}{{0, &fp.Head}, {length - int64(len(part)), &fp.Tail}} {
+		if _, err := r.ReadAt(part, p.at); err != nil {
+			return fp, err
+		}
+		*p.crc = crc32.Checksum(part, castagnoli)
+	}
+	return fp, nil
+}
+
+const imageVersion = 1
+
+var imageMagic = [4]byte{'w', 'p', 'l', 'c'}
+
+func imageHeader() []byte {
+	return append(binary.LittleEndian.AppendUint16(imageMagic[:4:4], imageVersion), 0, 0)
+}
+
+// write writes the image. Of the store it reads only what does not change.
+func (im *image) write(to io.Writer) error {
+	if _, err := to.Write(imageHeader()); err != nil {
+		return err
+	}
+	w := &blockWriter{w: to, block: make([]byte, 0, blockSize)}
+	w.uint(uint64(im.journal.Length))
+	w.uint(uint64(im.journal.Head))
+	w.uint(uint64(im.journal.Tail))
+	w.uint(uint64(im.facts))
+	w.uint(uint64(len(im.damage)))
+	for _, d := range im.damage {
+		w.uint(uint64(d.Offset))
+		w.bytes([]byte(d.Detail))
+	}
+	w.uint(uint64(len(im.others)))
+	for _, payload := range im.others {
+		w.bytes(payload)
+	}
+	s := im.store
+	w.uint(uint64(len(s.words.at)))
+	for id := range s.words.at {
+		w.bytes(s.words.get(uint32(id)))
+	}
+	w.numbers(s.v4.keys)
+	writeChains(w, &s.v4)
+	w.uint(uint64(len(s.v6.keys)))
+	for _, key := range s.v6.keys {
+		w.raw(key[:])
+	}
+	writeChains(w, &s.v6)
+	w.numbers(s.places.keys)
+	writeChains(w, &s.places)
+	w.uint(uint64(len(s.clusters)))
+	for name, total := range s.clusters {
+		w.bytes([]byte(name))
+		w.uint(uint64(total.pods))
+		w.uint(uint64(total.forced))
+	}
+	w.uint(uint64(s.pods))
+	for _, p := range s.pages {
+		w.numbers(p.starts)
+		w.bytes(p.data)
+	}
+	w.flush(lastBlock)
+	return w.err
+}
+
+// writeChains writes links as they were when the image was taken.
+func writeChains[K comparable](w *blockWriter, c *chains[K]) {
+	w.numbers(c.upTo(c.heads))
+	w.numbers(c.tails)
+	pods, next := make([]uint32, len(c.links)), make([]uint32, len(c.links))
+	for i := range c.links {
+		pods[i], next[i] = c.links[i].pod, c.nextOf(i)
+	}
+	w.numbers(pods)
+	w.numbers(next)
+}
+
+// readImage reads what write wrote, or says why it can not be used. path is of the
+// journal.
+func readImage(from io.Reader, path string) (*image, error) {
+	head := make([]byte, len(imageHeader()))
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	if string(head) != string(imageHeader()) {
+		return nil, fmt.Errorf("it begins with %x, want %x", head, imageHeader())
+	}
+	r := &blockReader{r: from}
+	im := &image{store: newStore()}
+	im.journal = fingerprint{int64(r.uint()), uint32(r.uint()), uint32(r.uint())}
+	im.facts = r.length()
+	for n := r.length(); n > 0 && r.err == nil; n-- {
+		im.damage = append(im.damage, journal.CorruptError{Path: path, Offset: int64(r.uint()), Detail: string(r.bytes())})
+	}
+	for n := r.length(); n > 0 && r.err == nil; n-- {
+		im.others = append(im.others, r.bytes())
+	}
+	s := im.store
+	for n := r.length(); n > 0 && r.err == nil; n-- {
+		s.words.id(r.bytes())
+	}
+	s.v4.keys = r.numbers()
+	readChains(r, &s.v4)
+	for n := r.length(); n > 0 && r.err == nil; n-- {
+		s.v6.keys = append(s.v6.keys, [16]byte(r.raw(16)))
+	}
+	readChains(r, &s.v6)
+	s.places.keys = r.numbers()
+	readChains(r, &s.places)
+	for n := range uint32(len(s.places.keys)) {
+		if r.err == nil {
+			s.known = append(s.known, s.readPlace(n))
+		}
+	}
+	for n := r.length(); n > 0 && r.err == nil; n-- {
+		s.clusters[string(r.bytes())] = clusterTotal{pods: r.length(), forced: r.length()}
+	}
+	s.pods = uint32(r.length())
+	for n := 0; n < int(s.pods) && r.err == nil; n += pagePods {
+		s.pages = append(s.pages, &page{starts: r.numbers(), data: r.bytes()})
+	}
+	if r.err == nil && (!r.last || len(r.block) > 0) {
+		r.fail(errImage)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	s.index()
+	return im, nil
+}
+
+func readChains[K comparable](r *blockReader, c *chains[K]) {
+	c.heads, c.tails = r.numbers(), r.numbers()
+	pods, next := r.numbers(), r.numbers()
+	if len(c.heads) != len(c.keys) || len(c.tails) != len(c.keys) || len(pods) != len(next) {
+		r.fail(errImage)
+		return
+	}
+	c.links = make([]link, len(pods))
+	for i := range pods {
+		c.links[i] = link{pods[i], next[i]}
+	}
+}
