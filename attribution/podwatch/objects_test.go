@@ -177,7 +177,7 @@ func TestMissingRightForAnotherKind(t *testing.T) {
 		c.Report = func(s string) {
 			mu.Lock()
 			defer mu.Unlock()
-			if strings.Contains(s, "unwatched") {
+			if strings.Contains(s, "allows no") || strings.Contains(s, "no such kind") {
 				said[s]++
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/whichpod/whichpod/attribution"
 )
 
 // reflector brings one kind's objects into the ledger. It is used by one goroutine.
@@ -54,7 +56,9 @@ func (r *reflector) run(ctx context.Context) error {
 			r.report(fmt.Sprintf("the API server does not know version %s of %s any more: listing all %s", r.version, r, r))
 			r.version = ""
 		case err != nil && ctx.Err() == nil:
-			r.report(fmt.Sprintf("%v; trying again", err))
+			if r.kind == attribution.Pods || (forbidden == nil && missing == nil) { // else said once it is believed
+				r.report(fmt.Sprintf("%v; trying again", err))
+			}
 			wait.sleep(ctx)
 		}
 	}
