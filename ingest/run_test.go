@@ -386,6 +386,35 @@ func TestRunSameNameTwice(t *testing.T) {
 	}
 }
 
+// A survey counts what a run would read, and reads nothing.
+func TestSurvey(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 3), blobOf(0, 1), blobOf(0, 2)), sourcetest.NewSink(t)
+	survey := func(opts ingest.Options) (int, int64) {
+		t.Helper()
+		blobs, bytes, err := ingest.Survey(context.Background(), src, sink, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return blobs, bytes
+	}
+	all := int64(len(blobOf(0, 3)) + len(blobOf(0, 1)) + len(blobOf(0, 2)))
+	if n, bytes := survey(ingest.Options{}); n != 3 || bytes != all || len(src.opened) > 0 {
+		t.Errorf("nothing read yet: %d blobs, %d bytes, want 3 and %d", n, bytes, all)
+	}
+	if n, _ := survey(ingest.Options{Since: time.Date(2026, 8, 20, 15, 0, 0, 0, time.UTC)}); n != 0 {
+		t.Errorf("of a later hour: %d blobs", n)
+	}
+	sourcetest.Run(t, src, sink)
+	src.content[sourcetest.Name(1)] = blobOf(0, 2)
+	sum := sourcetest.Run(t, src, sourcetest.NewSink(t))
+	if n, bytes := survey(ingest.Options{}); n != 1 || bytes >= int64(len(blobOf(0, 2))) || bytes <= 0 || sum.Read != 3 {
+		t.Errorf("one blob grew: %d blobs, %d bytes", n, bytes)
+	}
+	if _, _, err := ingest.Survey(context.Background(), src, sink, ingest.Options{Shard: ingest.Shard{Index: 2, Count: 1}}); err == nil {
+		t.Error("shard 2 of 1 is taken")
+	}
+}
+
 func TestRunSelects(t *testing.T) {
 	src := newMemSource(blobOf(0, 1), blobOf(0, 1), blobOf(0, 1), blobOf(0, 1))
 	total := 0

@@ -46,16 +46,21 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (p *progress) ingest(s ingest.Summary) {
-	p.show(func(seconds float64) string {
-		of, left := s.Selected-s.Unchanged, ""
-		if p.bytes > 0 {
-			of = p.blobs
-			if s.Bytes > 0 {
-				left = fmt.Sprintf(", %s left", time.Duration(max(0, seconds*(float64(p.bytes)/float64(s.Bytes)-1))*float64(time.Second)).Round(time.Second))
-			}
+	p.show(func(seconds float64) string { return p.line(s, seconds) })
+}
+
+// line says how far an ingest is after so many seconds, and how long the rest will
+// take where it is known how much that is.
+func (p *progress) line(s ingest.Summary, seconds float64) string {
+	of, left := s.Selected-s.Unchanged, ""
+	if p.bytes > 0 {
+		of = p.blobs
+		if s.Bytes > 0 {
+			rest := max(0, seconds*(float64(p.bytes)/float64(s.Bytes)-1))
+			left = fmt.Sprintf(", %s left", time.Duration(rest*float64(time.Second)).Round(time.Second))
 		}
-		return fmt.Sprintf("%d of %d blobs, %.1f MB, %d rows, %.0f rows/s%s", s.Read, of, float64(s.Bytes)/1e6, s.Rows, float64(s.Rows)/seconds, left)
-	})
+	}
+	return fmt.Sprintf("%d of %d blobs, %.1f MB, %d rows, %.0f rows/s%s", s.Read, of, float64(s.Bytes)/1e6, s.Rows, float64(s.Rows)/seconds, left)
 }
 
 func (p *progress) rows(n int64) {
