@@ -31,8 +31,11 @@ func hasPrefixFold(s, prefix string) bool {
 // whichpod-nat/ is NAT evidence.
 func IsFlowLog(path string) bool {
 	const ext = ".json"
-	return len(path) >= len(ext) && strings.EqualFold(path[len(path)-len(ext):], ext) && !strings.Contains("/"+path, "/whichpod-nat/")
+	return len(path) >= len(ext) && strings.EqualFold(path[len(path)-len(ext):], ext) && !IsEvidence(path)
 }
+
+// IsEvidence says whether a path lies under whichpod-nat/.
+func IsEvidence(path string) bool { return strings.Contains("/"+path, "/whichpod-nat/") }
 
 // Containers are the beginnings of the names of containers that may have logs of
 // flows: "insights-logs-" and the log's category, of which those of Azure Firewall are

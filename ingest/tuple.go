@@ -358,7 +358,7 @@ type field struct {
 
 var tupleFields = [tupleForms][]field{
 	vnetTuple: slices.Concat(endpointFields, []field{
-		{"protocol", wantNumber(8)}, {"direction", wantLetter("IO")}, {"state", wantLetter("BCED")}, {"encryption", wantAny},
+		{"protocol", wantNumber(8)}, {"direction", wantLetter("IO")}, {"state", wantLetter("BCED")}, {"encryption", wantPlain},
 	}, counterFields),
 	nsgTuple1: slices.Concat(endpointFields, decisionFields),
 	nsgTuple2: slices.Concat(endpointFields, decisionFields, []field{{"state", wantLetter("BCE")}}, counterFields),
@@ -412,4 +412,9 @@ func wantCounter(s string) string {
 	return "nothing or a number of 64 bits"
 }
 
-func wantAny(string) string { return "" }
+func wantPlain(s string) string {
+	if strings.ContainsAny(s, `"\`) {
+		return "a text without a quote or a backslash"
+	}
+	return ""
+}

@@ -154,7 +154,7 @@ func (l *lister) level(ctx context.Context, prefix string) error {
 			return err
 		}
 		for _, below := range page.Segment.BlobPrefixes {
-			if below.Name == nil || !l.hours.Cover(*below.Name) {
+			if below.Name == nil || !l.hours.Cover(*below.Name) || ingest.IsEvidence(*below.Name) {
 				continue
 			}
 			list := l.level

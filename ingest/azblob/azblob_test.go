@@ -298,6 +298,7 @@ func TestHours(t *testing.T) {
 		}
 	}
 	f.Put(t, "copy.json", []byte("{}"))
+	f.Put(t, "whichpod-nat/node/1.json", []byte("{}"))
 	src := f.open(t, "/devstoreaccount1/insights-logs-flowlogflowevent")
 	var got []string
 	at := time.Date(2026, 8, 21, 22, 0, 0, 0, time.UTC)
