@@ -124,18 +124,3 @@ func (a *archive) eachAddress(yield func(netip.Addr)) {
 		yield(a.addressOf(uint32(n)<<1 | 1))
 	}
 }
-
-// eachShared calls yield with the addresses that had several pods, until it returns
-// false.
-func (a *archive) eachShared(yield func(netip.Addr) bool) {
-	for n := range a.v4.keys {
-		if !a.v4.single(uint32(n)) && !yield(a.addressOf(uint32(n)<<1)) {
-			return
-		}
-	}
-	for n := range a.v6.keys {
-		if !a.v6.single(uint32(n)) && !yield(a.addressOf(uint32(n)<<1|1)) {
-			return
-		}
-	}
-}

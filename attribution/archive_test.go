@@ -205,3 +205,29 @@ func TestGenerations(t *testing.T) {
 		t.Errorf("got %v, want all but 2, which nobody asked for again", got)
 	}
 }
+
+// Only suspects can have had two pods at once.
+func TestSuspects(t *testing.T) {
+	t.Parallel()
+	doubledSeen, cleared := 0, 0
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 23))
+		v := viewOf(t, randomConfig(r), uuidFacts(r))
+		suspects := v.pods.suspects()
+		v.pods.eachAddress(func(a netip.Addr) {
+			for _, c := range v.clusters {
+				switch {
+				case c.doubledAt(a) && !slices.Contains(suspects, a):
+					t.Fatalf("seed %d: %v had two pods of %s at once, and is no suspect", seed, a, c.Name)
+				case c.doubledAt(a):
+					doubledSeen++
+				case !slices.Contains(suspects, a):
+					cleared++
+				}
+			}
+		})
+	}
+	if doubledSeen < 50 || cleared < 20 {
+		t.Errorf("%d addresses had two pods at once, %d are no suspects: the facts no longer do what this test is about", doubledSeen, cleared)
+	}
+}

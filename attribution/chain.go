@@ -22,7 +22,20 @@ type link struct {
 
 // find is the number of a key.
 func (c *chains[K]) find(key K) (uint32, bool) {
-	return c.table.find(c.hash(key), func(n uint32) bool { return int(n) < len(c.keys) && c.keys[n] == key })
+	slots := c.table.slots
+	if len(slots) == 0 {
+		return 0, false
+	}
+	mask := uint64(len(slots) - 1)
+	for i := c.table.start(c.hash(key)) & mask; ; i = (i + 1) & mask { // as table.find does
+		n := atomic.LoadUint32(&slots[i])
+		if n == 0 {
+			return 0, false
+		}
+		if int(n) <= len(c.keys) && c.keys[n-1] == key {
+			return n - 1, true
+		}
+	}
 }
 
 // id is the number of a key, which is taken in where it is new.
@@ -58,16 +71,6 @@ func (c *chains[K]) each(key uint32, yield func(pod uint32) bool) {
 		}
 		at = atomic.LoadUint32(&l.next)
 	}
-}
-
-// single says whether a key has at most one pod.
-func (c *chains[K]) single(key uint32) bool {
-	at := atomic.LoadUint32(&c.heads[key])
-	if at == 0 || int(at) > len(c.links) {
-		return true
-	}
-	next := atomic.LoadUint32(&c.links[at-1].next)
-	return next == 0 || int(next) > len(c.links)
 }
 
 // snapshot reads on, whatever c takes in later.

@@ -46,10 +46,30 @@ func (c *clusterView) decoded() *clusterView {
 		machines: c.machines, machineSpells: c.machineSpells, rules: c.rules,
 		late: c.late, damaged: c.damaged, tolerance: c.tolerance, spells: make(map[netip.Addr][]spell), everyone: c.podsOf("")}
 	o.once.Do(func() {
-		o.doubled, o.settled = c.known().doubled, c.changes.later(unseenTail)
+		o.doubled, o.settled = o.everDoubled(), c.changes.later(unseenTail)
 		o.forced = slices.ContainsFunc(o.everyone, (*pod).forced)
 	})
 	return o
+}
+
+// everDoubled looks at every address of every pod.
+func (c *clusterView) everDoubled() bool {
+	holders := make(map[netip.Addr][]*pod)
+	for _, p := range c.everyone {
+		for i := range p.holdings {
+			holders[p.holdings[i].Address] = append(holders[p.holdings[i].Address], p)
+		}
+	}
+	for a, pods := range holders {
+		var stays []stay
+		for _, p := range pods {
+			stays = append(stays, c.rawStay(p, a))
+		}
+		if doubled(stays, c.tolerance) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *clusterView) naiveOwns(q *Question) bool {

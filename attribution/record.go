@@ -400,20 +400,7 @@ func (a *archive) decodePod(d *recordDecoder, p, whole *pod) {
 	place := &a.known[p.at]
 	p.id.Node, p.id.HostAddresses = place.node, place.addresses
 	p.id.Name = prefix + string(d.take(d.uint()))
-	p.knownAt, p.id.Version = d.time(), d.version()
-	if whole == nil {
-		d.fields(&p.presence, d.uint())
-	} else {
-		d.boundsLike(&p.presence, &whole.presence)
-	}
-	d.removals(p)
-	if n := d.uint(); n > 0 {
-		p.holdings = make([]Holding, n)
-		for i := range p.holdings {
-			p.holdings[i].Address = a.addressOf(uint32(d.uint()))
-			d.boundsLike(&p.holdings[i].Bounds, &p.presence)
-		}
-	}
+	a.decodeEvidence(d, p, whole)
 	if n := d.uint(); n > 0 {
 		p.voices = make([]*pod, n)
 		for i := range p.voices {
@@ -421,6 +408,38 @@ func (a *archive) decodePod(d *recordDecoder, p, whole *pod) {
 			a.decodePod(d, p.voices[i], p)
 		}
 	}
+}
+
+func (a *archive) decodeEvidence(d *recordDecoder, p, whole *pod) {
+	p.knownAt, p.id.Version = d.time(), d.version()
+	if whole == nil {
+		d.fields(&p.presence, d.uint())
+	} else {
+		d.boundsLike(&p.presence, &whole.presence)
+	}
+	d.removals(p)
+	if n := int(d.uint()); n > cap(p.holdings) {
+		p.holdings = make([]Holding, n)
+	} else {
+		p.holdings = p.holdings[:n]
+	}
+	for i := range p.holdings {
+		p.holdings[i].Address = a.addressOf(uint32(d.uint()))
+		d.boundsLike(&p.holdings[i].Bounds, &p.presence)
+	}
+}
+
+// skim reads what is known of a pod's times, and not who it is. It uses the memory of
+// p.holdings again.
+func (a *archive) skim(n uint32, p *pod) {
+	*p = pod{holdings: p.holdings[:0]}
+	d := recordDecoder{b: a.recordOf(n)}
+	d.key()
+	d.take(2) // flags, sources
+	d.uint()  // kind
+	d.uint()  // place
+	d.take(d.uint())
+	a.decodeEvidence(&d, p, nil)
 }
 
 func (a *archive) decodeKind(word uint32, id *Identity) (prefix string) {

@@ -3,6 +3,7 @@ package attribution
 import (
 	"cmp"
 	"slices"
+	"sort"
 )
 
 // Notes that a resolution can carry.
@@ -151,15 +152,14 @@ func several(possible []*stay, tolerance int64) *Resolution {
 // gapAt names who held the address last before t and first after it.
 func gapAt(t int64, stays []stay, tolerance int64, note string) *Resolution {
 	r := &Resolution{Verdict: Gap, Notes: []string{note}}
-	for i := range stays {
-		s := &stays[i]
-		if s.possibleFrom(tolerance) <= t {
-			c := s.candidate()
-			r.Before = &c
-		} else if r.After == nil {
-			c := s.candidate()
-			r.After = &c
-		}
+	after := sort.Search(len(stays), func(i int) bool { return stays[i].possibleFrom(tolerance) > t })
+	if after > 0 {
+		c := stays[after-1].candidate()
+		r.Before = &c
+	}
+	if after < len(stays) {
+		c := stays[after].candidate()
+		r.After = &c
 	}
 	return r
 }

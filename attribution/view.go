@@ -50,11 +50,12 @@ type clusterView struct {
 	rules         *rules
 
 	once      sync.Once
-	late      int64    // how late things were seen at most: just before a hole, not all may have been
-	damaged   bool     // facts are missing
-	doubled   bool     // two pods are recorded with one address at once
-	forced    bool     // a pod's object was deleted without the kubelet's word
-	settled   coverage // changes, without the time just after each hole
+	late      int64               // how late things were seen at most: just before a hole, not all may have been
+	damaged   bool                // facts are missing
+	suspects  func() []netip.Addr // see archive.suspects
+	doubled   bool                // two pods are recorded with one address at once
+	forced    bool                // a pod's object was deleted without the kubelet's word
+	settled   coverage            // changes, without the time just after each hole
 	tolerance int64
 
 	mu     sync.Mutex
@@ -69,19 +70,18 @@ func (c *clusterView) known() *clusterView {
 	c.once.Do(func() {
 		c.settled = c.changes.later(unseenTail)
 		c.forced = c.total.forced > 0
-		c.pods.eachShared(func(a netip.Addr) bool {
-			c.doubled = c.doubledAt(a)
-			return !c.doubled
-		})
+		c.doubled = slices.ContainsFunc(c.suspects(), c.doubledAt)
 	})
 	return c
 }
 
-func (c *clusterView) doubledAt(a netip.Addr) bool {
-	stays := c.rawStays(a)
+func (c *clusterView) doubledAt(a netip.Addr) bool { return doubled(c.rawStays(a), c.tolerance) }
+
+// doubled says whether two pods had an address at once.
+func doubled(stays []stay, tolerance int64) bool {
 	for i := range stays {
 		for j := range stays[:i] {
-			if stays[i].pod != stays[j].pod && overlap(&stays[i], &stays[j], c.tolerance) {
+			if stays[i].pod != stays[j].pod && overlap(&stays[i], &stays[j], tolerance) {
 				return true
 			}
 		}
@@ -102,12 +102,12 @@ type spell struct {
 func newView(cfg Config, pods *archive, watched, changes map[string]coverage, late map[string]int64, all objects, damaged bool) *View {
 	v := &View{cfg: cfg, tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(), pods: pods, nics: make(map[string]nicOwner), tracks: newTracks(pods),
 		addresses: newGenerations[netip.Addr, *addressView](addressBytes), resolved: newGenerations[runKey, *Resolution](resolvedBytes)}
-	byName := make(map[string]*clusterView)
+	byName, suspects := make(map[string]*clusterView), sync.OnceValue(pods.suspects)
 	cluster := func(name string) *clusterView {
 		c := byName[name]
 		if c == nil {
 			c = &clusterView{Cluster: Cluster{Name: name, Network: Auto}, tolerance: v.tolerance, late: late[name], damaged: damaged, watched: watched[name], changes: changes[name],
-				pods: pods, total: pods.clusters[name], nodes: make(map[string][]uint32), hosts: make(map[netip.Addr][]uint32), spells: make(map[netip.Addr][]spell)}
+				pods: pods, total: pods.clusters[name], nodes: make(map[string][]uint32), hosts: make(map[netip.Addr][]uint32), spells: make(map[netip.Addr][]spell), suspects: suspects}
 			c.oracle = sync.OnceValue(c.decoded)
 			byName[name] = c
 			v.clusters = append(v.clusters, c)
