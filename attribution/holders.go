@@ -114,11 +114,11 @@ func (c *clusterView) countAddresses() int {
 	return total
 }
 
-// countNodes is how many nodes pods are known to have run on.
+// countNodes is how many nodes are on record, or are known to have had pods.
 func (c *clusterView) countNodes() int {
-	total := 0
-	for _, places := range c.nodes {
-		if slices.ContainsFunc(places, func(n uint32) bool { return len(c.podsIn(n)) > 0 }) {
+	total := len(c.machines)
+	for node, places := range c.nodes {
+		if len(c.machines[node]) == 0 && slices.ContainsFunc(places, func(n uint32) bool { return len(c.podsIn(n)) > 0 }) {
 			total++
 		}
 	}
