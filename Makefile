@@ -46,7 +46,7 @@ E2E ?= ./e2e/...
 
 .PHONY: e2e
 e2e: .e2e/node_modules/.bin/azurite-blob .e2e/node_modules/@duckdb/node-api $(SERVERS) ## run the end-to-end tests, or those in E2E; builds and installs what they need
-	$(GO) test -tags e2e -count=1 -p 1 -timeout 30m -v $(E2E)
+	$(GO) test -tags e2e -count=1 -p 1 -timeout 45m -v $(E2E)
 
 # Minutes where nothing is in Go's build cache, seconds later. KWOK is a module of its
 # own, for its Kubernetes is another than that of the servers.

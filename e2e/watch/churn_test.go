@@ -32,7 +32,7 @@ type churn struct {
 	stopping chan struct{}
 	done     sync.WaitGroup
 	requests atomic.Int64 // that were answered
-	removals atomic.Int64 // pods that were removed
+	lives    []int64      // when the pods that were removed were made, under mu
 	failed   atomic.Pointer[error]
 }
 
@@ -55,6 +55,19 @@ func startChurn(t *testing.T, c *cluster, seed uint64) *churn {
 	}
 	until(t, "the first pods are there", func() bool { return d.count() >= nodes*podsPerNode/2 })
 	return d
+}
+
+// since counts the pods that were made and removed after a time.
+func (d *churn) since(from int64) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, created := range d.lives {
+		if created >= from {
+			n++
+		}
+	}
+	return n
 }
 
 func (d *churn) count() int {
@@ -218,7 +231,7 @@ func (p *running) create() bool {
 // patch of the status or in two.
 func (p *running) begin() bool {
 	at := time.Now()
-	p.status = status{Phase: "Pending", HostIP: p.kubelet.node.address, HostIPs: ips(p.kubelet.node.address), StartTime: &at,
+	p.status = status{Phase: "Pending", HostIP: &p.kubelet.node.address, HostIPs: ips(p.kubelet.node.address), StartTime: &at,
 		Conditions: []condition{{Type: "PodScheduled", Status: "True", LastTransitionTime: at}}}
 	if p.r.IntN(2) == 0 && !p.report(nil) {
 		return false
@@ -276,6 +289,7 @@ func (p *running) stopContainer() time.Time {
 	if !p.hostNetwork {
 		h := &p.holds[len(p.holds)-1]
 		h.to = max(at.UnixMilli(), h.from+1)
+		h.until = h.to
 		p.kubelet.node.give(h.address)
 	}
 	c := &p.status.Containers[0]
@@ -333,7 +347,7 @@ func (p *running) report(at *window) bool {
 
 // remove deletes the object, at once or with a grace period.
 func (p *running) remove(grace int) bool {
-	body := deletion{APIVersion: "v1", Kind: "DeleteOptions", Grace: grace, Preconditions: preconditions{p.uid}}
+	body := deletion{APIVersion: "v1", Kind: "DeleteOptions", Grace: grace, Preconditions: &preconditions{p.uid}}
 	w, ok := p.send(request{method: http.MethodDelete, path: p.path(), body: body}, nil)
 	if !ok || grace > 0 {
 		return ok
@@ -342,6 +356,8 @@ func (p *running) remove(grace int) bool {
 	if !p.hostNetwork {
 		p.holds[len(p.holds)-1].hidden = w
 	}
-	p.removals.Add(1)
+	p.truth.mu.Lock()
+	defer p.truth.mu.Unlock()
+	p.lives = append(p.lives, p.created.from)
 	return true
 }

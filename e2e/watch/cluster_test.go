@@ -40,12 +40,13 @@ type cluster struct {
 	etcd, apiserver *process
 	etcdLog, apiLog *logFile
 	client          *http.Client
+	args            []string // of the API server, besides the usual
 }
 
 // newCluster starts both servers and waits until they are ready.
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, args ...string) *cluster {
 	t.Helper()
-	c := &cluster{dir: t.TempDir(), etcdPort: freePort(t), port: freePort(t), etcdLog: newLog(t, "etcd"), apiLog: newLog(t, "kube-apiserver")}
+	c := &cluster{dir: t.TempDir(), etcdPort: freePort(t), port: freePort(t), etcdLog: newLog(t, "etcd"), apiLog: newLog(t, "kube-apiserver"), args: args}
 	must(t, os.WriteFile(c.file("tokens.csv"), []byte(tokens), 0o600))
 	must(t, writeKey(c.file("accounts.key")))
 	peers := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
@@ -70,7 +71,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	c.client = &http.Client{Transport: transport, Timeout: patience / 4}
+	c.client = &http.Client{Transport: transport, Timeout: patience / 10}
 	return c
 }
 
@@ -92,7 +93,7 @@ func (c *cluster) startServer(t *testing.T, cached bool) {
 	if !cached {
 		args = append(args, "--watch-cache-sizes=pods#0")
 	}
-	c.apiserver = start(t, c.apiLog, filepath.Join(servers, "kube-apiserver"), args...)
+	c.apiserver = start(t, c.apiLog, filepath.Join(servers, "kube-apiserver"), append(args, c.args...)...)
 	insecure := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // its certificate is made at the first start
 	defer insecure.CloseIdleConnections()
 	client := &http.Client{Transport: insecure, Timeout: 10 * time.Second}
@@ -123,17 +124,18 @@ func (c *cluster) restartServer(t *testing.T, sig syscall.Signal, cached bool) {
 	c.startServer(t, cached)
 }
 
-// kubeconfig writes a file for one of the users and returns its name.
-func (c *cluster) kubeconfig(t *testing.T, user string) string {
+// kubeconfig writes a file for one of the users, who reaches the API server at a port
+// of loopback, and returns its name.
+func (c *cluster) kubeconfig(t *testing.T, user string, port int) string {
 	t.Helper()
-	name := c.file(user + ".kubeconfig")
+	name := c.file(fmt.Sprintf("%s-%d.kubeconfig", user, port))
 	must(t, os.WriteFile(name, fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 current-context: e2e
 contexts: [{name: e2e, context: {cluster: e2e, user: %s}}]
-clusters: [{name: e2e, cluster: {server: "%s", certificate-authority: certs/apiserver.crt}}]
+clusters: [{name: e2e, cluster: {server: "https://127.0.0.1:%d", certificate-authority: certs/apiserver.crt}}]
 users: [{name: %[1]s, user: {token: %[1]s-token}}]
-`, user, c.url()), 0o600))
+`, user, port), 0o600))
 	return name
 }
 

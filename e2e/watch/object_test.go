@@ -20,14 +20,16 @@ type object struct {
 }
 
 type metadata struct {
-	Name   string            `json:"name,omitempty"`
-	UID    string            `json:"uid,omitempty"`
-	Labels map[string]string `json:"labels,omitempty"`
+	Name      string            `json:"name,omitempty"`
+	Namespace string            `json:"namespace,omitempty"`
+	UID       string            `json:"uid,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
 }
 
 type spec struct {
 	NodeName    string      `json:"nodeName,omitempty"`
 	HostNetwork bool        `json:"hostNetwork,omitempty"`
+	PodCIDR     string      `json:"podCIDR,omitempty"` // of a node
 	Containers  []container `json:"containers,omitempty"`
 }
 
@@ -37,14 +39,21 @@ type container struct {
 }
 
 type status struct {
-	Phase      string            `json:"phase"`
-	HostIP     netip.Addr        `json:"hostIP"`
-	HostIPs    []addressOf       `json:"hostIPs"`
+	Phase      string            `json:"phase,omitempty"`
+	Message    string            `json:"message,omitempty"`
+	HostIP     *netip.Addr       `json:"hostIP,omitempty"`
+	HostIPs    []addressOf       `json:"hostIPs,omitempty"`
 	PodIP      *netip.Addr       `json:"podIP,omitempty"`
 	PodIPs     []addressOf       `json:"podIPs,omitempty"`
 	StartTime  *time.Time        `json:"startTime,omitempty"`
-	Conditions []condition       `json:"conditions"`
+	Conditions []condition       `json:"conditions,omitempty"`
 	Containers []containerStatus `json:"containerStatuses,omitempty"`
+	Addresses  []nodeAddress     `json:"addresses,omitempty"` // of a node
+}
+
+type nodeAddress struct {
+	Type    string     `json:"type"`
+	Address netip.Addr `json:"address"`
 }
 
 type addressOf struct {
@@ -78,10 +87,10 @@ type stateTimes struct {
 }
 
 type deletion struct {
-	APIVersion    string        `json:"apiVersion"`
-	Kind          string        `json:"kind"`
-	Grace         int           `json:"gracePeriodSeconds"`
-	Preconditions preconditions `json:"preconditions"`
+	APIVersion    string         `json:"apiVersion"`
+	Kind          string         `json:"kind"`
+	Grace         int            `json:"gracePeriodSeconds"`
+	Preconditions *preconditions `json:"preconditions,omitempty"`
 }
 
 type preconditions struct {

@@ -3,6 +3,7 @@
 package watch_test
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -27,14 +28,25 @@ type truePod struct {
 	node                 string
 	nodeAddress          netip.Addr
 	hostNetwork          bool
+	end                  string // how it ends, where there is a choice
 	created, removed     window // its object
 	holds                []hold // its own addresses, in order
 }
 
-// hold is an address with a pod: it had it in [from, to); to is 0 while it has.
+func (p *truePod) String() string {
+	s := fmt.Sprintf("%s/%s %s on %s, made %v, removed %v, end %q, host network %v, with", p.namespace, p.name, p.uid, p.node, p.created, p.removed, p.end, p.hostNetwork)
+	for _, h := range p.holds {
+		s += fmt.Sprintf(" [%s from %d to %d..%d, shown %v, hidden %v]", h.address, h.from, h.to, h.until, h.shown, h.hidden)
+	}
+	return s
+}
+
+// hold is an address with a pod: it had it in [from, to), and by until it had lost it;
+// to and until are 0 while it has.
 type hold struct {
 	address  netip.Addr
 	from, to int64
+	until    int64
 	shown    window // when the API began to show it
 	hidden   window // when it stopped to; zero: it shows it still
 }
