@@ -4,12 +4,24 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 )
 
 // Joined is what can be said of both ends of each row of a batch.
 type Joined struct {
 	Src, Dst []*Resolution // one per row; rows of one holder share theirs
+	// NAT is, for a row whose source is exact by NAT evidence, what the node
+	// translated; nil for others. It is empty where there is no such row.
+	NAT []*nat.Flow
+}
+
+// Translated is what the node translated of row i, or nil.
+func (j *Joined) Translated(i int) *nat.Flow {
+	if j.NAT == nil {
+		return nil
+	}
+	return j.NAT[i]
 }
 
 // Join attributes the rows of a batch; begins says for each when its flow began
@@ -33,10 +45,16 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 	nics, nicCodes := b.NICs()
 	for i, begin := range begins {
 		q := Question{Address: b.Addresses[b.Src[i]], Begin: begin, NIC: nics[nicCodes[i]], Near: b.Direction[i] == flow.Outbound,
-			Sent: true, Destination: b.Addresses[b.Dst[i]], DestinationPort: b.DstPort[i]}
-		j.Src[i] = ends[b.Src[i]].resolve(v, &q)
+			Sent: true, Destination: b.Addresses[b.Dst[i]], DestinationPort: b.DstPort[i], SourcePort: b.SrcPort[i], Protocol: b.Protocol[i]}
+		var translated *nat.Flow
+		if j.Src[i], translated = ends[b.Src[i]].resolve(v, &q); translated != nil {
+			if j.NAT == nil {
+				j.NAT = make([]*nat.Flow, b.Len())
+			}
+			j.NAT[i] = translated
+		}
 		q.Address, q.Near, q.Sent, q.Answered = q.Destination, !q.Near, false, answered[i]
-		j.Dst[i] = ends[b.Dst[i]].resolve(v, &q)
+		j.Dst[i], _ = ends[b.Dst[i]].resolve(v, &q)
 	}
 	return j, nil
 }
@@ -68,17 +86,19 @@ func (e *endOfBatch) lookUp(v *View, a netip.Addr, whole flow.Span) {
 	}
 }
 
-func (e *endOfBatch) resolve(v *View, q *Question) *Resolution {
+// resolve is what is said of an end, and what the node translated where that hangs on
+// it. An address with a track is never a node's.
+func (e *endOfBatch) resolve(v *View, q *Question) (*Resolution, *nat.Flow) {
 	switch {
 	case e.fixed != nil:
-		return v.checked(e.fixed.at(q.end()), q)
+		return v.lift(e.view, v.checked(e.fixed.at(q.end()), q), q)
 	case e.track == nil:
-		return e.view.resolve(v, q)
+		return v.lift(e.view, e.view.resolve(v, q), q)
 	}
 	if r := e.inOneRun(v, q.Begin); r != nil {
-		return v.checked(r.at(q.end()), q)
+		return v.checked(r.at(q.end()), q), nil
 	}
-	return v.Resolve(*q)
+	return v.Resolve(*q), nil
 }
 
 // inOneRun is what is said all over a span, or nil where it has several runs.

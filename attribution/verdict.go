@@ -75,6 +75,16 @@ type Candidate struct {
 	// Disputes are the contradictions in what is recorded of the pod that concern the
 	// address. Shared: MUST NOT be changed.
 	Disputes []Dispute
+	// Ledger is, where Sources is NAT, where what the ledger knows of the pod comes from.
+	Ledger Sources
+}
+
+// Known is where what the ledger knows of it comes from.
+func (c *Candidate) Known() Sources {
+	if c.Ledger != 0 {
+		return c.Ledger | c.Sources&^(1<<NAT)
+	}
+	return c.Sources
 }
 
 // Resolution is what can be said about one end of a flow. It is shared and MUST NOT
@@ -94,6 +104,9 @@ type Resolution struct {
 	// contradicted is the resolution where a row's interface speaks against it, made
 	// when first needed.
 	contradicted atomic.Pointer[Resolution]
+	// translated is the resolution where NAT evidence names its pod, or speaks against
+	// it, made when first needed.
+	translated atomic.Pointer[Resolution]
 }
 
 // contradict weakens an exact resolution.
@@ -155,17 +168,19 @@ const (
 	List
 	Audit
 	Inventory
-	numSources
+	numSources // of facts
+
+	NAT = numSources // what a node's kernel translated: it stands in no fact
 )
 
-var sourceWords = [numSources]string{"watch", "list", "audit", "inventory"}
+var sourceWords = [...]string{"watch", "list", "audit", "inventory", "nat"}
 
 func (s Source) String() string { return sourceWords[s] }
 
 // String joins the names with a plus sign: "watch+audit".
 func (s Sources) String() string {
 	out := ""
-	for i := Source(0); i < numSources; i++ {
+	for i := Source(0); i <= NAT; i++ {
 		if s&(1<<i) == 0 {
 			continue
 		}

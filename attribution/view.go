@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -19,6 +20,7 @@ type View struct {
 	pods      *archive
 	clusters  []*clusterView // sorted by name
 	nics      map[string]nicOwner
+	nat       *nat.Store // nil: no evidence of what nodes translated
 	tracks    *tracks
 	addresses *generations[netip.Addr, *addressView]
 	resolved  *generations[runKey, *Resolution]
@@ -214,6 +216,9 @@ func (c *clusterView) owns(a netip.Addr) bool {
 // addressView is what a view knows of one address.
 type addressView struct {
 	owners []ownedAddress // one per cluster that can own it; none: external
+
+	once     sync.Once
+	evidence []string // clusters with evidence of a node at it
 }
 
 // ownedAddress is an address in one cluster.
@@ -393,6 +398,9 @@ type Question struct {
 	Sent            bool
 	Destination     netip.Addr // with Sent; invalid is unknown
 	DestinationPort uint16
+	// With Sent: what NAT evidence is found by. Protocol 0 is unknown.
+	SourcePort uint16
+	Protocol   uint8
 	// Answered is set for the other end where it sent packets back: then somebody
 	// had the address.
 	Answered bool
@@ -425,7 +433,9 @@ func (v *View) Resolve(q Question) *Resolution {
 			return v.checked(r, &q)
 		}
 	}
-	return v.address(q.Address).resolve(v, &q)
+	av := v.address(q.Address)
+	r, _ := v.lift(av, av.resolve(v, &q), &q)
+	return r
 }
 
 func (av *addressView) resolve(v *View, q *Question) *Resolution {

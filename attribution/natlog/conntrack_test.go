@@ -1,0 +1,126 @@
+package natlog
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/whichpod/whichpod/attribution/nat"
+)
+
+var addresses = cmpopts.EquateComparable(netip.Addr{})
+
+func tupleOf(src, dst string) nat.Tuple {
+	s, d := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
+	return nat.Tuple{Src: s.Addr(), SrcPort: s.Port(), Dst: d.Addr(), DstPort: d.Port()}
+}
+
+const newLine = "[1795438861.012756]\t    [NEW] ipv4     2 tcp      6 120 SYN_SENT src=10.244.0.11 dst=203.0.113.66 sport=47902 dport=8443 [UNREPLIED] src=203.0.113.66 dst=10.224.0.4 sport=8443 dport=1027"
+
+func TestConntrackLine(t *testing.T) {
+	pod, answer := tupleOf("10.244.0.11:47902", "203.0.113.66:8443"), tupleOf("203.0.113.66:8443", "10.224.0.4:1027")
+	const at = 1795438861012756
+	for line, want := range map[string]Event{
+		newLine: {At: at, Kind: New, Protocol: 6, Original: pod, Reply: answer},
+		// Counters behind each tuple, a zone, a mark, the entry's number.
+		"[1795438861.012756]\t [UPDATE] ipv4     2 tcp      6 60 SYN_RECV src=10.244.0.11 dst=203.0.113.66 sport=47902 dport=8443 packets=1 bytes=60 src=203.0.113.66 dst=10.224.0.4 sport=8443 dport=1027 packets=1 bytes=60 mark=3 zone=7 use=1 id=3816": {At: at, Kind: Update, Protocol: 6, Original: pod, Reply: answer, Fresh: true, Zone: 7},
+		// What is gone has no timeout, and may say how long it lasted.
+		"[1795438861.012756]\t[DESTROY] ipv4     2 tcp      6 TIME_WAIT src=10.244.0.11 dst=203.0.113.66 sport=47902 dport=8443 src=203.0.113.66 dst=10.224.0.4 sport=8443 dport=1027 [ASSURED] delta-time=12": {At: at, Kind: Destroy, Protocol: 6, Original: pod, Reply: answer, Lasted: 13},
+		"[1795438861.012756]\t[DESTROY] ipv4     2 udp      17 src=10.244.0.11 dst=203.0.113.66 sport=47902 dport=8443 src=203.0.113.66 dst=10.224.0.4 sport=8443 dport=1027":                                  {At: at, Kind: Destroy, Protocol: 17, Original: pod, Reply: answer},
+		"[1795438861.012756]\t    [NEW] ipv6     10 sctp     132 3 COOKIE_WAIT src=fd00::b dst=2001:db8::1 sport=47902 dport=8443 [UNREPLIED] src=2001:db8::1 dst=fd01::4 sport=8443 dport=1027":               {At: at, Kind: New, Protocol: 132, Original: tupleOf("[fd00::b]:47902", "[2001:db8::1]:8443"), Reply: tupleOf("[2001:db8::1]:8443", "[fd01::4]:1027")},
+		// ICMP has an identifier, which is translated as a port is.
+		"[1795438861.012756]\t    [NEW] ipv4     2 icmp     1 30 src=10.244.0.11 dst=203.0.113.66 type=8 code=0 id=77 [UNREPLIED] src=203.0.113.66 dst=10.224.0.4 type=0 code=0 id=78": {At: at, Kind: New, Protocol: 1, Original: tupleOf("10.244.0.11:77", "203.0.113.66:0"), Reply: tupleOf("203.0.113.66:0", "10.224.0.4:78")},
+		"[1795438861.012756]\t    [NEW] ipv4     2 unknown  47 600 src=10.244.0.11 dst=203.0.113.66 [UNREPLIED] src=203.0.113.66 dst=10.224.0.4":                                       {At: at, Kind: New, Protocol: 47, Original: tupleOf("10.244.0.11:0", "203.0.113.66:0"), Reply: tupleOf("203.0.113.66:0", "10.224.0.4:0")},
+	} {
+		got, err := parseConntrack([]byte(line))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		} else if diff := cmp.Diff(want, got, addresses); diff != "" {
+			t.Errorf("%s:\n%s", line, diff)
+		}
+	}
+}
+
+// A line that was cut anywhere is an error or the whole event but for what stands last;
+// never another event.
+func TestConntrackCut(t *testing.T) {
+	whole, err := parseConntrack([]byte(newLine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := strings.LastIndex(newLine, "dport=")
+	for n := range newLine {
+		got, err := parseConntrack([]byte(newLine[:n]))
+		if err == nil && n <= last+len("dport=") {
+			t.Errorf("cut to %q it is %+v", newLine[:n], got)
+		}
+	}
+	if whole.Reply.DstPort != 1027 {
+		t.Errorf("got %+v", whole)
+	}
+}
+
+type recorder struct {
+	flows   []nat.Flow
+	covered []nat.Range
+}
+
+func (r *recorder) Add(f nat.Flow) error { r.flows = append(r.flows, f); return nil }
+func (r *recorder) Cover(_, _ string, from, to int64) {
+	r.covered = append(r.covered, nat.Range{From: from, To: to})
+}
+
+func TestReadCountsWhatItRejects(t *testing.T) {
+	input := newLine + "\n" +
+		"[1795438861.012756]\t    [NEW] ipv4     2 tcp      6 120 SYN_SENT src=10.244.0.11 dst=203.0.113.66 sport=47902\n" + // cut
+		"    [NEW] ipv4     2 tcp      6 120 SYN_SENT src=10.244.0.11\n" + // without a time
+		"conntrack v1.4.7 (conntrack-tools): 5 flow events have been shown.\n" +
+		"[1795438861.012756]\t    [NEW] ipv4     2 tcp      x 120 src=1.2.3.4\n" +
+		"[1795438861.012756]\t   [OTHER] ipv4     2 tcp      6 120\n" +
+		strings.Replace(newLine, "sport=47902", "sport=479022", 1) + "\n" +
+		strings.Replace(newLine, "dst=10.224.0.4", "dst=fd00::4", 1) + "\n" +
+		strings.Repeat("x", maxLine+5) + "\n\n" +
+		strings.Replace(strings.Replace(newLine, "861.012756", "871.012756", 1), "[NEW]", "[DESTROY]", 1) // without an end of line
+	var got recorder
+	sum, err := Read(strings.NewReader(input), Options{Node: "n", Format: Auto}, &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Rejected != 8 || sum.Events != 2 || sum.Flows != 1 || sum.Format != Conntrack {
+		t.Errorf("got %+v", sum)
+	}
+	want := []nat.Flow{{
+		Key:  nat.Key{Src: netip.MustParseAddr("10.224.0.4"), SrcPort: 1027, Dst: netip.MustParseAddr("203.0.113.66"), DstPort: 8443, Protocol: 6},
+		Node: "n", Original: tupleOf("10.244.0.11:47902", "203.0.113.66:8443"), Place: 1,
+		FromEarliest: 1795438861012, FromLatest: 1795438861013, ToEarliest: 1795438871012, ToLatest: 1795438871013,
+	}}
+	if diff := cmp.Diff(want, got.flows, addresses); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]nat.Range{{From: 1795438861013, To: 1795438871013}}, got.covered); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(newLine + "\n"))
+	f.Add([]byte(strings.Replace(newLine, "[NEW]", "[DESTROY]", 1) + " delta-time=9\n" + newLine))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		var got recorder
+		sum, err := Read(strings.NewReader(string(input)), Options{Node: "n", Format: Auto}, &got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum.Flows != len(got.flows) || sum.Rejected+sum.Events > sum.Lines {
+			t.Fatalf("%+v with %d flows", sum, len(got.flows))
+		}
+		for _, fl := range got.flows {
+			if fl.FromEarliest < 0 || fl.FromEarliest > fl.FromLatest || fl.FromLatest > fl.ToEarliest || fl.ToEarliest > fl.ToLatest {
+				t.Fatalf("%+v is no connection in time", fl)
+			}
+		}
+	})
+}
