@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,7 +19,22 @@ import (
 // is named by the absolute path of its file with forward slashes, shortened as
 // [Name] says: so two files without a flow log's path never share a name.
 type Folder struct {
-	root string // absolute, links resolved
+	root   string // absolute, links resolved
+	suffix string // of the files it takes instead of flow logs; empty: flow logs
+}
+
+// Below returns the source for the files below a folder of the root whose names end in
+// suffix: what lies beside flow logs. The folder need not exist.
+func (f *Folder) Below(folder, suffix string) Source {
+	return &Folder{root: filepath.Join(f.root, folder), suffix: suffix}
+}
+
+// wanted says whether a file is one of the source's.
+func (f *Folder) wanted(path string) bool {
+	if f.suffix != "" {
+		return strings.HasSuffix(path, f.suffix)
+	}
+	return path == f.root || IsFlowLog(filepath.ToSlash(path[len(f.root):]))
 }
 
 var _ Source = (*Folder)(nil)
@@ -50,16 +66,16 @@ func (f *Folder) List(ctx context.Context, hours Hours, fn func(Blob) error) err
 		if stop = ctx.Err(); stop != nil {
 			return stop
 		}
-		if os.IsNotExist(err) && path != f.root {
+		if os.IsNotExist(err) && (path != f.root || f.suffix != "") {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if e.IsDir() && !hours.Cover(filepath.ToSlash(path[len(f.root):])) {
+		if e.IsDir() && f.suffix == "" && !hours.Cover(filepath.ToSlash(path[len(f.root):])) {
 			return filepath.SkipDir
 		}
-		if !e.Type().IsRegular() || path != f.root && !IsFlowLog(filepath.ToSlash(path[len(f.root):])) {
+		if !e.Type().IsRegular() || !f.wanted(path) {
 			return nil
 		}
 		info, err := e.Info()
