@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/attribution/podlog"
 	"github.com/whichpod/whichpod/benchmarks/sim"
 	"github.com/whichpod/whichpod/flow"
@@ -236,6 +237,12 @@ const (
 // to a ledger.
 func load(t testing.TB, w *sim.World, knows knowledge) *query.Engine {
 	t.Helper()
+	return loadWith(t, w, knows, nil)
+}
+
+// loadWith does so with evidence of what the nodes translated.
+func loadWith(t testing.TB, w *sim.World, knows knowledge, evidence *nat.Store) *query.Engine {
+	t.Helper()
 	dir := t.TempDir()
 	must(t, w.WriteBlobs(filepath.Join(dir, "blobs")))
 	src, err := ingest.OpenFolder(filepath.Join(dir, "blobs"))
@@ -266,7 +273,7 @@ func load(t testing.TB, w *sim.World, knows knowledge) *query.Engine {
 	must(t, err)
 	cfg, err := attribution.ParseConfig(config.Bytes())
 	must(t, err)
-	return query.New(store, ledger.View(cfg))
+	return query.New(store, ledger.View(cfg).WithNAT(evidence))
 }
 
 func must(t testing.TB, err error) {

@@ -86,6 +86,8 @@ type Traffic struct {
 	Denied         float64       // share denied by a rule
 	Reprogrammed   float64       // share with an E and a B in one millisecond
 	PortReuse      float64       // share that takes a source port lately used from the same node to the same destination
+	TimeWait       time.Duration // how long a kernel keeps a closed connection, and its port with it; 0 is Linux's 120 s
+	NodeAbroad     float64       // share of the nodes' own flows that go where pods' flows to the internet go
 	V6             float64       // share over IPv6, with DualStack
 	IdleTimeout    time.Duration // Azure's default is 4 minutes
 	LongMean       time.Duration // mean duration of long flows

@@ -59,12 +59,12 @@ func (w *World) tracked(node int) []trackEvent {
 		out = append(out, trackEvent{f.begin, 'N', id})
 		switch {
 		case f.denied:
-			out = append(out, trackEvent{f.begin + timeWait, 'D', id})
+			out = append(out, trackEvent{f.begin + w.Config.timeWait(), 'D', id})
 			continue
 		case f.end-f.last <= 1000 && !f.udp:
-			out = append(out, trackEvent{f.begin + 1, 'U', id}, trackEvent{f.end, 'W', id}, trackEvent{f.end + timeWait, 'D', id})
+			out = append(out, trackEvent{f.begin + 1, 'U', id}, trackEvent{f.end, 'W', id}, trackEvent{f.end + w.Config.timeWait(), 'D', id})
 		default: // nobody closed it: the entry stays for as long as its port is not given again
-			out = append(out, trackEvent{f.begin + 1, 'U', id}, trackEvent{f.taken() + timeWait - 1, 'D', id})
+			out = append(out, trackEvent{f.begin + 1, 'U', id}, trackEvent{f.taken() + w.Config.timeWait() - 1, 'D', id})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b trackEvent) int { return cmp.Compare(a.at, b.at) })

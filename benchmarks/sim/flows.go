@@ -221,6 +221,9 @@ func (o *opener) address(r *rand.Rand, in *intent, f *flowRecord, to target) boo
 			return o.toPod(f, to)
 		}
 		f.dst, f.dport = apiServer, 443
+		if abroad := o.cfg.Traffic.NodeAbroad; abroad > 0 && chance(r, abroad) {
+			f.dst, f.dport = pick(r, internet[family(f.v6)]), pick(r, []uint16{443, 443, 8443})
+		}
 	case FromVM, Scan:
 		return o.fromOutside(r, in, f, to)
 	default:
@@ -335,7 +338,7 @@ func (o *opener) port(r *rand.Rand, f *flowRecord, called int32) {
 	t.sport = f.sport
 	until := f.taken()
 	if f.srcPod < 0 || o.world.Pods[f.srcPod].HostNetwork {
-		until += timeWait // shares the node's tuples with what is masqueraded
+		until += o.cfg.timeWait() // shares the node's tuples with what is masqueraded
 	}
 	o.ports.hold(t, f.begin, until)
 }
@@ -362,7 +365,7 @@ func (o *opener) translate(r *rand.Rand, f *flowRecord) {
 	t := tuple{f.src, f.dst, f.wanted, f.dport, f.udp}
 	f.sport = o.ports.masquerade(r, t, f.begin)
 	t.sport = f.sport
-	o.ports.hold(t, f.begin, f.taken()+timeWait)
+	o.ports.hold(t, f.begin, f.taken()+o.cfg.timeWait())
 }
 
 func (n *NIC) ip(v6 bool) netip.Addr {

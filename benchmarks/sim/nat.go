@@ -61,12 +61,20 @@ const (
 	ephemeralLow, ephemeralHigh = 32768, 60999
 	translatedLow               = 1024
 
-	// timeWait is how long conntrack keeps a closed connection
+	// linuxTimeWait is how long conntrack keeps a closed connection
 	// (nf_conntrack_tcp_timeout_time_wait), so that its port is still taken.
-	timeWait = 120_000
+	linuxTimeWait = 120_000
 	// afterlife keeps a tuple from being used again in the moment in which the log ends it.
 	afterlife = 1000
 )
+
+// timeWait is how long the nodes' kernels keep a closed connection, in milliseconds.
+func (c *Config) timeWait() int64 {
+	if c.Traffic.TimeWait == 0 {
+		return linuxTimeWait
+	}
+	return ms(c.Traffic.TimeWait)
+}
 
 func (p *ports) free(t tuple, at int64) bool { return p.busy[t] <= at }
 
