@@ -123,14 +123,16 @@ type Flows struct {
 
 // Evidence is what an answer rests on.
 type Evidence struct {
-	Kind string `json:"kind"` // "flow" or "ledger"
+	Kind string `json:"kind"` // "flow", "nat" or "ledger"
 	// Of a flow: where the row stands, and the row as its log's tuple.
 	Blob   string `json:"blob,omitempty"`
 	Offset *int64 `json:"offset,omitempty"`
 	Row    string `json:"row,omitempty"`
-	// Of the ledger: who said so, and a sentence.
+	// Of the ledger: who said so, and a sentence. Of a translation: the format that it
+	// was read from.
 	Source string `json:"source,omitempty"`
 	Text   string `json:"text,omitempty"`
+	*Translation
 }
 
 // Gap is a stretch in which nobody watched a cluster; null is open.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -15,6 +16,7 @@ const keepEvidence = 5
 
 // groups gathers rows by who sent (or received) them.
 type groups struct {
+	nat   *nat.Store // nil: none
 	byKey map[string]*group
 	order []*group
 	last  map[*attribution.Resolution]*group
@@ -30,14 +32,15 @@ type group struct {
 	tally      tally
 	evidence   []Evidence
 	excluded   []attribution.Exclusion
+	nat        []Evidence // what nodes translated of these rows
 	minBits    float64
 	maxBits    float64
 }
 
 type candidateKey struct{ cluster, uid, node, machine string }
 
-func newGroups() *groups {
-	return &groups{byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
+func newGroups(evidence *nat.Store) *groups {
+	return &groups{nat: evidence, byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
 }
 
 // of returns the group that a resolution belongs to.
@@ -97,6 +100,9 @@ func (gr *group) join(r *attribution.Resolution) {
 		if key := (candidateKey{c.Cluster, c.UID, c.Node, c.NodeUID}); !gr.named[key] {
 			gr.named[key] = true
 			gr.candidates = append(gr.candidates, *c)
+		} else if r.Verdict == attribution.Exact { // by NAT evidence and without
+			gr.candidates[0].Sources |= c.Sources
+			gr.candidates[0].Ledger |= c.Ledger
 		}
 	}
 	for _, n := range r.Notes {
@@ -104,6 +110,13 @@ func (gr *group) join(r *attribution.Resolution) {
 			gr.notes = append(gr.notes, n)
 		}
 	}
+}
+
+// add counts row i of a batch for who sent it.
+func (g *groups) add(a Attributed, i int) {
+	gr := g.of(a.Joined.Src[i])
+	gr.add(a.Batch, i)
+	gr.prove(g.nat, a.Translated(i))
 }
 
 // add counts row i of a batch.
@@ -130,7 +143,7 @@ func (gr *group) cite(r *flow.Row) {
 
 // answer is the group in the contract's shape.
 func (gr *group) answer() Answer {
-	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: gr.evidence, Warnings: slices.Clone(gr.notes), Contradictions: contradictions(gr.candidates)}
+	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: slices.Concat(gr.evidence, gr.nat), Warnings: slices.Clone(gr.notes), Contradictions: contradictions(gr.candidates)}
 	for i := range gr.candidates {
 		a.Candidates = append(a.Candidates, podOf(&gr.candidates[i]))
 	}
@@ -148,11 +161,11 @@ func (gr *group) answer() Answer {
 		a.Warnings = append(a.Warnings, sides(gr.first)...)
 	}
 	for i := range gr.candidates {
-		if len(a.Evidence) >= 2*keepEvidence {
+		if len(a.Evidence) >= len(gr.nat)+2*keepEvidence {
 			break
 		}
 		if c := &gr.candidates[i]; !c.IsNode {
-			a.Evidence = append(a.Evidence, Evidence{Kind: "ledger", Source: c.Sources.String(), Text: bracketText(c)})
+			a.Evidence = append(a.Evidence, Evidence{Kind: "ledger", Source: c.Known().String(), Text: bracketText(c)})
 		}
 	}
 	return a

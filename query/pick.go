@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 	"github.com/whichpod/whichpod/index"
 )
@@ -33,12 +34,13 @@ type openFlow struct {
 }
 
 type ownedRow struct {
-	r   *attribution.Resolution
-	row flow.Row
+	r          *attribution.Resolution
+	row        flow.Row
+	translated *nat.Flow // nil: not by NAT evidence
 }
 
-func newPicker(q Question) *picker {
-	return &picker{q: q, chosen: newGroups(), nearby: newGroups()}
+func newPicker(q Question, evidence *nat.Store) *picker {
+	return &picker{q: q, chosen: newGroups(evidence), nearby: newGroups(evidence)}
 }
 
 // filter selects whole flows. Rows after what was asked about do not change its
@@ -61,7 +63,7 @@ func (p *picker) batch(a Attributed) {
 	for i := range a.Len() {
 		if p.q.At == 0 {
 			if p.q.in(int64(a.Time[i])) {
-				p.chosen.of(a.Joined.Src[i]).add(a.Batch, i)
+				p.chosen.add(a, i)
 			}
 			continue
 		}
@@ -73,7 +75,7 @@ func (p *picker) batch(a Attributed) {
 func (p *picker) at(a Attributed, i int) {
 	t := int64(a.Time[i])
 	if d := t - p.q.At; -near <= d && d <= near {
-		p.nearby.of(a.Joined.Src[i]).add(a.Batch, i)
+		p.nearby.add(a, i)
 	}
 	key := tupleKey{a.Addresses[a.Batch.Src[i]], a.Addresses[a.Batch.Dst[i]], a.SrcPort[i], a.DstPort[i], a.Protocol[i]}
 	c := &p.current
@@ -84,7 +86,7 @@ func (p *picker) at(a Attributed, i int) {
 	}
 	c.last = t
 	c.ended = a.State[i] == flow.End || a.State[i] == flow.Denied
-	c.rows = append(c.rows, ownedRow{a.Joined.Src[i], a.Row(i)})
+	c.rows = append(c.rows, ownedRow{a.Joined.Src[i], a.Row(i), a.Translated(i)})
 }
 
 // finish decides over the flow that was being read.
@@ -96,7 +98,9 @@ func (p *picker) finish() {
 	}
 	if c.any && c.begin.From <= p.q.At && p.q.At <= until {
 		for _, r := range c.rows {
-			p.chosen.of(r.r).addRow(&r.row)
+			gr := p.chosen.of(r.r)
+			gr.addRow(&r.row)
+			gr.prove(p.chosen.nat, r.translated)
 		}
 	}
 	*c = openFlow{}

@@ -14,7 +14,7 @@ import (
 // answers are about the other end of each row.
 func (e *Engine) Talkers(ctx context.Context, q Question) (*Answer, error) {
 	start := time.Now()
-	g := newGroups()
+	g := newGroups(e.view.NAT())
 	f := index.Filter{To: q.Until, Addresses: []netip.Prefix{q.Of.Prefix}}
 	err := e.Each(ctx, f, func(a Attributed) error {
 		for i := range a.Len() {
@@ -22,7 +22,7 @@ func (e *Engine) Talkers(ctx context.Context, q Question) (*Answer, error) {
 				continue
 			}
 			if q.Of.matches(a.Addresses[a.Batch.Dst[i]], a.DstPort[i]) {
-				g.of(a.Joined.Src[i]).add(a.Batch, i)
+				g.add(a, i)
 			}
 			if q.Of.matches(a.Addresses[a.Batch.Src[i]], a.SrcPort[i]) {
 				g.of(a.Joined.Dst[i]).add(a.Batch, i)

@@ -44,7 +44,7 @@ func (e *Engine) Who(ctx context.Context, q Question) (*Answer, error) {
 
 // whoSent answers from the rows of flows.
 func (e *Engine) whoSent(ctx context.Context, q Question) (*Answer, error) {
-	pick := newPicker(q)
+	pick := newPicker(q, e.view.NAT())
 	excluded := newExclusions(e.view)
 	err := e.Each(ctx, pick.filter(), func(a Attributed) error {
 		pick.batch(a)
@@ -66,7 +66,7 @@ func (e *Engine) whoSent(ctx context.Context, q Question) (*Answer, error) {
 
 // whoHeld answers from the ledger, and says whether any row shows the address.
 func (e *Engine) whoHeld(ctx context.Context, a netip.Addr, q Question) (*Answer, error) {
-	g := newGroups()
+	g := newGroups(e.view.NAT())
 	since, until := q.Since, q.Until
 	if q.At != 0 {
 		g.of(e.view.Resolve(attribution.Question{Address: a, Begin: flow.Span{From: q.At, To: q.At}, Sent: true}))

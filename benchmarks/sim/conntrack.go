@@ -59,7 +59,7 @@ func (w *World) tracked(node int) []trackEvent {
 		out = append(out, trackEvent{f.begin, 'N', id})
 		switch {
 		case f.denied:
-			out = append(out, trackEvent{f.begin + w.Config.timeWait(), 'D', id})
+			out = append(out, trackEvent{f.taken() + w.Config.timeWait() - 1, 'D', id}) // its retries keep the entry
 			continue
 		case f.end-f.last <= 1000 && !f.udp:
 			out = append(out, trackEvent{f.begin + 1, 'U', id}, trackEvent{f.end, 'W', id}, trackEvent{f.end + w.Config.timeWait(), 'D', id})

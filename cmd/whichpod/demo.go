@@ -76,11 +76,11 @@ func (d *demo) run(ctx context.Context, kept bool) error {
 	fmt.Fprintf(a.stdout, "A simulated cluster: %d nodes, %d pods that come and go in %v.\n\n", d.world.Config.Nodes, len(d.world.Pods), d.world.Config.Duration)
 
 	d.typed("ingest", "blobs")
-	sum, err := a.ingest(ctx, []string{blobs}, ingest.Options{})
+	sum, err := a.ingest(ctx, []string{blobs}, ingest.Options{}, &natSummary{})
 	if err != nil {
 		return err
 	}
-	if err := a.printIngest(sum); err != nil {
+	if err := a.printIngest(sum, natSummary{Rejected: []skipped{}}); err != nil {
 		return err
 	}
 	d.typed("import", "pods", "podwatch.jsonl", "--cluster", "demo")

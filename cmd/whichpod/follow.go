@@ -32,9 +32,11 @@ func (a *app) follow(ctx context.Context, sources []string, opt ingest.Options, 
 	}
 	st := newFollowing(f.Sources)
 	w := newFollowWriter(a.stderr)
+	translated := natSummary{Rejected: []skipped{}}
 	f.Report = func(p ingest.Pass) {
 		st.add(p)
 		w.pass(p)
+		a.followNAT(ctx, f.Sources, p, &translated)
 	}
 	if address != "" {
 		stop, err := a.serveMetrics(address, st)
@@ -45,7 +47,7 @@ func (a *app) follow(ctx context.Context, sources []string, opt ingest.Options, 
 	}
 	err := f.Run(ctx)
 	w.done()
-	return errors.Join(err, a.printFollowed(st))
+	return errors.Join(err, a.printFollowed(st, translated))
 }
 
 // openWriter opens the index for a while of following.
@@ -61,12 +63,13 @@ func (a *app) openWriter() (ingest.Sink, func() error, error) {
 	return w, func() error { return errors.Join(w.Close(), store.Close()) }, nil
 }
 
-func (a *app) printFollowed(st *following) error {
+func (a *app) printFollowed(st *following, translated natSummary) error {
 	total := st.total()
 	if a.output == "json" {
-		return a.json(ingestReport{total.Listed, total.Read, total.Unchanged, total.Rewritten, total.Rows, total.Bytes, total.Rejected, skips(nil)})
+		return a.json(ingestReport{total.Listed, total.Read, total.Unchanged, total.Rewritten, total.Rows, total.Bytes, total.Rejected, skips(nil), translated})
 	}
 	fmt.Fprintf(a.stdout, "%s from %s\n", count(total.Rows, "row"), count(int64(total.Read), "changed blob"))
+	a.printIngestNAT(&translated)
 	return nil
 }
 

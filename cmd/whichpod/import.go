@@ -19,10 +19,10 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
 		Short: "Read what is known of a cluster into the ledger",
-		Args:  args(0, 0, "a subcommand: pods"),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return usage(cmd, "got no subcommand, want pods") },
+		Args:  args(0, 0, "a subcommand: pods or nat"),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return usage(cmd, "got no subcommand, want pods or nat") },
 	}
-	cmd.AddCommand(a.importPodsCommand())
+	cmd.AddCommand(a.importPodsCommand(), a.importNATCommand())
 	return cmd
 }
 

@@ -36,7 +36,10 @@ credential. Blobs are only listed and read.
 
 A URL without a container stands for the containers of flow logs that the account has.
 
-What was read before is not read again: only what is new in each blob. With --follow it
+What was read before is not read again: only what is new in each blob. What agents
+shipped to a container or folder (whichpod-nat/) is taken with it, as NAT evidence.
+
+With --follow it
 goes on until it is stopped: it reads what each blob grows by, waits for an account
 that is away, and commits what it has when it is told to end.`,
 		Args: args(1, 1000, "at least one source"),
@@ -61,11 +64,12 @@ that is away, and commits what it has when it is told to end.`,
 			if metricsAddress != "" || cmd.Flags().Changed("every") {
 				return usage(cmd, "--every and --metrics go with --follow")
 			}
-			sum, err := a.ingest(cmd.Context(), sources, opt)
+			translated := natSummary{Rejected: []skipped{}}
+			sum, err := a.ingest(cmd.Context(), sources, opt, &translated)
 			if err != nil {
 				return err
 			}
-			return a.printIngest(sum)
+			return a.printIngest(sum, translated)
 		},
 	}
 	rangeFlags(cmd, &since, &until)
@@ -95,7 +99,7 @@ func parseShard(s string) (ingest.Shard, error) {
 const steadyMemory = 192 << 20
 
 // ingest reads the sources one after the other into the index.
-func (a *app) ingest(ctx context.Context, sources []string, opt ingest.Options) (total ingest.Summary, err error) {
+func (a *app) ingest(ctx context.Context, sources []string, opt ingest.Options, translated *natSummary) (total ingest.Summary, err error) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
 	var opened []ingest.Source
 	for _, s := range sources {
@@ -116,6 +120,9 @@ func (a *app) ingest(ctx context.Context, sources []string, opt ingest.Options) 
 		addSummary(&total, sum)
 		if err != nil {
 			return total, fmt.Errorf("ingest %q: %w", redacted(sources[i]), err)
+		}
+		if err := a.ingestNAT(ctx, src, redacted(sources[i]), translated); err != nil {
+			return total, fmt.Errorf("ingest NAT evidence of %q: %w", redacted(sources[i]), err)
 		}
 	}
 	return total, nil
@@ -167,12 +174,13 @@ func addSummary(t *ingest.Summary, s ingest.Summary) {
 	}
 }
 
-func (a *app) printIngest(s ingest.Summary) error {
+func (a *app) printIngest(s ingest.Summary, translated natSummary) error {
 	if a.output == "json" {
-		return a.json(ingestReport{s.Listed, s.Read, s.Unchanged, s.Rewritten, s.Rows, s.Bytes, s.Rejected, skips(s.Skipped)})
+		return a.json(ingestReport{s.Listed, s.Read, s.Unchanged, s.Rewritten, s.Rows, s.Bytes, s.Rejected, skips(s.Skipped), translated})
 	}
 	fmt.Fprintf(a.stdout, "%s from %s of %s (%d unchanged)\n", count(s.Rows, "row"), count(int64(s.Read), "blob"), count(int64(s.Listed), "blob"), s.Unchanged)
-	if s.Listed == 0 {
+	a.printIngestNAT(&translated)
+	if s.Listed == 0 && translated.Batches+translated.Known == 0 {
 		fmt.Fprintln(a.stderr, "whichpod: warning: no flow log found: want files whose name ends in .json, of the hours asked for")
 	}
 	var rejected int64
@@ -200,6 +208,7 @@ type ingestReport struct {
 	Bytes     int64            `json:"bytes"`
 	Rejected  map[string]int64 `json:"rejected"`
 	Skipped   []skipped        `json:"skipped"`
+	NAT       natSummary       `json:"nat"` // what agents shipped
 }
 
 type skipped struct {

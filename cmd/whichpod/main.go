@@ -105,7 +105,7 @@ Exit codes: 0 answered, 1 nothing found, 2 usage or failure, 3 several candidate
 		}
 		return nil
 	}
-	root.AddCommand(a.ingestCommand(), a.importCommand(), a.watchCommand(), a.whoCommand(), a.talkersCommand(), a.trailCommand(), a.ownersCommand(),
+	root.AddCommand(a.ingestCommand(), a.importCommand(), a.watchCommand(), a.agentCommand(), a.whoCommand(), a.talkersCommand(), a.trailCommand(), a.ownersCommand(),
 		a.exportCommand(), a.decodeCommand(), a.postureCommand(), a.statusCommand(), a.versionCommand(), a.demoCommand())
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/query"
 )
@@ -43,5 +44,13 @@ func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
 	for _, d := range ledger.Damage() {
 		fmt.Fprintf(a.stderr, "whichpod: warning: %v; what is before and after it counts\n", d)
 	}
-	return fn(query.New(store, ledger.View(cfg)))
+	evidence, err := nat.Open(a.natFolder(), nat.Options{ReadOnly: true, AsKnownAt: int64(knownAt)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, evidence.Close()) }()
+	for _, d := range evidence.Damage() {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %v; none of the cluster's NAT evidence counts\n", d)
+	}
+	return fn(query.New(store, ledger.View(cfg).WithNAT(evidence)))
 }

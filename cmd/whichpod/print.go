@@ -81,11 +81,16 @@ func (a *app) printOne(ans *query.Answer, what string) {
 	if f := ans.Flows; f.Rows > 0 {
 		fmt.Fprintf(w, "  %s, %d bytes sent, %d received, %s to %s\n", count(f.Rows, "row"), f.BytesSent, f.BytesReceived, f.First, f.Last)
 	}
+	printed := ""
 	for _, e := range ans.Evidence {
-		if e.Kind == "flow" {
+		switch {
+		case e.Kind == printed: // one of a kind: -o json names more
+		case e.Kind == "flow":
 			fmt.Fprintf(w, "  row %s\n      at byte %d of %s\n", e.Row, *e.Offset, e.Blob)
-			break
+		case e.Kind == "nat":
+			fmt.Fprintf(w, "  nat %s left node %s as %s\n      at %s\n", e.Original, e.Node, e.Translated, placeOf(e.Translation))
 		}
+		printed = e.Kind
 	}
 }
 
@@ -96,6 +101,14 @@ func (a *app) printExcluded(list []query.Excluded) {
 		}
 		fmt.Fprintf(a.stdout, "  not %s: %s\n", count(int64(n-i), "pod"), list[i].Reason)
 	}
+}
+
+// placeOf says where a translation is written.
+func placeOf(t *query.Translation) string {
+	if t.Agent != "" {
+		return fmt.Sprintf("batch %d of agent %s", t.Batch, t.Agent)
+	}
+	return fmt.Sprintf("line %d of %s", t.Line, t.File)
 }
 
 // describe is a candidate on one line.

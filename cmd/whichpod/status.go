@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/query"
 )
@@ -25,7 +28,11 @@ type status struct {
 	Rejected   []rejected       `json:"rejected"`   // the last few of each blob
 	Clusters   []clusterStatus  `json:"clusters"`
 	Facts      int              `json:"facts"`
-	Damage     []damaged        `json:"damage"`
+	NAT        []natStatus      `json:"nat"` // by cluster and node
+	// Contradictions are what nodes translated for addresses that the ledger gives to no
+	// pod of theirs at that time.
+	Contradictions []contradiction `json:"contradictions"`
+	Damage         []damaged       `json:"damage"`
 }
 
 type indexStatus struct {
@@ -71,6 +78,26 @@ type watched struct {
 	To   query.Time `json:"to"`
 }
 
+type natStatus struct {
+	Cluster string    `json:"cluster"`
+	Records int64     `json:"records"` // of the whole cluster, what merging leaves out counted once
+	Nodes   []natNode `json:"nodes"`
+}
+
+type natNode struct {
+	Node    string    `json:"node"`
+	Covered []watched `json:"covered"` // when all that it translated was seen
+}
+
+type contradiction struct {
+	Cluster      string     `json:"cluster"`
+	Node         string     `json:"node"`
+	Address      string     `json:"address"`
+	Translations int64      `json:"translations"`
+	First        query.Time `json:"first"`
+	Last         query.Time `json:"last"`
+}
+
 type damaged struct {
 	Path   string `json:"path"`
 	Offset int64  `json:"offset"`
@@ -109,6 +136,15 @@ func (a *app) status() (st status, err error) {
 		return st, err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
+	evidence, err := nat.Open(a.natFolder(), nat.Options{ReadOnly: true})
+	if err != nil {
+		return st, err
+	}
+	defer func() { err = errors.Join(err, evidence.Close()) }()
+	cfg, err := a.readConfig()
+	if err != nil {
+		return st, err
+	}
 	is := store.Stats()
 	st = status{
 		Data:       a.data,
@@ -118,11 +154,8 @@ func (a *app) status() (st status, err error) {
 	for _, r := range is.Rejected {
 		st.Rejected = append(st.Rejected, rejected(r))
 	}
-	cfg, err := a.readConfig()
-	if err != nil {
-		return st, err
-	}
-	view := ledger.View(cfg)
+	view := ledger.View(cfg).WithNAT(evidence)
+	st.NAT, st.Contradictions = natStatusOf(view, evidence)
 	for _, c := range view.Stats() {
 		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, len(view.Disputes(c.Name)), []string{}, []pool{}}
 		for _, k := range view.Unwatched(c.Name) {
@@ -140,10 +173,31 @@ func (a *app) status() (st status, err error) {
 	if err != nil {
 		return st, err
 	}
-	for _, d := range damage {
+	for _, d := range slices.Concat(damage, evidence.Damage()) {
 		st.Damage = append(st.Damage, damaged(d))
 	}
 	return st, nil
+}
+
+// natStatusOf says what evidence of translations there is, and what of it the ledger
+// contradicts.
+func natStatusOf(view *attribution.View, evidence *nat.Store) ([]natStatus, []contradiction) {
+	list, odd := []natStatus{}, []contradiction{}
+	for _, c := range evidence.Stats() {
+		one := natStatus{Cluster: c.Name, Records: c.Records, Nodes: []natNode{}}
+		for _, node := range slices.Sorted(maps.Keys(c.Covered)) {
+			n := natNode{node, []watched{}}
+			for _, r := range c.Covered[node] {
+				n.Covered = append(n.Covered, watched{query.Time(r.From), query.Time(r.To)})
+			}
+			one.Nodes = append(one.Nodes, n)
+		}
+		list = append(list, one)
+		for _, s := range view.Contradicted(c.Sources) {
+			odd = append(odd, contradiction{s.Cluster, s.Node, s.Address.String(), s.Flows, query.Time(s.First), query.Time(s.Last)})
+		}
+	}
+	return list, odd
 }
 
 func (a *app) printStatus(st status) error {
@@ -181,6 +235,17 @@ func (a *app) printStatus(st status) error {
 		if c.Contradictions > 0 {
 			fmt.Fprintf(w, "\t%s in what is recorded: \"whichpod owners\" and \"who\" show both statements\n", count(int64(c.Contradictions), "contradiction"))
 		}
+	}
+	for _, n := range st.NAT {
+		fmt.Fprintf(w, "NAT evidence %s\t%s of %s\n", n.Cluster, count(n.Records, "record"), count(int64(len(n.Nodes)), "node"))
+		for _, node := range n.Nodes {
+			for _, r := range node.Covered {
+				fmt.Fprintf(w, "\t%s complete from %s to %s\n", node.Node, r.From, r.To)
+			}
+		}
+	}
+	for _, c := range st.Contradictions {
+		fmt.Fprintf(w, "contradicted\t%s of %s by node %s of cluster %s, %s to %s: the ledger has no such pod there\n", count(c.Translations, "translation"), c.Address, c.Node, c.Cluster, c.First, c.Last)
 	}
 	for _, d := range st.Damage {
 		fmt.Fprintf(w, "damage\tbyte %d of %s: %s\n", d.Offset, d.Path, d.Detail)
