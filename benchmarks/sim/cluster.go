@@ -92,18 +92,18 @@ func makeNICs(cfg *Config) []NIC {
 	var out []NIC
 	for i := range cfg.Nodes + numVMs {
 		n := NIC{
-			MAC:         fmt.Sprintf("000D3A%02X%04X", r.IntN(256), 0x1000+i),
+			MAC:         fmt.Sprintf("000D3A%02X%04X", r.IntN(256), 0x1000+cfg.NodesFrom+i),
 			recordPhase: between(r, 0, 59999),
 			Skew:        skew(skews, cfg), KubeletSkew: skew(skews, cfg),
 		}
 		if i < cfg.Nodes {
 			n.Name, n.Node = fmt.Sprintf("aks-np1-%d-vmss%06d", pool, i), true
-			n.IP = plus(nodeSubnet[0], 4+i)
-			n.IP6 = plus(nodeSubnet[1], 4+i)
+			n.IP = plus(nodeSubnet[0], 4+cfg.NodesFrom+i)
+			n.IP6 = plus(nodeSubnet[1], 4+cfg.NodesFrom+i)
 		} else {
 			n.Name = fmt.Sprintf("vm-%d", i-cfg.Nodes)
-			n.IP = plus(netip.MustParsePrefix("10.230.0.0/24"), 4+i-cfg.Nodes)
-			n.IP6 = plus(netip.MustParsePrefix("fd00:224:0:30::/64"), 4+i-cfg.Nodes)
+			n.IP = plus(netip.MustParsePrefix("10.230.0.0/16"), 4+cfg.NodesFrom+i-cfg.Nodes)
+			n.IP6 = plus(netip.MustParsePrefix("fd00:224:0:30::/64"), 4+cfg.NodesFrom+i-cfg.Nodes)
 		}
 		if !cfg.DualStack {
 			n.IP6 = netip.Addr{}

@@ -62,6 +62,7 @@ type Config struct {
 	Cluster  string
 
 	Nodes            int           // 1 to 200
+	NodesFrom        int           // where in the VNet their addresses begin: another cluster of it has its own; 0 to 1000
 	PodsPerNode      int           // pods at once, host-network pods aside; 1 to 100
 	AddressesPerNode int           // size of the range; it grows (to 250 a node) when more are needed at once
 	MeanLifetime     time.Duration // of a pod; jobs live shorter, StatefulSet pods longer
@@ -155,6 +156,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Nodes < 1 || c.Nodes > 200:
 		return fmt.Errorf("check nodes %d: want 1 to 200", c.Nodes)
+	case c.NodesFrom < 0 || c.NodesFrom > 1000:
+		return fmt.Errorf("check first node %d: want 0 to 1000", c.NodesFrom)
 	case c.PodsPerNode < 1 || c.PodsPerNode > 100:
 		return fmt.Errorf("check pods per node %d: want 1 to 100", c.PodsPerNode)
 	case c.AddressesPerNode < 1 || c.AddressesPerNode > maxPerNode:
