@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -164,7 +165,7 @@ func (j *judge) identity(a, b *pod) {
 	if n, m := a.id.Namespace+"/"+a.id.Name, b.id.Namespace+"/"+b.id.Name; a.id.Name != "" && b.id.Name != "" && n != m {
 		j.add(DisputeName, 0, Open, a, b, "it is called "+n, "it is called "+m)
 	}
-	if a.id.Node != "" && b.id.Node != "" && a.id.Node != b.id.Node {
+	if a.id.Node != "" && b.id.Node != "" && !strings.EqualFold(a.id.Node, b.id.Node) {
 		j.add(DisputeNode, 0, Open, a, b, "it is on node "+a.id.Node, "it is on node "+b.id.Node)
 	}
 }

@@ -188,6 +188,15 @@ func (p *pod) merge(f *PodFact) bool {
 	return changed
 }
 
+// own are the pod's own addresses. One on its node's network has none, though a source
+// that does not tell may take the node's for it.
+func (p *pod) own() []Holding {
+	if p.id.HostNetwork {
+		return nil
+	}
+	return p.holdings
+}
+
 // ordered says whether anything hangs on the latest resource versions.
 func (p *pod) ordered() bool { return len(p.holdings) > 1 || p.missing.At != 0 }
 

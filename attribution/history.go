@@ -49,7 +49,7 @@ func (v *View) Pods(ref PodRef) []Candidate {
 
 // staysOf are the addresses of one pod, as Owners would show them.
 func (c *clusterView) staysOf(p *pod) []Candidate {
-	if len(p.holdings) == 0 {
+	if len(p.own()) == 0 {
 		s := p.presenceStay(c.watched)
 		cand := s.candidate()
 		if p.id.HostNetwork && len(p.id.HostAddresses) > 0 {

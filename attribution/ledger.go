@@ -283,13 +283,22 @@ func (l *Ledger) Existing(cluster string, yield func(uid string, version uint64,
 func (l *Ledger) WatchedUntil(cluster string, before int64) int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	until := int64(0)
-	for _, r := range l.watched[cluster] {
-		if r.From <= before {
-			until = min(r.To, before)
-		}
-	}
-	return until
+	return l.watched[cluster].until(before)
+}
+
+// ChangesUntil is the same for a time at which at least all changes were seen.
+func (l *Ledger) ChangesUntil(cluster string, before int64) int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.changes[cluster].until(before)
+}
+
+// ChangesFrom is the earliest time after a time at which at least all changes were
+// seen, or 0.
+func (l *Ledger) ChangesFrom(cluster string, after int64) int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.changes[cluster].startAfter(after)
 }
 
 // Damage is what could not be read of the journal.

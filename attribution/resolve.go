@@ -17,6 +17,7 @@ const (
 	noteNIC       = "the row's interface belongs to another node or cluster than the ledger says of this pod"
 	noteVacant    = "the address may have been nobody's then"
 	noteDispute   = "what is recorded of this pod contradicts itself"
+	noteSampled   = "only an inventory knows of the pod, and it does not say whether the address is the pod's or its node's; the cluster's podCIDRs would"
 	noteStranger  = "only changes are on record then, and nothing of who had the address before them: somebody who was never seen may have it"
 	noteBegin     = "the begin of the flow was not logged; the address changed hands in the time that the row may cover"
 )
@@ -38,6 +39,8 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 		return gapAt(t, stays, tolerance, noteUnwatched)
 	case len(possible) == 0:
 		return gapAt(t, stays, tolerance, noteNobody)
+	case slices.ContainsFunc(possible, func(s *stay) bool { return s.sampled }):
+		return gapAt(t, stays, tolerance, noteSampled)
 	case !certain && !c.anchored(t, possible):
 		return gapAt(t, stays, tolerance, noteStranger)
 	case len(possible) > 1:

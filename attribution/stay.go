@@ -35,6 +35,10 @@ type stay struct {
 
 	disputes []Dispute // that concern it
 
+	// sampled: only an inventory knows of it, which does not say whether a pod is on its
+	// node's network, and the address is in no range of pods': it may be the node's.
+	sampled bool
+
 	// gone: the object was removed without the kubelet's word that the pod stopped.
 	gone Removal
 }
@@ -192,14 +196,15 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 }
 
 // closeForgotten ends a stay of which nothing was recorded after a time, where
-// another pod is known to have had the address later.
+// another pod is known to have had the address later: one that was made when this had
+// it already, else it may be one that had it before, whose object keeps it.
 func (s *stay) closeForgotten(stays []stay, tolerance int64) {
 	if s.fromLatest == Open {
 		return
 	}
 	last := max(s.recorded, s.fromLatest)
 	for i := range stays {
-		if o := &stays[i]; o.pod != s.pod && o.fromLatest != Open && o.fromLatest > last+2*tolerance && o.fromLatest < s.toLatest {
+		if o := &stays[i]; o.pod != s.pod && !o.sampled && o.fromLatest != Open && o.fromEarliest-tolerance >= s.fromLatest+tolerance && o.fromLatest > last+2*tolerance && o.fromLatest < s.toLatest {
 			s.toEarliest, s.toLatest = s.recorded, o.fromLatest
 		}
 	}
@@ -239,7 +244,7 @@ func delayBegins(stays []stay, tolerance int64) {
 		}
 		for j := range stays {
 			old := &stays[j]
-			if old.pod == new.pod || old.lingers() || old.toEarliest == Open || old.fromLatest == Open {
+			if old.pod == new.pod || old.sampled || old.lingers() || old.toEarliest == Open || old.fromLatest == Open {
 				continue
 			}
 			after := old.toEarliest <= new.fromLatest+2*tolerance
@@ -253,6 +258,9 @@ func delayBegins(stays []stay, tolerance int64) {
 
 // overlap says whether two stays at one address are certain to have lasted at once.
 func overlap(a, b *stay, tolerance int64) bool {
+	if a.sampled || b.sampled {
+		return false
+	}
 	from := max(a.fromLatest, b.fromLatest)
 	to := min(a.recordedTo(), b.recordedTo())
 	return from != Open && to-from > 2*tolerance

@@ -367,7 +367,9 @@ func (c *clusterView) staysAt(a netip.Addr) []stay {
 func (c *clusterView) rawStays(a netip.Addr) []stay {
 	var stays []stay
 	for _, p := range c.podsAt(a) {
-		stays = append(stays, c.rawStay(p, a))
+		if !p.id.HostNetwork { // an inventory does not tell, and may take the node's address for the pod's
+			stays = append(stays, c.rawStay(p, a))
+		}
 	}
 	return stays
 }
@@ -376,6 +378,7 @@ func (c *clusterView) rawStays(a netip.Addr) []stay {
 func (c *clusterView) rawStay(p *pod, a netip.Addr) stay {
 	stays := p.addressStays(c.watched)
 	s := stays[slices.IndexFunc(stays, func(s stay) bool { return s.address == a })]
+	s.sampled = p.sources == 1<<Inventory && !within(a, c.PodCIDRs)
 	if s.live() {
 		s.recorded = s.lasted(c.late, c.changes)
 	}

@@ -133,6 +133,12 @@ func share(ends [8]int) float64 { return float64(ends[attribution.Exact]) / floa
 // truth, and every nth end with the naive oracle.
 func measure(t *testing.T, w *sim.World, knows knowledge, nth int) score {
 	t.Helper()
+	return measureMangled(t, w, knows, nth, nil)
+}
+
+// measureMangled is measure with a journal that something happened to; nil is nothing.
+func measureMangled(t *testing.T, w *sim.World, knows knowledge, nth int, mangle func(journal []byte) []byte) score {
+	t.Helper()
 	type place struct {
 		blob   string
 		offset int64
@@ -142,7 +148,7 @@ func measure(t *testing.T, w *sim.World, knows knowledge, nth int) score {
 		truth[place{tr.Blob, tr.Offset}] = tr
 	}
 	var s score
-	e := load(t, w, knows)
+	e := loadWith(t, w, knows, nil, mangle)
 	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
 		for i := range a.Len() {
 			tr, ok := truth[place{a.Blob(i), a.Offset[i]}]
@@ -237,11 +243,12 @@ const (
 // to a ledger.
 func load(t testing.TB, w *sim.World, knows knowledge) *query.Engine {
 	t.Helper()
-	return loadWith(t, w, knows, nil)
+	return loadWith(t, w, knows, nil, nil)
 }
 
-// loadWith does so with evidence of what the nodes translated.
-func loadWith(t testing.TB, w *sim.World, knows knowledge, evidence *nat.Store) *query.Engine {
+// loadWith does so with evidence of what the nodes translated, and with something that
+// happened to the journal; nil is neither.
+func loadWith(t testing.TB, w *sim.World, knows knowledge, evidence *nat.Store, mangle func(journal []byte) []byte) *query.Engine {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, w.WriteBlobs(filepath.Join(dir, "blobs")))
@@ -263,6 +270,9 @@ func loadWith(t testing.TB, w *sim.World, knows knowledge, evidence *nat.Store) 
 		must(t, w.WriteAutoConfig(&config))
 	} else {
 		must(t, w.WriteConfig(&config))
+	}
+	if mangle != nil {
+		journal = *bytes.NewBuffer(mangle(journal.Bytes()))
 	}
 	ledger := attribution.NewLedger()
 	_, err = podlog.Read(&journal, podlog.Options{Cluster: w.Config.Cluster, Format: podlog.Auto, ReadBy: w.Config.Start.Add(2 * w.Config.Duration).UnixMilli()},

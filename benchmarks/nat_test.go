@@ -32,7 +32,7 @@ func TestNATEvidence(t *testing.T) {
 			if with {
 				store, name = evidence(t, w), "conntrack"
 			}
-			s := lift(t, loadWith(t, w, named, store), w)
+			s := lift(t, loadWith(t, w, named, store, nil), w)
 			t.Logf("%-12s %-10s %9d %9d %9d %9d %8.2f%%", mode, name, s.rows, s.masked, s.exact, s.wrong, 100*s.share())
 			switch {
 			case s.wrong > 0 || s.lost > 0:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/heap"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +53,7 @@ type auditEvent struct {
 	RequestObject  json.RawMessage `json:"requestObject"`
 	ResponseObject json.RawMessage `json:"responseObject"`
 	StageTimestamp time.Time       `json:"stageTimestamp"`
+	Requested      time.Time       `json:"requestReceivedTimestamp"`
 }
 
 // audit folds audit events into what the API held of each pod. A patch of the
@@ -62,6 +64,8 @@ type audit struct {
 	newest  int64
 	pods    map[string]*object // by UID, until the pod is removed
 	seq     int
+	seen    bool   // a line was an audit event
+	id      []byte // the resource whose lines these are
 }
 
 func newAudit(r *reader) *audit {
@@ -78,10 +82,17 @@ func isAudit(doc []byte) bool {
 // at for their time only.
 func (a *audit) line(doc []byte, offset int64) error {
 	a.r.summary.Format = KubeAudit
+	if a.seen = a.seen || isAudit(doc); !a.seen {
+		a.r.reject(offset, "line is no audit event, want one of audit.k8s.io")
+		return nil
+	}
+	if ours, err := a.ours(doc); !ours || err != nil {
+		return err
+	}
 	if at := envelopeTime(doc); at != 0 {
 		a.r.clock.tick(at)
 	}
-	if !bytes.Contains(doc, []byte("pods")) {
+	if a.r.unneeded(doc) {
 		return nil
 	}
 	var env auditEnvelope
@@ -106,17 +117,75 @@ func (a *audit) line(doc []byte, offset int64) error {
 	return a.event(&ev)
 }
 
+// SeveralError says that lines are of several clusters, and none was asked for.
+type SeveralError struct{ IDs []string }
+
+func (e *SeveralError) Error() string {
+	return fmt.Sprintf("audit log has lines of several clusters: %s", strings.Join(e.IDs, ", "))
+}
+
+// Hint says what to do.
+func (e *SeveralError) Hint() string { return "--resource-id names the one to read" }
+
+// ours says whether a line is of the cluster that is read. A line of another one that
+// was not asked for is counted; where none was asked for, it is an error.
+func (a *audit) ours(doc []byte) (bool, error) {
+	id := field(doc, `"resourceId":"`, `"resourceId": "`)
+	if len(id) == 0 || bytes.Equal(id, a.id) {
+		return true, nil
+	}
+	want := a.r.opt.ResourceID
+	switch {
+	case want == "" && a.id == nil, strings.EqualFold(trimID(want), trimID(string(id))), bytes.EqualFold(a.id, id):
+		a.id = bytes.Clone(id)
+		return true, nil
+	case want == "":
+		return false, &SeveralError{[]string{string(a.id), string(id)}}
+	default:
+		a.r.foreign(string(id))
+		return false, nil
+	}
+}
+
+// field is the text after the first of some keys that a line has, up to the next
+// quote; nil where there is none.
+func field(doc []byte, keys ...string) []byte {
+	for _, key := range keys {
+		if _, after, ok := bytes.Cut(doc, []byte(key)); ok {
+			if text, _, closed := bytes.Cut(after, []byte(`"`)); closed {
+				return text
+			}
+		}
+	}
+	return nil
+}
+
+// unneeded says whether a line of an audit log need not be looked at closely: it is
+// about no pod, or about no write. It says no in doubt.
+func (r *reader) unneeded(doc []byte) bool {
+	if r.audit == nil {
+		return false
+	}
+	if !bytes.Contains(doc, []byte("pods")) {
+		return true
+	}
+	_, verb, ok := bytes.Cut(doc, []byte(`\"verb\":\"`))
+	if !ok || bytes.Contains(doc[:min(len(doc), 64)], []byte(`"records"`)) {
+		return false
+	}
+	for _, v := range []string{"create", "patch", "update", "delete"} {
+		if bytes.HasPrefix(verb, []byte(v)) {
+			return false
+		}
+	}
+	return true
+}
+
 // envelopeTime reads the line's own time; the event inside it has its quotes escaped.
 func envelopeTime(doc []byte) int64 {
-	for _, key := range []string{`"time":"`, `"time": "`, `"stageTimestamp":"`, `"stageTimestamp": "`} {
-		_, after, ok := bytes.Cut(doc, []byte(key))
-		text, _, closed := bytes.Cut(after, []byte(`"`))
-		if !ok || !closed {
-			continue
-		}
-		if t, err := time.Parse(time.RFC3339Nano, string(text)); err == nil {
-			return t.UnixMilli()
-		}
+	text := field(doc, `"time":"`, `"time": "`, `"stageTimestamp":"`, `"stageTimestamp": "`)
+	if t, err := time.Parse(time.RFC3339Nano, string(text)); err == nil {
+		return t.UnixMilli()
 	}
 	return 0
 }
@@ -130,6 +199,10 @@ func (a *audit) event(ev *auditEvent) error {
 	}
 	a.seq++
 	at := ev.StageTimestamp.Add(time.Millisecond - 1).UnixMilli()
+	if asked := ev.Requested.UnixMilli(); known(ev.Requested) && at < asked-slewed { // the clock was set back between the two
+		a.r.clock.jumps = append(a.r.clock.jumps, Jump{asked, at})
+		at = asked
+	}
 	heap.Push(&a.pending, queued{at, a.seq, ev})
 	a.newest = max(a.newest, at)
 	a.r.summary.extend(at)

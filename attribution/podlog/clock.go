@@ -14,19 +14,26 @@ const maxSilence = 2 * 60 * 1000
 // clock works out from the times at which lines came when the watch was alive. The
 // lines may come in any order.
 type clock struct {
+	first     int64                       // of all lines
 	latest    int64                       // of all lines so far
 	ticks     map[int64]attribution.Range // by second: the first and the last line in it
 	snapshots []int64
 	breaks    []int64 // the last line before something was lost
 	changes   bool    // lines tell of changes only, and no list will come: they count again at once
-	fresh     bool    // the first line is of a pod that the watch shows as added, as one that begins does with all
+	jumps     []Jump
+	stamp     int64 // the latest since the last jump
+	// lines are those that show a state, and behind those of them that show an earlier
+	// one than a line before them.
+	lines, behind int
+	version       uint64 // the latest state of the API that a line showed
+	fresh         bool   // the first line is of a pod that the watch shows as added, as one that begins does with all
 }
 
 func (c *clock) tick(at int64) {
 	if at == 0 {
 		return
 	}
-	c.latest = max(c.latest, at)
+	c.first, c.latest = earlier(c.first, at), max(c.latest, at)
 	if c.ticks == nil {
 		c.ticks = make(map[int64]attribution.Range)
 	}
@@ -48,6 +55,85 @@ func (c *clock) snapshot(at int64) {
 
 // broken: something was lost after the latest line.
 func (c *clock) broken() { c.breaks = append(c.breaks, c.latest) }
+
+// Jump is a step of the clock that stamped the lines, as stamped before and after it.
+type Jump struct{ From, To int64 }
+
+// slewed is by how much a clock may go back unnoticed, in milliseconds: NTP slews
+// clocks that are off by less, and sets them otherwise.
+const slewed = second
+
+// stamped notes when a line came that shows a state of the API, in the order of the
+// lines. One that shows a later state than all before it came after them: where its
+// stamp is earlier, the clock was set back meanwhile. A line that stands out of order
+// shows an earlier state; where many do, the order says nothing: see ordered.
+func (c *clock) stamped(at int64, version uint64) {
+	if at == 0 || version == 0 {
+		return
+	}
+	c.lines++
+	if version < c.version {
+		c.behind++
+	}
+	if version > c.version && at < c.stamp-slewed {
+		c.jumps = append(c.jumps, Jump{c.stamp, at})
+		c.stamp = at
+	}
+	c.version, c.stamp = max(c.version, version), max(c.stamp, at)
+}
+
+// ordered says whether the lines stand in the order in which they came, but for a few.
+func (c *clock) ordered() bool { return c.changes || 10*c.behind <= c.lines }
+
+// steps are the jumps, where the order of the lines shows any.
+func (c *clock) steps() []Jump {
+	if !c.ordered() {
+		return nil
+	}
+	return c.jumps
+}
+
+// stepped is by how much the clock went back at most, in milliseconds.
+func (c *clock) stepped() int64 {
+	most := int64(0)
+	for _, j := range c.steps() {
+		most = max(most, j.From-j.To)
+	}
+	return most
+}
+
+// without leaves out the times that were stamped twice, before a step and after it,
+// and as much on either side: it is not known on which side the clock was wrong.
+func (c *clock) without(ranges []attribution.Range) []attribution.Range {
+	for _, j := range c.steps() {
+		var out []attribution.Range
+		by := j.From - j.To
+		for _, r := range ranges {
+			if left := (attribution.Range{From: r.From, To: min(r.To, j.To-by)}); left.From < left.To {
+				out = append(out, left)
+			}
+			if right := (attribution.Range{From: max(r.From, j.From+by), To: r.To}); right.From < right.To {
+				out = append(out, right)
+			}
+		}
+		ranges = out
+	}
+	return ranges
+}
+
+// forget drops what lies well before a time, once the ranges up to it are kept.
+func (c *clock) forget(until int64) {
+	old := until - maxSilence
+	for s, r := range c.ticks {
+		if r.To < old && s < old/second-1 {
+			delete(c.ticks, s)
+		}
+	}
+	c.breaks = slices.DeleteFunc(c.breaks, func(at int64) bool { return at < old })
+}
+
+// brokeOff says whether something was lost after the last line.
+func (c *clock) brokeOff() bool { return slices.Contains(c.breaks, c.latest) }
 
 // before is the time of the last line that came no later than at, or 0.
 func (c *clock) before(at int64) int64 {
@@ -86,13 +172,13 @@ func (c *clock) watched(before int64) []attribution.Range {
 		}
 		last = p.at
 	}
-	return slices.DeleteFunc(out, func(r attribution.Range) bool { return r.From == r.To })
+	return c.without(slices.DeleteFunc(out, func(r attribution.Range) bool { return r.From == r.To }))
 }
 
 // goesOn says whether the first line carries on a watch that was alive until before. A
-// list does not: it was needed because the watch broke off. Nor does an audit log.
+// list does not: it was needed because the watch broke off.
 func (c *clock) goesOn(before int64, points []point) bool {
-	return len(points) > 0 && points[0].kind == tick && !c.changes &&
+	return len(points) > 0 && points[0].kind == tick &&
 		before != 0 && before <= points[0].at && points[0].at-before <= maxSilence
 }
 

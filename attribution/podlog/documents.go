@@ -20,7 +20,11 @@ type documents struct {
 	r      *bufio.Reader
 	offset int64 // of the next line
 	line   []byte
+	buf    []byte // of lines that are longer than r's
 	done   bool
+	// other says of a line that it will not be looked at: it is checked for being
+	// whole, and no more. May be nil.
+	other func(line []byte) bool
 }
 
 func newDocuments(r io.Reader) *documents {
@@ -53,7 +57,7 @@ func (d *documents) next() (doc []byte, offset int64, err error) {
 		d.drop()
 	}
 	offset = d.offset
-	if json.Valid(d.line) {
+	if d.valid() {
 		doc, d.line, d.offset = d.line, nil, d.offset+int64(len(d.line))
 		return doc, offset, nil
 	}
@@ -66,6 +70,58 @@ func (d *documents) next() (doc []byte, offset int64, err error) {
 		return nil, 0, &broken{offset, syntax(doc)}
 	}
 	return doc, offset, nil
+}
+
+// valid says whether the line is a document by itself.
+func (d *documents) valid() bool {
+	if d.other != nil && d.other(d.line) {
+		return whole(d.line)
+	}
+	return json.Valid(d.line)
+}
+
+// whole says whether a line is one object that was not cut: its strings are closed, and
+// its brackets.
+func whole(line []byte) bool {
+	line = bytes.TrimSpace(line)
+	if len(line) < 2 || line[0] != '{' || line[len(line)-1] != '}' {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(line); i++ {
+		switch line[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i == len(line)-1
+			}
+		case '"':
+			i = closing(line, i+1)
+		}
+	}
+	return false
+}
+
+// closing is the place of the quote that ends a string whose first byte is at i, or
+// the end of the line.
+func closing(line []byte, i int) int {
+	for i < len(line) {
+		quote := bytes.IndexByte(line[i:], '"')
+		if quote < 0 {
+			return len(line)
+		}
+		quote += i
+		escapes := 0
+		for k := quote - 1; k >= i && line[k] == '\\'; k-- {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return quote
+		}
+		i = quote + 1
+	}
+	return len(line)
 }
 
 // block joins lines up to one that closes the document, or up to the start of
@@ -104,10 +160,15 @@ func (d *documents) fill() error {
 	if d.done {
 		return io.EOF
 	}
-	var line []byte
+	line := d.buf[:0]
 	for {
 		part, err := d.r.ReadSlice('\n')
+		if len(line) == 0 && err == nil {
+			d.line = part // valid until the next read
+			return nil
+		}
 		line = append(line, part...)
+		d.buf = line
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= MaxDocument:
 			continue

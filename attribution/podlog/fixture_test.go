@@ -127,3 +127,5 @@ func watchedText(v *attribution.View) string {
 	}
 	return strings.Join(out, " ")
 }
+
+func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }

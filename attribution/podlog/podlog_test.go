@@ -35,7 +35,7 @@ func TestWatchJournal(t *testing.T) {
 			t.Errorf("at %v: got %q, want %q", at, got, want)
 		}
 	}
-	want := Summary{Documents: 11, Pods: 4, From: sec(0), To: sec(400), Format: Watch}
+	want := Summary{Documents: 11, Pods: 4, From: sec(0), To: sec(400), Format: Watch, Watched: []attribution.Range{{From: sec(0), To: sec(400)}}}
 	if diff := cmp.Diff(want, sum); diff != "" {
 		t.Errorf("summary: -want +got:\n%s", diff)
 	}

@@ -41,7 +41,33 @@ func (r *Recorder) lateness(o *observation) {
 type lastSeen struct {
 	version uint64
 	at      int64
-	newest  int64 // of the object's own times
+	newest  int64  // of the object's own times
+	alive   uint64 // the latest version that showed its sandbox there
+	gone    int64  // the latest word that its sandbox went
+	since   uint64 // the latest version with that word
+}
+
+// again says of a pod's addresses that they outlasted a word that the sandbox went,
+// where a later version shows it there again. By the times alone, which have whole
+// seconds, a sandbox that is made again within the second in which it went is gone.
+func (r *Recorder) again(f *attribution.Fact, o *observation, last *lastSeen) {
+	ev, version := o.evidence(), o.object.version()
+	switch {
+	case len(f.Pod.Holdings) == 0 || version == 0 || o.deleted:
+		return
+	case ev.sandboxGone != 0:
+		last.gone, last.since = max(last.gone, ev.sandboxGone), max(last.since, version)
+	case ev.aliveAt != 0 && !o.object.Status.terminal():
+		last.alive = max(last.alive, version)
+	}
+	if last.gone == 0 || last.alive <= last.since {
+		return
+	}
+	for i := range f.Pod.Holdings {
+		if b := &f.Pod.Holdings[i].Bounds; b.AliveAt <= last.gone && b.AliveAt >= last.gone-second {
+			b.AliveAt = last.gone + 1
+		}
+	}
 }
 
 // snapshot is what the last list showed.
@@ -102,6 +128,10 @@ func (r *Recorder) Watched(from, to int64) error {
 	return r.add(attribution.Fact{Cluster: r.cluster, Watched: &attribution.Range{From: from, To: to}})
 }
 
+// ClockSetBack notes that the clock that stamps events went back, by some
+// milliseconds: things were seen as much later than they were stamped.
+func (r *Recorder) ClockSetBack(by int64) { r.late = max(r.late, by) }
+
 // Flush hands all facts on.
 func (r *Recorder) Flush() error {
 	if len(r.facts) == 0 {
@@ -115,6 +145,9 @@ func (r *Recorder) Flush() error {
 // pod records an observation. by is a time by which a removal that bears none of its
 // own had taken place.
 func (r *Recorder) pod(o *observation, by int64) error {
+	if o.at != 0 && o.source == attribution.Watch && o.listed == 0 {
+		o.at = max(o.at, o.object.newest()) // the watcher's clock may be behind
+	}
 	f := o.fact(r.cluster)
 	f.Pod.Listed = o.listed
 	if o.at == 0 && o.deleted {
@@ -126,7 +159,9 @@ func (r *Recorder) pod(o *observation, by int64) error {
 		delete(r.live, uid)
 	} else {
 		last := r.live[uid]
-		r.live[uid] = lastSeen{max(last.version, version), max(last.at, o.at), max(last.newest, o.object.newest())}
+		last.version, last.at, last.newest = max(last.version, version), max(last.at, o.at), max(last.newest, o.object.newest())
+		r.again(&f, o, &last)
+		r.live[uid] = last
 	}
 	if s := r.last; s != nil && version != 0 && version <= s.version && !s.uids[uid] {
 		f.Pod.Missing = attribution.Removal{At: s.at, After: s.after, Version: s.version} // an event that came late

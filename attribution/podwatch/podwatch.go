@@ -122,7 +122,8 @@ func newReflector(cfg Config, res resource, client *http.Client, base string, le
 		return err
 	}
 	if res.kind == attribution.Pods {
-		r.record = podlog.NewRecorder(cfg.Cluster, func(yield func(string, uint64, int64)) { ledger.Existing(cfg.Cluster, yield) }, emit)
+		pods := podlog.NewRecorder(cfg.Cluster, func(yield func(string, uint64, int64)) { ledger.Existing(cfg.Cluster, yield) }, emit)
+		r.record, r.setBack = pods, pods.ClockSetBack
 	} else {
 		r.record = podlog.NewObjectRecorder(cfg.Cluster, res.kind, func(yield func(attribution.ObjectFact)) { ledger.Objects(cfg.Cluster, res.kind, yield) }, emit)
 	}

@@ -18,7 +18,11 @@ type reflector struct {
 	base   string
 	ledger Ledger
 	record recorder
-	now    func() time.Time
+	// stamped is the latest stamp, and setBack is told by how much the clock went back;
+	// nil for nobody.
+	stamped int64
+	setBack func(by int64)
+	now     func() time.Time
 
 	version string // the watch goes on from here; empty: a list is needed
 	alive   int64  // all that changed until then was seen; 0: unknown
@@ -165,5 +169,21 @@ func (r *reflector) report(s string) {
 	}
 }
 
-// stamp is the time now, rounded up to a millisecond.
-func (r *reflector) stamp() int64 { return r.now().Add(time.Millisecond - 1).UnixMilli() }
+// slewed is by how much the clock may go back unnoticed, in milliseconds: NTP slews
+// clocks that are off by less, and sets them otherwise.
+const slewed = 1000
+
+// stamp is the time now, rounded up to a millisecond. Where the clock was set back, no
+// event was missed, but what was stamped before and after can not be compared.
+func (r *reflector) stamp() int64 {
+	at := r.now().Add(time.Millisecond - 1).UnixMilli()
+	if back := r.stamped - at; back > slewed {
+		r.report(fmt.Sprintf("the clock went back by %d ms: that much near the ends of what was watched is not certain any more", back))
+		if r.setBack != nil {
+			r.setBack(back)
+		}
+		r.stamped = at
+	}
+	r.stamped = max(r.stamped, at)
+	return at
+}

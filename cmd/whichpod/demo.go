@@ -84,7 +84,7 @@ func (d *demo) run(ctx context.Context, kept bool) error {
 		return err
 	}
 	d.typed("import", "pods", "podwatch.jsonl", "--cluster", "demo")
-	report, err := a.importPods([]string{journal}, "demo", podlog.Auto)
+	report, err := a.importPods(ctx, []string{journal}, importOptions{cluster: "demo", format: string(podlog.Auto)})
 	if err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ func (tl *timeline) print(w io.Writer, address string, limit int) {
 		if p.UID != "" {
 			who += " uid " + p.UID
 		}
-		fmt.Fprintf(w, "[%d] %s\n    on %s, by %s\n    from %s to %s\n", nth, who, p.Node, cmp.Or(p.Source, "its pods' status"), bracket(p.FromEarliest, p.FromLatest), bracket(p.ToEarliest, p.ToLatest))
+		fmt.Fprintf(w, "[%d] %s\n    on %s, by %s\n    from %s\n    to   %s\n", nth, who, p.Node, cmp.Or(p.Source, "its pods' status"), bracket(p.FromEarliest, p.FromLatest), bracket(p.ToEarliest, p.ToLatest))
 	}
 }
 

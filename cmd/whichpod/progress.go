@@ -63,6 +63,10 @@ func (p *progress) line(s ingest.Summary, seconds float64) string {
 	return fmt.Sprintf("%d of %d blobs, %.1f MB, %d rows, %.0f rows/s%s", s.Read, of, float64(s.Bytes)/1e6, s.Rows, float64(s.Rows)/seconds, left)
 }
 
+func (p *progress) hours(done, of int) {
+	p.show(func(float64) string { return fmt.Sprintf("%d of %d blobs", done, of) })
+}
+
 func (p *progress) rows(n int64) {
 	p.total += n
 	p.show(func(seconds float64) string {
