@@ -57,7 +57,8 @@ type Pass struct {
 	Full    bool // all hours were listed
 
 	// Err is why the pass did not end well; the next begins at Next, and Since is when
-	// the first of the failures in a row was.
+	// the first of the failures in a row was. That of the context means that there is
+	// no next.
 	Err         error
 	Since, Next time.Time
 
@@ -163,6 +164,7 @@ func (f *Follower) pass(ctx context.Context, s *followed, sink Sink) error {
 		return err
 	}
 	if ctx.Err() != nil {
+		f.report(Pass{Source: s.Name, Summary: sum, Start: start, Took: time.Since(start), Full: full, Err: ctx.Err(), Since: start, Newest: s.newest})
 		return nil
 	}
 	if err == nil && len(sum.Skipped) > 0 {

@@ -265,6 +265,25 @@ func TestFollowBehind(t *testing.T) {
 	})
 }
 
+// Stopped in the middle of a pass, it reports what it committed.
+func TestFollowStops(t *testing.T) {
+	src, sink := newMemSource(blobOf(0, 4000), blobOf(0, 1)), sourcetest.NewSink(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var passes []ingest.Pass
+	f := &ingest.Follower{Sources: sources(src), Every: time.Minute, Report: func(p ingest.Pass) { passes = append(passes, p) },
+		Options: ingest.Options{Progress: func(s ingest.Summary) {
+			if s.Rows > 10_000 {
+				cancel()
+			}
+		}}, Open: func() (ingest.Sink, func() error, error) { return sink, func() error { return nil }, nil }}
+	if err := f.Run(ctx); err != nil || len(passes) != 1 {
+		t.Fatalf("error %v, passes %+v", err, passes)
+	}
+	if n := int64(len(sink.Rows(sourcetest.Name(0)))); n < 10_000 || n >= 40_000 || passes[0].Summary.Rows != n || !errors.Is(passes[0].Err, context.Canceled) {
+		t.Errorf("%d rows are committed, %+v", n, passes[0])
+	}
+}
+
 // A blob that can not be read is a failure of the pass, and the others are taken.
 func TestFollowSkips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -269,19 +269,16 @@ func (r *runner) next(last bool) error {
 	a := r.ahead[0]
 	r.ahead = r.ahead[1:]
 	body, err := a.wait()
-	if a.rewritten && r.restart(a.blob) != nil {
-		a.abandon()
-		return r.sinkErr
-	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case a.rewritten:
+		err = r.anew(a.blob, body)
+	default:
 		err = r.read(a.blob, a.from, body)
 	}
 	if errors.Is(err, ErrRewritten) {
-		if err = r.restart(a.blob); err == nil {
-			body, err = r.src.Open(r.ctx, a.blob, 0)
-		}
-		if err == nil {
-			err = r.read(a.blob, flow.Position{Blob: a.blob.Name}, body)
+		if body, err = r.src.Open(r.ctx, a.blob, 0); err == nil {
+			err = r.anew(a.blob, body)
 		}
 	} else if err == nil && a.from.Offset > 0 {
 		r.sum.Resumed++
@@ -289,13 +286,15 @@ func (r *runner) next(last bool) error {
 	return r.done(a.blob, err, last)
 }
 
-// restart has the sink forget a blob that was rewritten.
-func (r *runner) restart(b Blob) error {
+// anew reads a blob that was rewritten from its start, once it is open: until then its
+// old rows stay.
+func (r *runner) anew(b Blob, body io.ReadCloser) error {
 	r.sum.Rewritten++
 	if err := r.sink.Restart(b.Name); err != nil {
-		r.sinkErr = &SinkError{fmt.Errorf("restart blob %q: %w", b.Name, err)}
+		r.sinkErr = &SinkError{errors.Join(fmt.Errorf("restart blob %q: %w", b.Name, err), body.Close())}
+		return r.sinkErr
 	}
-	return r.sinkErr
+	return r.read(b, flow.Position{Blob: b.Name}, body)
 }
 
 // unchanged says that a listed blob is the version at p, as far as can be told without

@@ -140,6 +140,28 @@ func TestRunRewritten(t *testing.T) {
 	}
 }
 
+// The rows of a blob that was rewritten stay until it can be read again.
+func TestRunRewrittenAndAway(t *testing.T) {
+	for name, after := range map[string]string{"longer": strings.ReplaceAll(blobOf(0, 5), "203.0.113.66", "203.0.113.67"), "shorter": blobOf(50, 2)} {
+		src, sink := newMemSource(blobOf(0, 3)), sourcetest.NewSink(t)
+		sourcetest.Run(t, src, sink)
+		src.content[sourcetest.Name(0)] = after
+		opens := 0
+		src.onOpen = func(string) {
+			if opens++; name == "shorter" || opens == 2 { // what grew is opened to be resumed first
+				src.fail = errBroken
+			}
+		}
+		if sum := sourcetest.Run(t, src, sink); len(sum.Skipped) != 1 || sum.Rewritten != 0 || len(sink.Rows(sourcetest.Name(0))) != 30 {
+			t.Errorf("%s: %d rows after %+v", name, len(sink.Rows(sourcetest.Name(0))), sum)
+		}
+		src.onOpen, src.fail = nil, nil
+		if sum := sourcetest.Run(t, src, sink); sum.Rewritten != 1 || len(sink.Rows(sourcetest.Name(0))) != strings.Count(after, ",NX,") {
+			t.Errorf("%s, then: %+v", name, sum)
+		}
+	}
+}
+
 // A blob that changes once under way is read again in the same run, one that keeps
 // changing is left for the next; neither leaves rows of two versions.
 func TestRunChangingBlob(t *testing.T) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -29,6 +31,9 @@ func newFollowWriter(w io.Writer) *followWriter {
 
 func (f *followWriter) pass(p ingest.Pass) {
 	f.total[p.Source] += p.Summary.Rows
+	if errors.Is(p.Err, context.Canceled) {
+		return // told to stop
+	}
 	switch why := f.wait[p.Source]; {
 	case p.Err != nil && (why != p.Err.Error() || time.Since(f.told[p.Source]) >= tellEvery):
 		f.wait[p.Source], f.told[p.Source] = p.Err.Error(), time.Now()
