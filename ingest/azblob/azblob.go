@@ -71,7 +71,10 @@ func open(p place, query string, getenv func(string) string, stall time.Duration
 	s := &Source{place: p, stall: stall}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout, transport.MaxIdleConnsPerHost = stall, keptConnections
-	o := policy.ClientOptions{PerRetryPolicies: []policy.Policy{&s.requests}, Transport: &http.Client{Transport: transport}}
+	o := policy.ClientOptions{
+		PerRetryPolicies: []policy.Policy{&s.requests}, Transport: &http.Client{Transport: transport},
+		Retry: policy.RetryOptions{MaxRetries: 4, RetryDelay: 250 * time.Millisecond}, // seven seconds in all, or as long as the service asks for
+	}
 	if s.client, err = newClient(p, query, getenv, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", p, err)
 	}
