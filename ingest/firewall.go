@@ -11,8 +11,8 @@ import (
 
 // decision is what Azure Firewall logged of one connection: one row without an
 // interface, a direction and counters. Source of the keys: the reference of the tables
-// AZFWNetworkRule, AZFWApplicationRule, AZFWNatRule and AZFWThreatIntel on
-// learn.microsoft.com; of the messages, public logs, as no document spells them out.
+// AZFWNetworkRule, AZFWApplicationRule, AZFWNatRule, AZFWThreatIntel and
+// AZFWIdpsSignature on learn.microsoft.com; of the messages, public logs, as no document spells them out.
 type decision struct {
 	src, dst  endpoint // dst of a DNAT is where the firewall sent it
 	protocol  uint8
@@ -39,6 +39,7 @@ var firewallCategories = map[string]firewallCategory{
 	"AZFWNetworkRule":              {},
 	"AZFWApplicationRule":          {named: true},
 	"AZFWThreatIntel":              {named: true},
+	"AZFWIdpsSignature":            {},
 	"AZFWNatRule":                  {nat: true},
 	"AzureFirewallNetworkRule":     {legacy: true},
 	"AzureFirewallApplicationRule": {legacy: true},
@@ -80,7 +81,7 @@ func (p *firewallProperties) take(key string, v span) {
 		into = &p.msg
 	case "Action":
 		into = &p.action
-	case "ActionReason", "ThreatDescription":
+	case "ActionReason", "ThreatDescription", "Description":
 		into = &p.reason
 	case "Protocol":
 		into = &p.protocol

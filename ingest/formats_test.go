@@ -33,7 +33,8 @@ func naiveNSG(t testing.TB, text string) flow.Row {
 // naiveDecision are the properties of a firewall's record.
 type naiveDecision struct {
 	Msg                                             string
-	Action, ActionReason, ThreatDescription         string
+	Action, ActionReason                            string
+	ThreatDescription, Description                  string
 	Protocol, SourceIP, DestinationIP, TranslatedIP string
 	SourcePort, DestinationPort, TranslatedPort     any
 	Policy, RuleCollectionGroup, RuleCollection     string
@@ -58,7 +59,7 @@ func (d *naiveDecision) row(t testing.TB, category string) flow.Row {
 		ip, ipPort, d.Action = d.TranslatedIP, d.TranslatedPort, "Allow"
 	}
 	return naiveRow(d.Protocol, d.SourceIP, port(d.SourcePort), ip, port(ipPort), d.Action,
-		or(d.Rule, or(d.ActionReason, d.ThreatDescription)), d.Policy, d.RuleCollectionGroup, d.RuleCollection)
+		or(d.Rule, or(d.ActionReason, or(d.ThreatDescription, d.Description))), d.Policy, d.RuleCollectionGroup, d.RuleCollection)
 }
 
 func or(a, b string) string {
@@ -213,6 +214,7 @@ func TestFirewallStructured(t *testing.T) {
 		{"name", "AZFWApplicationRule", `"Action":"Allow","DestinationPort":443,"Fqdn":"a.example.com","Protocol":"HTTPS","SourceIp":"10.244.1.5","SourcePort":59956,` + names, "B 10.244.1.5:59956 [::]:443 6 p/g/c | r"},
 		{"name and address", "AZFWApplicationRule", ends + names + `,"Action":"Deny","Fqdn":"a.example.com"`, "D 10.244.1.5:49680 203.0.113.66:443 6 p/g/c | r"},
 		{"threat", "AZFWThreatIntel", ends + `"Action":"Alert","ThreatDescription":"reported"`, "B 10.244.1.5:49680 203.0.113.66:443 6 | reported"},
+		{"signature", "AZFWIdpsSignature", ends + `"Action":"drop","Category":"TROJAN","Description":"Tofsee","Severity":1,"SignatureId":"2028816"`, "D 10.244.1.5:49680 203.0.113.66:443 6 | Tofsee"},
 		{"NAT", "AZFWNatRule", ends + names + `,"TranslatedIp":"10.244.7.7","TranslatedPort":8443`, "B 10.244.1.5:49680 10.244.7.7:8443 6 p/g/c | r"},
 		{"no source", "AZFWNatRule", `"DestinationIp":"","DestinationPort":"","Policy":"","Protocol":"TCP","SourceIp":"","SourcePort":"","TranslatedIp":"","TranslatedPort":""`, "record: Source address is `\"\"`, want an IPv4 or IPv6 address"},
 		{"no destination", "AZFWNetworkRule", `"Protocol":"TCP","SourceIp":"10.0.0.1","SourcePort":1,"Action":"Allow"`, "record: Destination address is absent, want an IPv4 or IPv6 address"},
