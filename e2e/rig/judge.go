@@ -84,42 +84,48 @@ type Tally struct {
 	Verdicts map[string]int // of the source
 	Named    int            // the sender is the pod, or among the candidates
 	Lifted   int            // exact by NAT evidence
-	Bits     float64        // of the masked rows, on average
+	bits     float64        // of the masked rows, all together
 	Wrong    []Judged       // exact, at either end, and it was somebody else
 	Lost     []Judged       // candidates without the sender
 }
 
 // Count counts the answers of those rows that are chosen.
 func Count(all []Judged, chosen func(*Judged) bool) Tally {
-	tally := Tally{Verdicts: make(map[string]int)}
+	var tally Tally
 	for i := range all {
-		j := &all[i]
-		if !chosen(j) {
-			continue
+		if chosen(&all[i]) {
+			tally.Add(&all[i])
 		}
-		tally.Rows++
-		tally.Verdicts[j.SrcVerdict]++
-		if j.named() {
-			tally.Named++
-		}
-		if j.SrcSource == "nat" {
-			tally.Lifted++
-		}
-		if j.SrcVerdict == "masked" {
-			tally.Bits += math.Log2(float64(len(j.SrcCandidates) + 1)) // the pods, or the node itself
-		}
-		if j.wrong() {
-			tally.Wrong = append(tally.Wrong, *j)
-		}
-		if j.lost() {
-			tally.Lost = append(tally.Lost, *j)
-		}
-	}
-	if n := tally.Verdicts["masked"]; n > 0 {
-		tally.Bits /= float64(n)
 	}
 	return tally
 }
+
+// Add counts an answer.
+func (t *Tally) Add(j *Judged) {
+	if t.Verdicts == nil {
+		t.Verdicts = make(map[string]int)
+	}
+	t.Rows++
+	t.Verdicts[j.SrcVerdict]++
+	if j.named() {
+		t.Named++
+	}
+	if j.SrcSource == "nat" {
+		t.Lifted++
+	}
+	if j.SrcVerdict == "masked" {
+		t.bits += math.Log2(float64(len(j.SrcCandidates) + 1)) // the pods, or the node itself
+	}
+	if j.wrong() {
+		t.Wrong = append(t.Wrong, *j)
+	}
+	if j.lost() {
+		t.Lost = append(t.Lost, *j)
+	}
+}
+
+// Bits is how many bits a masked row leaves open on average.
+func (t *Tally) Bits() float64 { return t.bits / float64(max(t.Verdicts["masked"], 1)) }
 
 func (j *Judged) wrong() bool {
 	return (j.SrcVerdict == "exact" && j.SrcPodUID != j.Sender) || (j.DstVerdict == "exact" && j.DstPodUID != j.Receiver)
@@ -142,13 +148,13 @@ func (j *Judged) named() bool {
 }
 
 // Share is the part of the rows that have a verdict.
-func (t Tally) Share(v string) float64 {
+func (t *Tally) Share(v string) float64 {
 	return float64(t.Verdicts[v]) / float64(max(t.Rows, 1))
 }
 
 // Report logs the counts, and fails the test where an answer is wrong or the sender is
 // not among those that are named.
-func (t Tally) Report(tb testing.TB, what string) {
+func (t *Tally) Report(tb testing.TB, what string) {
 	tb.Helper()
 	tb.Logf("%s: %d rows, %v; the sender is named in %d", what, t.Rows, t.Verdicts, t.Named)
 	for problem, list := range map[string][]Judged{"exact and wrong": t.Wrong, "the sender is not among the candidates": t.Lost} {

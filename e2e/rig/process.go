@@ -34,8 +34,7 @@ type Log struct {
 func NewLog(t testing.TB, name string) *Log {
 	l := &Log{}
 	t.Cleanup(func() {
-		if t.Failed() {
-			text := l.Bytes()
+		if text := l.Bytes(); t.Failed() && len(text) > 0 {
 			t.Logf("the end of the log of %s:\n%s", name, text[max(0, len(text)-6000):])
 		}
 	})
