@@ -54,18 +54,17 @@ func (c coverage) has(from, to int64) bool {
 	return false
 }
 
-// until is how long all was seen without a break from t on; t itself outside of it.
+// until is how long each session that saw t saw all from t on; t itself where none did.
+// A session that goes on longer does not tell how what another saw open went on: it
+// has records of its own of that.
 func (c coverage) until(t int64) int64 {
-	for {
-		next := t
-		for _, r := range c {
-			next = max(next, r.until(t))
+	end, seen := t, false
+	for _, r := range c {
+		if i := r.after(t); i < len(r) && r[i].From <= t && (!seen || r[i].To < end) {
+			end, seen = r[i].To, true
 		}
-		if next == t {
-			return t
-		}
-		t = next
 	}
+	return end
 }
 
 // all are the sessions' stretches together.
@@ -77,12 +76,4 @@ func (c coverage) all() ranges {
 		}
 	}
 	return out
-}
-
-// until is how long it goes on without a break from t on; t itself outside of it.
-func (c ranges) until(t int64) int64 {
-	if i := c.after(t); i < len(c) && c[i].From <= t {
-		return c[i].To
-	}
-	return t
 }

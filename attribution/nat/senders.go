@@ -97,10 +97,13 @@ func (f *Flow) sameSender(o *Flow) bool { return f.Original == o.Original && f.N
 func bound(flows []Flow, covered map[string]coverage) {
 	plain := slices.Clone(flows)
 	for i := range flows {
-		f, p, followed := &flows[i], &plain[i], false
+		f, p, followed, open := &flows[i], &plain[i], false, NoEnd
 		for j := range plain {
 			o := &plain[j]
 			same := p.sameSender(o)
+			if same && o.ToLatest != NoEnd && o.ToLatest >= p.ToEarliest { // another recording saw it end, or one after it
+				open = min(open, o.ToEarliest)
+			}
 			switch {
 			case i == j:
 			case same && o.FromEarliest == p.FromEarliest && o.FromLatest == p.FromLatest: // the same connection
@@ -114,7 +117,7 @@ func bound(flows []Flow, covered map[string]coverage) {
 			}
 		}
 		if f.ToLatest == NoEnd && !followed {
-			f.ToEarliest = max(f.ToEarliest, covered[f.Node].until(f.ToEarliest))
+			f.ToEarliest = max(f.ToEarliest, min(open, covered[f.Node].until(f.ToEarliest)))
 		}
 	}
 }

@@ -260,7 +260,9 @@ func (s *Store) apply(c *commit) {
 	s.imports[im.Number] = im
 }
 
-// sweep removes segments that do not count: what a crash left behind.
+// sweep removes segments that do not count: what a crash left behind. Beside a damaged
+// journal they stay, for it may be the damage that keeps them from counting; no name is
+// given a second time.
 func (s *Store) sweep() error {
 	entries, err := s.opt.FS.ReadDir(s.dir)
 	if err != nil {
@@ -268,6 +270,13 @@ func (s *Store) sweep() error {
 	}
 	for _, e := range entries {
 		if _, counts := s.names[e.Name()]; counts || filepath.Ext(e.Name()) != segmentSuffix {
+			continue
+		}
+		if len(s.damage) > 0 {
+			number, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), "m"), "-")
+			if n, err := strconv.ParseUint(number, 10, 31); err == nil {
+				s.next = max(s.next, uint32(n)+1)
+			}
 			continue
 		}
 		if err := s.opt.FS.Remove(filepath.Join(s.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {

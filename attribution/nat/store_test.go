@@ -204,6 +204,90 @@ func TestContradiction(t *testing.T) {
 	}
 }
 
+// Two recordings of a node overlap, and only the second saw a connection end: the first
+// does not keep it open for as long as the second goes on.
+func TestOverlappingRecordings(t *testing.T) {
+	begun := Flow{Key: Key{Src: addr(200), Dst: addr(1), Protocol: 6, SrcPort: 1, DstPort: 2}, Node: "n0", Original: Tuple{Src: addr(10), Dst: addr(1), SrcPort: 1, DstPort: 2},
+		FromEarliest: 10_000, FromLatest: 10_000, ToEarliest: 10_000, ToLatest: NoEnd}
+	ended := begun
+	ended.FromEarliest, ended.FromLatest, ended.ToEarliest, ended.ToLatest = 0, 50_000, 50_000, 50_000
+	listed := ended
+	listed.FromLatest = 20_000
+	updated := begun
+	updated.ToEarliest = 30_000
+	for _, tt := range []struct {
+		name   string
+		flows  []Flow
+		lasted int64 // certainly
+	}{
+		{"only its end", []Flow{begun, ended}, 40_000},
+		{"listed", []Flow{begun, listed}, 50_000},
+		{"listed before it was last seen", []Flow{updated, listed}, 50_000},
+		{"not at all", []Flow{begun}, 40_000},
+	} {
+		for order := range 2 {
+			s := open(t, t.TempDir(), Options{})
+			for i := range tt.flows {
+				n := (i + order) % len(tt.flows)
+				w, err := s.Begin(Import{Cluster: "c", Kind: "test", Name: "file"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := w.Add(tt.flows[n]); err != nil {
+					t.Fatal(err)
+				}
+				w.Cover("n0", "", []int64{5000, 20_000}[n], []int64{40_000, 900_000}[n])
+				if _, err := w.Commit(""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for at, want := range map[int64]bool{15_000: true, tt.lasted - 1000: true, 60_000: false, 500_000: false} {
+				got, err := s.Senders(&Asked{Cluster: "c", Key: begun.Key, From: at - 1000, To: at + 1000, Nodes: []string{"n0"}, Tolerance: 1000})
+				if err != nil || got.Certain != want {
+					t.Errorf("%s, order %d: at %d it is %+v with %v, want certain %v", tt.name, order, at, got, err, want)
+				}
+			}
+		}
+	}
+}
+
+// What a damaged journal does not name is not deleted, and its name is not given again.
+func TestDamagedJournalKeepsSegments(t *testing.T) {
+	dir, r := t.TempDir(), rand.New(rand.NewPCG(4, 4))
+	s := open(t, dir, Options{})
+	for range 3 {
+		commitFlows(t, s, []Flow{randomFlow(r)}, "")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, journalName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{len(whole) / 2, len(whole) - 20} { // the second line, and the last
+		bad := slices.Clone(whole)
+		bad[at] ^= 1
+		if err := os.WriteFile(path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, Options{})
+		if len(s.Damage()) == 0 {
+			t.Fatalf("nobody noticed that byte %d is wrong", at)
+		}
+		commitFlows(t, s, []Flow{randomFlow(r)}, "")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			if _, err := os.Stat(filepath.Join(dir, fmt.Sprintf("%08d-000%s", n+1, segmentSuffix))); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // A byte that is wrong anywhere in a segment is found, and nothing is certain then.
 func TestDamage(t *testing.T) {
 	dir := t.TempDir()

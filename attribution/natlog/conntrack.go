@@ -22,18 +22,31 @@ import (
 type conntrackParser struct {
 	sum     *Summary
 	tracker *Tracker
+	last    int64 // Unix milliseconds of the last event
+	lost    bool  // a line since it could not be read
 }
 
 func (p *conntrackParser) line(b []byte) error {
 	e, err := parseConntrack(b)
 	if err != nil {
 		p.sum.reject(p.sum.Lines, "%v", err)
+		p.unread()
 		return nil
 	}
 	e.Place = uint64(p.sum.Lines)
 	p.sum.Events++
+	at := milliCeil(e.At)
+	if p.lost && p.last != 0 {
+		if err := p.tracker.Lost(p.last, max(p.last, at)); err != nil {
+			return err
+		}
+	}
+	p.last, p.lost = max(p.last, at), false
 	return p.tracker.Take(&e)
 }
+
+// unread says that a line was an event, perhaps, and is lost.
+func (p *conntrackParser) unread() { p.lost = true }
 
 func (p *conntrackParser) end() error {
 	err := p.tracker.Close()

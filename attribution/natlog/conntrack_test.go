@@ -89,19 +89,42 @@ func TestReadCountsWhatItRejects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sum.Rejected != 8 || sum.Events != 2 || sum.Flows != 1 || sum.Format != Conntrack {
+	if sum.Rejected != 8 || sum.Events != 2 || sum.Flows != 2 || sum.Losses != 1 || sum.Format != Conntrack {
 		t.Errorf("got %+v", sum)
 	}
-	want := []nat.Flow{{
+	// What the lines between the two said may have been that the connection ended, and
+	// that it was made again.
+	seen := nat.Flow{
 		Key:  nat.Key{Src: netip.MustParseAddr("10.224.0.4"), SrcPort: 1027, Dst: netip.MustParseAddr("203.0.113.66"), DstPort: 8443, Protocol: 6},
 		Node: "n", Original: tupleOf("10.244.0.11:47902", "203.0.113.66:8443"), Place: 1,
-		FromEarliest: 1795438861012, FromLatest: 1795438861013, ToEarliest: 1795438871012, ToLatest: 1795438871013,
-	}}
-	if diff := cmp.Diff(want, got.flows, addresses); diff != "" {
+		FromEarliest: 1795438861012, FromLatest: 1795438861013, ToEarliest: 1795438861013, ToLatest: nat.NoEnd,
+	}
+	ended := seen
+	ended.FromEarliest, ended.FromLatest, ended.Place = 0, 1795438871013, 11
+	ended.ToEarliest, ended.ToLatest = 1795438871013, 1795438871013
+	if diff := cmp.Diff([]nat.Flow{seen, ended}, got.flows, addresses); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]nat.Range{{From: 1795438861013, To: 1795438871013}}, got.covered); diff != "" {
-		t.Error(diff)
+	if len(got.covered) != 0 {
+		t.Errorf("covered %v, though lines are missing", got.covered)
+	}
+}
+
+// The time around a line that cannot be read is not covered, and what is before the
+// line and after it is.
+func TestUnreadLineIsALoss(t *testing.T) {
+	at := func(second string) string { return strings.Replace(newLine, "861.012756", second, 1) }
+	update := func(second string) string { return strings.Replace(at(second), "[NEW]", "[UPDATE]", 1) }
+	for _, bad := range []string{at("864.000000")[:90], "x", strings.Repeat("x", maxLine+1)} {
+		var got recorder
+		input := strings.Join([]string{at("861.000000"), update("863.000000"), bad, update("866.000000"), update("869.000000")}, "\n")
+		if _, err := Read(strings.NewReader(input), Options{Node: "n"}, &got); err != nil {
+			t.Fatal(err)
+		}
+		want := []nat.Range{{From: 1795438861000, To: 1795438863000}, {From: 1795438866001, To: 1795438869000}}
+		if diff := cmp.Diff(want, got.covered); diff != "" {
+			t.Errorf("%.20s: %s", bad, diff)
+		}
 	}
 }
 

@@ -6,7 +6,8 @@
 // was translated, and of the others just those that had a translated one's key within
 // [nat.Beside] of it.
 //
-// What cannot be read is counted, named with its line, and left out. Memory is bounded
+// What cannot be read is counted, named with its line, and left out: the time between
+// the lines around it is not covered. Memory is bounded
 // by the number of translated connections that are open at once and by what ends in
 // nat.Beside, not by the length of the input. Nothing here is safe for concurrent use.
 package natlog
@@ -91,6 +92,9 @@ func Read(r io.Reader, opt Options, sink Sink) (Summary, error) {
 		sum.Lines++
 		if cut {
 			sum.reject(sum.Lines, "the line is longer than %d bytes", maxLine)
+			if p != nil {
+				p.unread()
+			}
 			continue
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
@@ -114,6 +118,7 @@ func Read(r io.Reader, opt Options, sink Sink) (Summary, error) {
 // parser takes the lines of one format.
 type parser interface {
 	line(b []byte) error // b is valid during the call
+	unread()             // a line was too long to be read
 	end() error
 }
 
