@@ -58,6 +58,9 @@ func (l *line) check(t *testing.T) {
 	if share := l.hidden.Share("exact"); l.evidence != "none" && share < want {
 		t.Errorf("%.2f %% of the rows under the node's address are exact, want %.0f %%", 100*share, 100*want)
 	}
+	if n := l.hidden.Verdicts["exact"]; l.hidden.Lifted != n {
+		t.Errorf("%d rows under the node's address are exact, and %d of them name NAT evidence as their source", n, l.hidden.Lifted)
+	}
 }
 
 // table shows how much each mode hides, and how much of that evidence brings back.
