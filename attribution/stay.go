@@ -171,11 +171,11 @@ func (b *Bounds) before(o *Bounds) bool {
 // pods with one address at once are never taken for one after the other. Where two
 // pods had one address in this cluster (exclusive is false), the order of what went
 // on while nobody watched is not certain.
-func closeLingering(stays []stay, exclusive bool, tolerance int64) {
+func closeLingering(stays []stay, exclusive bool, changes coverage, tolerance int64) {
 	for i := range stays {
 		old := &stays[i]
 		if old.live() && exclusive {
-			old.closeForgotten(stays, tolerance)
+			old.closeForgotten(stays, changes, tolerance)
 		}
 		if !old.lingers() {
 			continue
@@ -197,14 +197,17 @@ func closeLingering(stays []stay, exclusive bool, tolerance int64) {
 
 // closeForgotten ends a stay of which nothing was recorded after a time, where
 // another pod is known to have had the address later: one that was made when this had
-// it already, else it may be one that had it before, whose object keeps it.
-func (s *stay) closeForgotten(stays []stay, tolerance int64) {
+// it already, else it may be one that had it before, whose object keeps it. A change
+// must have been missed meanwhile: while all changes are seen and none ends this stay,
+// both have the address, whatever the last moments of a recording leave open.
+func (s *stay) closeForgotten(stays []stay, changes coverage, tolerance int64) {
 	if s.fromLatest == Open {
 		return
 	}
 	last := max(s.recorded, s.fromLatest)
+	seen := changes.from(last)
 	for i := range stays {
-		if o := &stays[i]; o.pod != s.pod && !o.sampled && o.fromLatest != Open && o.fromEarliest-tolerance >= s.fromLatest+tolerance && o.fromLatest > last+2*tolerance && o.fromLatest < s.toLatest {
+		if o := &stays[i]; o.pod != s.pod && !o.sampled && o.fromLatest != Open && o.fromEarliest-tolerance >= s.fromLatest+tolerance && o.fromLatest > max(last+2*tolerance, seen) && o.fromLatest < s.toLatest {
 			s.toEarliest, s.toLatest = s.recorded, o.fromLatest
 		}
 	}

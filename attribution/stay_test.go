@@ -74,6 +74,11 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{sent(71.5), "boundary a b"},
 			{sent(100), "exact b"},
 		}},
+		{"two live pods have it, the second since just before the watch ended: neither ends the other", []*told{day,
+			a(), aPod("b").has(theIP).made(9_993).seen(9_996).ran(9_995, 9_995).versions(8, 8)}, []say{
+			{sent(9_980), "exact a"},
+			{sent(9_998), "boundary a b"},
+		}},
 		{"deleted by force and closed by a successor whose version is later", []*told{day,
 			a().deleted(60, 9), aPod("b").has(theIP).made(70).seen(81).ran(80, 80).versions(12, 12)}, []say{
 			{sent(65), "exact a [lingers]"},

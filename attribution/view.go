@@ -358,7 +358,7 @@ func (c *clusterView) staysAt(a netip.Addr) []stay {
 	for i := range stays {
 		stays[i].disputes = c.disputesAt(stays[i].pod, a)
 	}
-	closeLingering(stays, c.exclusive(), c.tolerance)
+	closeLingering(stays, c.exclusive(), c.changes, c.tolerance)
 	delayBegins(stays, c.tolerance)
 	sortStays(stays)
 	return stays
