@@ -239,15 +239,9 @@ const (
 	detected knowledge = true  // the nodes and ConfigMaps show it
 )
 
-// load takes a world through the ordinary path: blobs to an index, the watch journal
-// to a ledger.
-func load(t testing.TB, w *sim.World, knows knowledge) *query.Engine {
-	t.Helper()
-	return loadWith(t, w, knows, nil, nil)
-}
-
-// loadWith does so with evidence of what the nodes translated, and with something that
-// happened to the journal; nil is neither.
+// loadWith takes a world through the ordinary path: blobs to an index, the watch
+// journal to a ledger. It does so with evidence of what the nodes translated, and with
+// something that happened to the journal; nil is neither.
 func loadWith(t testing.TB, w *sim.World, knows knowledge, evidence *nat.Store, mangle func(journal []byte) []byte) *query.Engine {
 	t.Helper()
 	dir := t.TempDir()

@@ -16,12 +16,11 @@ import (
 
 // shipper holds batches on disk until the target has them.
 type shipper struct {
-	dir     string
-	max     int64
-	target  Target
-	report  func(string)
-	wake    chan struct{}
-	backoff time.Duration // between two tries; 0 is the real one
+	dir    string
+	max    int64
+	target Target
+	report func(string)
+	wake   chan struct{}
 
 	mu        sync.Mutex
 	waiting   []spooled // the oldest first
