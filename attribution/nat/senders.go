@@ -13,8 +13,8 @@ const Beside = 5000
 // Senders is who can have had a key in a time.
 type Senders struct {
 	// Flows are what can have been it, sorted by when they began, with the brackets
-	// that all evidence together gives. Where two stand for one connection that two
-	// imports told of, both are there.
+	// that all evidence together gives; samples last. Where two stand for one
+	// connection that two imports told of, both are there.
 	Flows []Flow
 	// Certain: nobody who is not among Flows had the key in that time.
 	Certain bool
@@ -57,21 +57,37 @@ func (s *Store) judge(q *Asked, c *cluster, flows []Flow) Senders {
 	out := Senders{Damaged: c.damaged.Load()}
 	covered := s.covered[q.Cluster]
 	odd := contradicted(flows, q.Tolerance)
-	bound(flows, covered)
+	s.bound(flows, covered)
 	nodes := slices.Clone(q.Nodes)
+	var samples []Flow
 	for i := range flows {
 		f := &flows[i]
 		if f.FromEarliest > q.To || f.ToLatest < q.From {
 			continue
 		}
 		out.Contradicted = out.Contradicted || odd[i]
+		if s.sample(f) {
+			samples = append(samples, *f)
+			continue
+		}
 		out.Flows = append(out.Flows, *f)
 		if !slices.Contains(nodes, f.Node) {
 			nodes = append(nodes, f.Node)
 		}
 	}
+	if len(samples) > 0 {
+		covered = nil // who saw everything did not see these
+	}
 	out.Certain = !out.Damaged && !out.Contradicted && len(out.Flows) > 0 && occupied(q, out.Flows, nodes, covered)
+	out.Flows = append(out.Flows, samples...)
 	return out
+}
+
+// sample says whether a record tells of single packets. It shows who may have had a key
+// at other times too, and never that nobody else had it: neither before nor after the
+// packet, nor between two of them. s.mu is held.
+func (s *Store) sample(f *Flow) bool {
+	return int(f.Import) < len(s.imports) && s.imports[f.Import].Kind == Samples
 }
 
 // contradicted marks records of which two are certain to have had the key at once,
@@ -94,7 +110,9 @@ func (f *Flow) sameSender(o *Flow) bool { return f.Original == o.Original && f.N
 // bound narrows the brackets of each record by the others, which MUST be sorted by
 // FromLatest: by what else tells of the same connection, by the next one's begin and
 // the last one's end, and, where no end is known, by how long one would have been seen.
-func bound(flows []Flow, covered map[string]coverage) {
+// A sample bounds nothing, and who sees everything may see nothing of its connection:
+// what translated it need not be the kernel's connection tracking.
+func (s *Store) bound(flows []Flow, covered map[string]coverage) {
 	plain := slices.Clone(flows)
 	for i := range flows {
 		f, p, followed, open := &flows[i], &plain[i], false, NoEnd
@@ -105,7 +123,7 @@ func bound(flows []Flow, covered map[string]coverage) {
 				open = min(open, o.ToEarliest)
 			}
 			switch {
-			case i == j:
+			case i == j || s.sample(o):
 			case same && o.FromEarliest == p.FromEarliest && o.FromLatest == p.FromLatest: // the same connection
 				f.ToEarliest = max(f.ToEarliest, o.ToEarliest)
 				f.ToLatest = min(f.ToLatest, o.ToLatest)
@@ -116,7 +134,7 @@ func bound(flows []Flow, covered map[string]coverage) {
 				f.FromEarliest = max(f.FromEarliest, o.ToEarliest)
 			}
 		}
-		if f.ToLatest == NoEnd && !followed {
+		if f.ToLatest == NoEnd && !followed && !s.sample(f) {
 			f.ToEarliest = max(f.ToEarliest, min(open, covered[f.Node].until(f.ToEarliest)))
 		}
 	}

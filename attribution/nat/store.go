@@ -26,6 +26,9 @@ const (
 
 var journalMagic = [4]byte{'w', 'p', 'n', 'j'}
 
+// Samples is the Kind of an import whose records tell of packets and not of connections.
+const Samples = "hubble"
+
 // Import is one reading of evidence, from a file or from what agents shipped.
 type Import struct {
 	Number  uint32    `json:"number"`

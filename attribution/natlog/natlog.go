@@ -29,10 +29,11 @@ type Format string
 const (
 	Auto      Format = "auto"      // by the first line
 	Conntrack Format = "conntrack" // what "conntrack -E -o timestamp,extended" prints
+	Hubble    Format = "hubble"    // flows of Hubble and Retina, as JSON lines
 )
 
 // Formats are their names, as the command line has them.
-func Formats() []string { return []string{string(Auto), string(Conntrack)} }
+func Formats() []string { return []string{string(Auto), string(Conntrack), string(Hubble)} }
 
 // Sink takes evidence; a nat.Writer is one.
 type Sink interface {
@@ -43,7 +44,7 @@ type Sink interface {
 // Options say what the input is.
 type Options struct {
 	Format Format
-	Node   string // where it was recorded
+	Node   string // where it was recorded; of Hubble's flows, the only node taken, and empty is all
 }
 
 // Summary counts what was read.
@@ -56,6 +57,13 @@ type Summary struct {
 	Rejected   int
 	Rejections []Rejection // the first of them
 	Covered    []nat.Range // when everything was seen
+	Unusable   []Unusable  // records that were read, and lack what evidence needs
+}
+
+// Unusable counts records that are of no use for one reason, which says what is missing.
+type Unusable struct {
+	Reason  string `json:"reason"`
+	Records int    `json:"records"`
 }
 
 // Rejection is a line that could not be used.
@@ -101,6 +109,9 @@ func Read(r io.Reader, opt Options, sink Sink) (Summary, error) {
 			continue
 		}
 		if p == nil {
+			if sum.Format == Auto || sum.Format == "" {
+				sum.Format = Detect(line)
+			}
 			if p, err = newParser(&sum, opt.Node, sink); err != nil {
 				return sum, err
 			}
@@ -115,6 +126,14 @@ func Read(r io.Reader, opt Options, sink Sink) (Summary, error) {
 	return sum, p.end()
 }
 
+// Detect tells the format by how the input begins.
+func Detect(begin []byte) Format {
+	if bytes.HasPrefix(bytes.TrimLeft(begin, "\ufeff \t\r\n"), []byte("{")) {
+		return Hubble
+	}
+	return Conntrack
+}
+
 // parser takes the lines of one format.
 type parser interface {
 	line(b []byte) error // b is valid during the call
@@ -123,12 +142,11 @@ type parser interface {
 }
 
 func newParser(sum *Summary, node string, sink Sink) (parser, error) {
-	if sum.Format == Auto || sum.Format == "" {
-		sum.Format = Conntrack
-	}
 	switch sum.Format {
 	case Conntrack:
 		return &conntrackParser{sum: sum, tracker: NewTracker(node, sink)}, nil
+	case Hubble:
+		return &hubbleParser{sum: sum, node: node, sink: sink, told: make(map[sample]int64), unused: make(map[string]int)}, nil
 	default:
 		return nil, fmt.Errorf("format is %q, want %s", sum.Format, strings.Join(Formats(), ", "))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -31,13 +32,19 @@ the node's address in a flow log.
 Format conntrack: what "conntrack -E -o timestamp,extended" prints on the node. What it
 shows from its first to its last line is taken for complete, unless the lines themselves
 show that some are missing; conntrack warns on its standard error when it loses any.
+
+Format hubble: JSON lines of Hubble or Retina ("hubble observe -o json"), packets whose
+source was translated when they left a node. They show who used a port, and not since
+when or until when: alone they make no answer exact. Without --node, those of all nodes
+are taken.
+
 A file can be imported again: what is known already adds nothing.`,
 		Args: args(1, 10000, "at least one file"),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			switch {
 			case cluster == "":
 				return usage(cmd, "--cluster is missing: which cluster is the node of?")
-			case node == "":
+			case node == "" && format != string(natlog.Hubble):
 				return usage(cmd, "--node is missing: which node was this recorded on?")
 			case !slices.Contains(natlog.Formats(), format):
 				return usage(cmd, "format is %q, want %s", format, strings.Join(natlog.Formats(), ", "))
@@ -50,7 +57,7 @@ A file can be imported again: what is known already adds nothing.`,
 		},
 	}
 	cmd.Flags().StringVar(&cluster, "cluster", "", "name of the cluster (required)")
-	cmd.Flags().StringVar(&node, "node", "", "name of the node (required)")
+	cmd.Flags().StringVar(&node, "node", "", "name of the node (required, but for format hubble)")
 	cmd.Flags().StringVar(&format, "format", "auto", strings.Join(natlog.Formats(), ", "))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(natlog.Formats(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -72,6 +79,7 @@ type natFile struct {
 	Covered    []watched          `json:"covered"`
 	Rejected   int                `json:"rejected"`
 	Rejections []natlog.Rejection `json:"rejections"`
+	Unusable   []natlog.Unusable  `json:"unusable"` // read, and of no use, by reason
 }
 
 func (a *app) importNAT(files []string, cluster string, opt natlog.Options) (report natReport, err error) {
@@ -103,27 +111,45 @@ func importNATFile(store *nat.Store, file, cluster string, opt natlog.Options) (
 		}
 		r = f
 	}
+	in := bufio.NewReaderSize(r, 1<<16)
+	if opt.Format == natlog.Auto {
+		begin, _ := in.Peek(1 << 10) // an error comes again when it is read
+		opt.Format = natlog.Detect(begin)
+	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q\n", cluster, opt.Node) // the same file of another node is another file
-	w, err := store.Begin(nat.Import{Cluster: cluster, Kind: string(natlog.Conntrack), Name: file})
+	w, err := store.Begin(nat.Import{Cluster: cluster, Kind: string(opt.Format), Name: file})
 	if err != nil {
 		return out, err
 	}
 	defer func() { err = errors.Join(err, w.Discard()) }()
-	s, err := natlog.Read(io.TeeReader(r, sum), opt, w)
+	s, err := natlog.Read(io.TeeReader(in, sum), opt, w)
 	if err != nil {
 		return out, err
 	}
 	out = natFile{File: file, Format: string(s.Format), Lines: s.Lines, Events: s.Events, Flows: s.Flows, Losses: s.Losses,
-		Covered: []watched{}, Rejected: s.Rejected, Rejections: s.Rejections}
+		Covered: []watched{}, Rejected: s.Rejected, Rejections: s.Rejections, Unusable: append([]natlog.Unusable{}, s.Unusable...)}
 	for _, r := range s.Covered {
 		out.Covered = append(out.Covered, watched{query.Time(r.From), query.Time(r.To)})
 	}
 	if s.Events == 0 {
 		return out, nil // nothing was read: nothing is known
 	}
+	if s.Flows == 0 && len(s.Unusable) > 0 {
+		return out, unusable(&s)
+	}
 	out.Known, err = w.Commit(hex.EncodeToString(sum.Sum(nil)))
 	return out, err
+}
+
+// unusable says why none of what was read is evidence.
+func unusable(s *natlog.Summary) error {
+	all := make([]string, len(s.Unusable))
+	for i, u := range s.Unusable {
+		all[i] = fmt.Sprintf("%d: %s", u.Records, u.Reason)
+	}
+	return hinted{fmt.Errorf("none of %s is evidence: %s", count(int64(s.Events), "record"), strings.Join(all, "; ")),
+		"only Cilium's own masquerading tells translated addresses (source_xlated); Retina does not. Where the kernel translates, \"whichpod agent\" records it"}
 }
 
 func (a *app) printImportNAT(report natReport) error {
@@ -137,6 +163,12 @@ func (a *app) printImportNAT(report natReport) error {
 			what += ", imported before"
 		}
 		fmt.Fprintf(a.stdout, "%s: %s\n", f.File, what)
+		for _, u := range f.Unusable {
+			fmt.Fprintf(a.stderr, "whichpod: warning: %s: %s of no use: %s\n", f.File, count(int64(u.Records), "record"), u.Reason)
+		}
+		if f.Format == nat.Samples {
+			fmt.Fprintf(a.stderr, "whichpod: warning: %s: packets show who used a port, and not until when: alone they make no answer exact\n", f.File)
+		}
 		if f.Losses > 0 {
 			fmt.Fprintf(a.stderr, "whichpod: warning: %s: events are missing in %s; rows of that time stay masked\n", f.File, count(int64(f.Losses), "place"))
 		}
