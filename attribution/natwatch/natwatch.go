@@ -93,6 +93,8 @@ type Agent struct {
 	batch   nat.Batch
 	stats   Stats
 	drained int64 // Unix milliseconds: all that happened before was taken
+	gapFrom int64 // drained, as it was before the loss that is going on
+	gapLeft int   // how many events the socket can still have from before that loss; 0: there is none
 }
 
 // New returns an agent. The caller keeps and closes the kernel.
@@ -211,24 +213,51 @@ func (a *Agent) take() error {
 	e, err := a.kernel.Next(a.cfg.Now().Add(poll))
 	switch {
 	case errors.Is(err, ErrIdle):
+		err := a.endGap(before)
 		a.drained = max(a.drained, before)
-		return nil
+		return err
 	case errors.Is(err, ErrDropped):
 		a.stats.Dropped++
 		a.batch.Lost++
-		// What is in the socket now was kept; what was dropped happened after all that
-		// was read, and before now.
-		return a.tracker.Lost(a.drained, a.now())
+		// The kernel says so at once: before what is in the socket, which happened earlier.
+		// What was dropped happened after all that was read, and before now.
+		if a.gapLeft == 0 {
+			a.gapFrom = a.drained
+		}
+		a.gapLeft = maxQueued
+		return a.tracker.Lost(a.gapFrom, a.now())
 	case err != nil:
 		return fmt.Errorf("read events: %w", err)
 	}
 	a.stats.Events++
+	if a.gapLeft > 0 {
+		if a.gapLeft--; a.gapLeft == 0 {
+			if err := a.endGap(before); err != nil {
+				return err
+			}
+		}
+	}
 	if e.At == 0 { // the kernel does not say: after all that was taken, and before now
 		e.At, e.Since = a.now()*1000, a.drained*1000
-	} else if late := e.At/1000 - reordered; late > a.drained {
+	} else if late := e.At/1000 - reordered; late > a.drained && a.gapLeft == 0 {
 		a.drained = late
 	}
 	return a.tracker.Take(&e)
+}
+
+// maxQueued is more events than a socket's buffer can hold: each takes more than 700
+// bytes of the receiveBuffer, which the kernel doubles.
+const maxQueued = 1 << 17
+
+// endGap ends a loss, Unix milliseconds: all that the socket had from before it was
+// read. That is open now, and what became of it may have been dropped.
+func (a *Agent) endGap(at int64) error {
+	if a.gapFrom == 0 {
+		return nil
+	}
+	from := a.gapFrom
+	a.gapFrom, a.gapLeft = 0, 0
+	return a.tracker.Lost(from, at)
 }
 
 // reordered is how far events of several processors can be out of order, in

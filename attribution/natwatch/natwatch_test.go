@@ -179,6 +179,42 @@ func TestAgent(t *testing.T) {
 	})
 }
 
+// The kernel tells of a loss before it hands out what it had kept until then. What began
+// last before the loss need not be what ends after it: between them, all may have been
+// dropped.
+func TestLossComesAfterWhatWasKept(t *testing.T) {
+	for name, drained := range map[string]time.Duration{"idle once": 200 * time.Millisecond, "never idle": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				out, start := t.TempDir(), time.Now()
+				k := &script{steps: []step{
+					{after: 20 * time.Second, err: ErrDropped},
+					{after: 20 * time.Second, event: connection(natlog.New, "10.244.0.7", 1025)}, // it was kept; dropped: its end, and another's whole life
+				}}
+				if drained == 0 {
+					for range maxQueued {
+						k.steps = append(k.steps, step{after: 20 * time.Second, event: connection(natlog.Update, "10.244.0.6", 1026)})
+					}
+				}
+				k.steps = append(k.steps,
+					step{after: 20*time.Second + drained, event: connection(natlog.New, "10.244.0.8", 1027)},
+					step{after: 40 * time.Second, event: connection(natlog.Destroy, "10.244.0.7", 1025)},
+					step{after: 41 * time.Second, event: connection(natlog.Destroy, "10.244.0.8", 1027)})
+				if stats, _ := run(t, k, Dir(out), t.TempDir(), 1<<20, 75*time.Second); stats.Dropped != 1 {
+					t.Errorf("got %+v", stats)
+				}
+				s := taken(t, out)
+				if got := sender(t, s, 1025, start, 29*time.Second, 31*time.Second); got != "" {
+					t.Errorf("between what was kept and what came after the loss it is %s for certain", got)
+				}
+				if got := sender(t, s, 1027, start, 29*time.Second, 31*time.Second); got != "10.244.0.8" {
+					t.Errorf("after the loss it is %q", got)
+				}
+			})
+		})
+	}
+}
+
 // away is a target that fails, or not.
 type away struct {
 	Dir
