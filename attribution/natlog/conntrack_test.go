@@ -128,6 +128,22 @@ func TestUnreadLineIsALoss(t *testing.T) {
 	}
 }
 
+// The end of a connection of the node's own that is told only after a pod has its port
+// is on record: the pod did not have the port all along.
+func TestLateEndOfAnUntranslatedConnection(t *testing.T) {
+	node := strings.NewReplacer("src=10.244.0.11", "src=10.224.0.4", "sport=47902", "sport=1027")
+	at := func(line, second string) string { return strings.Replace(line, "861.012756", second, 1) }
+	input := strings.Join([]string{at(node.Replace(newLine), "861.000000"), at(newLine, "863.000000"),
+		at(strings.Replace(node.Replace(newLine), "[NEW]", "[DESTROY]", 1), "863.001000")}, "\n")
+	var got recorder
+	if _, err := Read(strings.NewReader(input), Options{Node: "n"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.flows) != 2 || got.flows[0].Translated() || got.flows[0].ToLatest != 1795438863000 || !got.flows[1].Translated() {
+		t.Errorf("got %+v, want what the node had before, and the pod's", got.flows)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(newLine + "\n"))
 	f.Add([]byte(strings.Replace(newLine, "[NEW]", "[DESTROY]", 1) + " delta-time=9\n" + newLine))

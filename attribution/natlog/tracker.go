@@ -113,6 +113,9 @@ func (t *Tracker) untranslated(e *Event, at int64) error {
 	key := e.Key()
 	switch e.Kind {
 	case Destroy:
+		if have := t.open[entry{key, e.Zone}]; have != nil { // of one whose key was given away before
+			return t.own(key, have.flow.FromLatest, e.Place)
+		}
 		return t.remember(key, at, false)
 	case New:
 		if have := t.open[entry{key, e.Zone}]; have != nil {
@@ -129,6 +132,12 @@ func (t *Tracker) untranslated(e *Event, at int64) error {
 		}
 	}
 	return nil
+}
+
+// own hands on a connection of the node's own that ended by a time; when it began is
+// not known.
+func (t *Tracker) own(key nat.Key, ended int64, place uint64) error {
+	return t.emit(nat.Flow{Key: key, FromLatest: ended, ToEarliest: ended, ToLatest: ended, Place: place})
 }
 
 func (e *Event) since() int64 {
@@ -203,8 +212,7 @@ func (t *Tracker) begin(id entry, e *Event, at int64) (*tracked, error) {
 		}
 	}
 	if ended, translated, ok := t.ended.get(id.key); ok && !translated && f.FromLatest-ended <= nat.Beside {
-		own := nat.Flow{Key: id.key, FromLatest: ended, ToEarliest: ended, ToLatest: ended, Place: e.Place}
-		if err := t.emit(own); err != nil {
+		if err := t.own(id.key, ended, e.Place); err != nil {
 			return nil, err
 		}
 	}
