@@ -48,6 +48,10 @@ E2E ?= ./e2e/...
 e2e: .e2e/node_modules/.bin/azurite-blob .e2e/node_modules/@duckdb/node-api $(SERVERS) ## run the end-to-end tests, or those in E2E; builds and installs what they need
 	$(GO) test -tags e2e -count=1 -p 1 -timeout 45m -v $(E2E)
 
+.PHONY: bench-agent
+bench-agent: ## measure the agent beside a node with 20,000 new connections a second
+	$(GO) test -tags e2e -count=1 -run '^$$' -bench Agent -benchtime 1x ./e2e/agent
+
 # Minutes where nothing is in Go's build cache, seconds later. KWOK is a module of its
 # own, for its Kubernetes is another than that of the servers.
 .e2e/bin/kwok: e2e/components/kwok/go.mod e2e/components/kwok/go.sum

@@ -85,6 +85,21 @@ func (p *Process) End(sig syscall.Signal) (code int) {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// Signal sends a signal and waits for nothing.
+func (p *Process) Signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	Must(t, p.cmd.Process.Signal(sig))
+}
+
+// Wait waits for the program to end by itself.
+func (p *Process) Wait() (code int) {
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Usage is what a program that ended had used.
+func (p *Process) Usage() *syscall.Rusage { return p.cmd.ProcessState.SysUsage().(*syscall.Rusage) }
+
 // Alive says whether the program still runs.
 func (p *Process) Alive() bool {
 	select {

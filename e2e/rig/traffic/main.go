@@ -4,6 +4,7 @@
 //	traffic pause                       does nothing until it is told to stop
 //	traffic serve PROTOCOL/ADDRESS…     answers calls, and prints a line for each
 //	traffic call [flags] PROTOCOL/ADDRESS…
+//	traffic flood [flags] ADDRESS       makes many connections, of a datagram each
 //
 // A protocol is tcp or udp. A caller says who it is in the first line that it sends,
 // as the path of a URL ("GET /UID"). What a server prints is the truth that the tests
@@ -35,7 +36,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("got no command, want pause, serve or call")
+		return fmt.Errorf("got no command, want pause, serve, call or flood")
 	}
 	switch args[0] {
 	case "pause":
@@ -47,8 +48,10 @@ func run(args []string) error {
 		return serve(args[1:])
 	case "call":
 		return call(args[1:])
+	case "flood":
+		return flood(args[1:])
 	default:
-		return fmt.Errorf("command is %q, want pause, serve or call", args[0])
+		return fmt.Errorf("command is %q, want pause, serve, call or flood", args[0])
 	}
 }
 
