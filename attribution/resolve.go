@@ -95,7 +95,7 @@ func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
 		}
 	case t < from || (t >= to && !s.live() && !s.lingers()):
 		r.Notes = []string{noteEdge}
-	default:
+	case c.exclusive() || !refuses(t, s, stays, tolerance):
 		return r
 	}
 	around, notes := c.afterglow(t, s, stays), []string{noteVacant}
@@ -107,6 +107,15 @@ func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
 		r.answered = r.received
 	}
 	return r
+}
+
+// refuses says whether a pod that had the address beside s has ended so lately that its
+// sandbox may still answer.
+func refuses(t int64, s *stay, stays []stay, tolerance int64) bool {
+	return slices.ContainsFunc(stays, func(old stay) bool {
+		to := old.possibleTo(tolerance)
+		return old.pod != s.pod && to <= t && t < to+afterglow && overlap(&old, s, tolerance)
+	})
 }
 
 // handedOn says whether somebody else got the address after the pod's object was

@@ -79,6 +79,12 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{sent(9_980), "exact a"},
 			{sent(9_998), "boundary a b"},
 		}},
+		{"two pods had it, and the sandbox of the one that ended may still refuse what it is sent", []*told{day,
+			a().ran(11, 100).stopped(101), aPod("b").has(theIP).made(50).seen(53).ran(52, 52).versions(8, 8)}, []say{
+			{sent(110), "exact b"},
+			{answered(110), "boundary a b [vacant]"},
+			{answered(140), "exact b"},
+		}},
 		{"deleted by force and closed by a successor whose version is later", []*told{day,
 			a().deleted(60, 9), aPod("b").has(theIP).made(70).seen(81).ran(80, 80).versions(12, 12)}, []say{
 			{sent(65), "exact a [lingers]"},
