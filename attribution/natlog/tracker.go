@@ -303,6 +303,9 @@ func (t *Tracker) Cut(until int64) ([]nat.Range, error) {
 // It MUST be called where Cut is to be.
 func (t *Tracker) Start(at int64) { t.first, t.last, t.seenFrom, t.live = at, at, at, true }
 
+// Fresh is how many connections the next Cut hands on, at most.
+func (t *Tracker) Fresh() int { return len(t.fresh) }
+
 // Open is how many translated connections are known to be open.
 func (t *Tracker) Open() int { return len(t.open) }
 

@@ -17,10 +17,11 @@ import (
 	"github.com/whichpod/whichpod/attribution/natlog"
 )
 
-// receiveBuffer is how much the kernel may keep for the agent, in bytes: a second's
-// events, of about 400 bytes each with their overhead, of a node that opens 20,000
-// connections in it.
-const receiveBuffer = 32 << 20
+// receiveBuffer is how much the kernel may keep for the agent, in bytes, which it
+// doubles. An event takes 1,280 of them with its overhead (e2e/agent shows how many
+// fit), so that it holds 100,000: two seconds of a node that opens 20,000 connections
+// in each, and ends as many.
+const receiveBuffer = 64 << 20
 
 // kernel is the node's connection tracking, of the network namespace that the process
 // is in.

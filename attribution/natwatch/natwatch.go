@@ -155,7 +155,7 @@ func (a *Agent) read(ctx context.Context) error {
 			return err
 		}
 		now := a.cfg.Now()
-		if !now.Before(next) || len(a.batch.Flows) >= nat.MaxBatchFlows/2 {
+		if !now.Before(next) || len(a.batch.Flows)+a.tracker.Fresh() >= nat.MaxBatchFlows/2 {
 			if err := a.cut(); err != nil {
 				return err
 			}
@@ -247,7 +247,7 @@ func (a *Agent) take() error {
 
 // maxQueued is more events than a socket's buffer can hold: each takes more than 700
 // bytes of the receiveBuffer, which the kernel doubles.
-const maxQueued = 1 << 17
+const maxQueued = 1 << 18
 
 // endGap ends a loss, Unix milliseconds: all that the socket had from before it was
 // read. That is open now, and what became of it may have been dropped.
