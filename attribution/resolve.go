@@ -28,11 +28,11 @@ func (c *clusterView) addressAt(t int64, possible []*stay, stays []stay) *Resolu
 	watched, tolerance := c.changes, c.tolerance
 	seen := watched.has(t-tolerance, t+tolerance)
 	certain := false           // then nobody who was never seen can have had it
-	early := len(possible) > 0 // whoever it is had perhaps not got it yet
+	early := len(possible) > 0 // whoever it is had perhaps not got it yet, or lost it while nobody watched
 	for _, s := range possible {
 		from, to := s.certain(tolerance, c.late, watched)
 		certain = certain || (from <= t && t < to && (seen || c.exclusive()))
-		early = early && t < from
+		early = early && (t < from || (s.lingers() && t >= s.gone.At && !watched.has(s.gone.At, t)))
 	}
 	switch {
 	case !certain && !seen, early && !c.allSeen(t):

@@ -335,4 +335,11 @@ func TestUnseenPodAfterHole(t *testing.T) {
 	if got := viewOf(t, podRange(), forced).Resolve(sent(300)); got.Verdict != Exact {
 		t.Errorf("later: %v, want exact", got.Verdict)
 	}
+	// Who lingers since before the hole may have given the address to one nobody saw.
+	lingers := factsOf(watched(0, 100), watched(200, 1000), aPod("z").has(theIP).made(5).seen(6).deleted(90, 3))
+	for at, want := range map[float64]Verdict{95: Exact, 205: Gap, 300: Boundary} {
+		if got := viewOf(t, podRange(), lingers).Resolve(sent(at)); got.Verdict != want {
+			t.Errorf("lingering since before the hole, at %v: %v, want %v", at, got.Verdict, want)
+		}
+	}
 }
