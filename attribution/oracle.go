@@ -18,12 +18,9 @@ func (v *View) naive(q Question) *Resolution {
 			clusters = append(clusters, c)
 		}
 	}
-	if own, ok := v.nics[q.NIC]; ok && len(clusters) > 1 && (q.Near || own.cluster.owns(q.Address)) {
-		for _, c := range clusters {
-			if c == own.cluster {
-				clusters = []*clusterView{c}
-				break
-			}
+	if t, ok := v.ownerOf(&q); ok && t.scopes && len(clusters) > 1 && (q.Near || t.owner.cluster.owns(q.Address)) {
+		if own := t.owner.cluster; slices.Contains(clusters, own) && t.decides(&q, own.oracle().naive) {
+			clusters = []*clusterView{own}
 		}
 	}
 	if len(clusters) == 0 {

@@ -18,8 +18,9 @@ type View struct {
 	cfg       Config
 	tolerance int64
 	pods      *archive
-	clusters  []*clusterView // sorted by name
-	nics      map[string]nicOwner
+	clusters  []*clusterView      // sorted by name
+	nics      map[string]nicOwner // as configured
+	lessons   atomic.Pointer[nicLessons]
 	nat       *nat.Store // nil: no evidence of what nodes translated
 	tracks    *tracks
 	addresses *generations[netip.Addr, *addressView]
@@ -451,8 +452,8 @@ func (v *View) checked(r *Resolution, q *Question) *Resolution {
 	if r.Verdict != Exact || !q.Near || q.NIC == "" {
 		return r
 	}
-	own, ok := v.nics[q.NIC]
-	if c := &r.Candidates[0]; !ok || (own.cluster.Name == c.Cluster && (own.node == c.Node || c.Node == "")) {
+	t, ok := v.ownerOf(q)
+	if c := &r.Candidates[0]; !ok || (t.owner.cluster.Name == c.Cluster && (t.owner.node == c.Node || c.Node == "")) {
 		return r
 	}
 	return r.contradict()
@@ -491,12 +492,12 @@ func (av *addressView) scoped(v *View, q *Question) []ownedAddress {
 	if len(av.owners) < 2 || q.NIC == "" {
 		return av.owners
 	}
-	own, ok := v.nics[q.NIC]
-	if !ok || !(q.Near || own.cluster.owns(q.Address)) {
+	t, ok := v.ownerOf(q)
+	if !ok || !t.scopes || !(q.Near || t.owner.cluster.owns(q.Address)) {
 		return av.owners
 	}
 	for i := range av.owners {
-		if av.owners[i].cluster == own.cluster {
+		if o := &av.owners[i]; o.cluster == t.owner.cluster && t.decides(q, o.resolve) {
 			return av.owners[i : i+1]
 		}
 	}

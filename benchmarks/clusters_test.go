@@ -20,18 +20,50 @@ import (
 
 // Two clusters of one virtual network with the same pod range, and so with the same
 // pod addresses at the same times, in one folder of blobs: no row is given to a pod of
-// the wrong cluster, with and without what their nodes translated.
+// the wrong cluster, with and without what their nodes translated. Rows teach which NIC is
+// whose as well as the configuration tells.
 func TestClustersWithOnePodRange(t *testing.T) {
 	worlds := []*sim.World{sim.Generate(twin("east", 3, 0)), sim.Generate(twin("west", 4, 500))}
 	for _, with := range []bool{false, true} {
-		e := loadTwins(t, worlds, with)
-		for _, w := range worlds {
-			exact, wrong := rightCluster(t, e, w)
-			t.Logf("evidence %v: %d ends in %s are exact, %d wrong", with, exact, w.Config.Cluster, wrong)
-			if wrong > 0 || exact < 10_000 {
-				t.Errorf("evidence %v: %d ends in %s are exact, %d wrong", with, exact, w.Config.Cluster, wrong)
+		var told [2]int // ends that are exact where the configuration names the NICs
+		for _, named := range []bool{true, false} {
+			e := loadTwins(t, worlds, with, named)
+			for i, w := range worlds {
+				exact, wrong := rightCluster(t, e, w)
+				t.Logf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong", with, named, exact, w.Config.Cluster, wrong)
+				if named {
+					told[i] = exact
+				}
+				if wrong > 0 || exact < 10_000 || float64(exact) < 0.99*float64(told[i]) {
+					t.Errorf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong; %d where they are named", with, named, exact, w.Config.Cluster, wrong, told[i])
+				}
+			}
+			if !named {
+				rightNICs(t, e, worlds)
 			}
 		}
+	}
+}
+
+// rightNICs compares what rows taught of NICs with the truth: each node's is known, no
+// other machine's is, and nothing contradicts it.
+func rightNICs(t *testing.T, e *query.Engine, worlds []*sim.World) {
+	t.Helper()
+	is := make(map[string]string)
+	for _, w := range worlds {
+		for i := range w.Config.Nodes {
+			is[w.NICs[i].MAC] = w.Config.Cluster + "/" + w.NICs[i].Name
+		}
+	}
+	said := e.View().NICs()
+	for _, n := range said.Nodes {
+		if got := n.Cluster + "/" + n.Node; got != is[n.NIC] {
+			t.Errorf("NIC %s is taken to be of %s, and is of %q", n.NIC, got, is[n.NIC])
+		}
+		delete(is, n.NIC)
+	}
+	if len(is) > 0 || said.Configured > 0 || len(said.Contradictions) > 0 {
+		t.Errorf("%d NICs of nodes are not known, %d are configured; contradictions: %v", len(is), said.Configured, said.Contradictions)
 	}
 }
 
@@ -43,7 +75,7 @@ func twin(name string, seed uint64, from int) sim.Config {
 	return cfg
 }
 
-func loadTwins(t *testing.T, worlds []*sim.World, with bool) *query.Engine {
+func loadTwins(t *testing.T, worlds []*sim.World, with, named bool) *query.Engine {
 	t.Helper()
 	dir := t.TempDir()
 	cfg := attribution.DefaultConfig()
@@ -64,6 +96,9 @@ func loadTwins(t *testing.T, worlds []*sim.World, with bool) *query.Engine {
 		must(t, err)
 		one, err := attribution.ParseConfig(config.Bytes())
 		must(t, err)
+		if !named {
+			one.Clusters[0].NICs = nil
+		}
 		cfg.Clusters = append(cfg.Clusters, one.Clusters...)
 		for i := range w.Config.Nodes {
 			if with {

@@ -36,6 +36,8 @@ type manifest struct {
 	live     ordinalSet
 	nextID   uint64
 	nextOrd  uint32
+
+	generation uint64 // counts commits of this process
 }
 
 func newManifest() *manifest {
@@ -50,6 +52,8 @@ func (m *manifest) next() *manifest {
 		live:     m.live.clone(),
 		nextID:   m.nextID,
 		nextOrd:  m.nextOrd,
+
+		generation: m.generation + 1,
 	}
 }
 

@@ -67,6 +67,7 @@ func (s *sealer) write(w *segmentWriter, c *sealing, rows []uint32) {
 	seg := w.seg
 	seg.low, seg.high = c.addresses[0], c.addresses[len(c.addresses)-1]
 	seg.ordinals = append([]uint32(nil), c.ordinals...)
+	seg.sightings = encodeSightings(c.sightings())
 	w.head(s.packers[0], c)
 	seg.head = w.part(0)
 	for from := 0; from < len(rows) && w.err == nil; {

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
@@ -34,6 +35,7 @@ type segment struct {
 	footer      part           // to the end of the file
 	addresses   int            // entries in the address dictionary
 	ordinals    []uint32       // for each entry of the blob dictionary
+	sightings   []byte         // what is behind NICs, encoded; nil in a segment that was written without
 }
 
 // part is a stretch of the file that is read and checked as one.
@@ -86,6 +88,7 @@ func (s *segment) encode() []byte {
 	e.part(s.postings)
 	e.part(s.footer)
 	e.ordinals(s.ordinals)
+	e.b = append(e.b, s.sightings...)
 	return e.b
 }
 
@@ -113,6 +116,9 @@ func decodeSegment(d *decoder) (*segment, error) {
 	s.footer = d.part(s.postings.end())
 	s.size = s.footer.end()
 	s.ordinals = d.ordinals()
+	if len(d.b) > 0 {
+		s.sightings, d.b = bytes.Clone(d.b), nil
+	}
 	if len(s.batches) < 1 || len(s.batches) > segmentBatches || s.addresses < 1 || s.addresses > 2*segmentRows {
 		d.fail("the size of a segment")
 	}

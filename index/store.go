@@ -53,8 +53,9 @@ type Store struct {
 
 	mu      sync.Mutex
 	current *manifest
-	writing bool  // a Writer is open
-	broken  error // of a Commit: what is on disk may be more than current says
+	writing bool                // a Writer is open
+	broken  error               // of a Commit: what is on disk may be more than current says
+	seen    map[uint64]seenNICs // by segment, of those that carry no summary
 }
 
 func magic() [4]byte { return [4]byte{'w', 'p', 'i', 'x'} }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/flow"
@@ -23,6 +24,9 @@ import (
 type Engine struct {
 	rows *index.Store
 	view *attribution.View
+
+	mu      sync.Mutex
+	learned uint64 // the index's generation that the view has learned NICs from, 0: none
 }
 
 // New returns an engine. The caller keeps and closes both.
@@ -32,6 +36,41 @@ func New(rows *index.Store, view *attribution.View) *Engine {
 
 // View is the view of the ledger that the engine answers from.
 func (e *Engine) View() *attribution.View { return e.view }
+
+// LearnNICs lets the view learn which NIC is whose from what the index has on them, if
+// that changed since it last did. What asks about rows calls it by itself.
+func (e *Engine) LearnNICs(ctx context.Context) error { return e.learnNICs(ctx, false) }
+
+// NICs is what is known of the interfaces that logged rows, with all contradictions.
+func (e *Engine) NICs(ctx context.Context) (attribution.NICSummary, error) {
+	e.mu.Lock()
+	e.learned = 0
+	e.mu.Unlock()
+	err := e.learnNICs(ctx, true)
+	return e.view.NICs(), err
+}
+
+func (e *Engine) learnNICs(ctx context.Context, contradictions bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.rows.Generation()
+	if e.learned == now {
+		return nil
+	}
+	var err error
+	e.view.LearnNICs(func(yield func(attribution.NICSighting) bool) {
+		for s, broken := range e.rows.NICs(ctx) {
+			if err = broken; err != nil || !yield(attribution.NICSighting(s)) {
+				return
+			}
+		}
+	}, contradictions)
+	if err != nil {
+		return err
+	}
+	e.learned = now
+	return nil
+}
 
 // Attributed is a batch with what can be said of both ends of each row.
 type Attributed struct {
@@ -45,6 +84,9 @@ type Attributed struct {
 // batch is released after the call. The filter MUST select whole flows, all rows of
 // one five-tuple up to some time: a row's owner hangs on the rows before it.
 func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) error) (err error) {
+	if err := e.LearnNICs(ctx); err != nil {
+		return err
+	}
 	scan, err := e.rows.Scan(ctx, f)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,7 +33,30 @@ type status struct {
 	// Contradictions are what nodes translated for addresses that the ledger gives to no
 	// pod of theirs at that time.
 	Contradictions []contradiction `json:"contradictions"`
+	NICs           nicStatus       `json:"nics"`
 	Damage         []damaged       `json:"damage"`
+}
+
+// nicStatus counts the interfaces that logged rows, by how it is known whose they are.
+type nicStatus struct {
+	Configured     int                `json:"configured"`
+	Learned        int                `json:"learned"` // from rows with a node's own address
+	Unknown        int                `json:"unknown"` // of no node, or of one that is not known
+	Contradictions []nicContradiction `json:"contradictions"`
+}
+
+// nicContradiction is an address behind a NIC that the ledger places elsewhere then.
+type nicContradiction struct {
+	NIC           string     `json:"nic"`
+	Cluster       string     `json:"cluster"` // whose the NIC is
+	Node          string     `json:"node"`
+	Address       string     `json:"address"`
+	Kind          string     `json:"kind"`           // pod or node: whose address it is
+	LedgerCluster string     `json:"ledger_cluster"` // where the ledger has it
+	LedgerNode    string     `json:"ledger_node"`    // empty where only the cluster is known
+	Rows          int64      `json:"rows"`
+	First         query.Time `json:"first"`
+	Last          query.Time `json:"last"`
 }
 
 type indexStatus struct {
@@ -109,8 +133,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "What the data folder holds, and what was rejected",
 		Args:  args(0, 0, "none"),
-		RunE: func(*cobra.Command, []string) error {
-			st, err := a.status()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := a.status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -122,7 +146,7 @@ func (a *app) statusCommand() *cobra.Command {
 	}
 }
 
-func (a *app) status() (st status, err error) {
+func (a *app) status(ctx context.Context) (st status, err error) {
 	if _, err := os.Stat(a.data); err != nil {
 		return st, hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
 	}
@@ -169,6 +193,11 @@ func (a *app) status() (st status, err error) {
 		}
 		st.Clusters = append(st.Clusters, cs)
 	}
+	nics, err := query.New(store, view).NICs(ctx)
+	if err != nil {
+		return st, err
+	}
+	st.NICs = nicStatusOf(&nics)
 	damage, err := attribution.Check(a.ledgerFolder(), ledger.Damage())
 	if err != nil {
 		return st, err
@@ -177,6 +206,19 @@ func (a *app) status() (st status, err error) {
 		st.Damage = append(st.Damage, damaged(d))
 	}
 	return st, nil
+}
+
+func nicStatusOf(s *attribution.NICSummary) nicStatus {
+	st := nicStatus{s.Configured, s.Learned, s.Unknown, []nicContradiction{}}
+	for _, c := range s.Contradictions {
+		kind := "pod"
+		if c.NodeAddress {
+			kind = "node"
+		}
+		st.Contradictions = append(st.Contradictions, nicContradiction{c.NIC, c.Cluster, c.Node, c.Address.String(), kind, c.LedgerCluster, c.LedgerNode,
+			c.Sent + c.Received, query.Time(c.First), query.Time(c.Last)})
+	}
+	return st
 }
 
 // natStatusOf says what evidence of translations there is, and what of it the ledger
@@ -246,6 +288,13 @@ func (a *app) printStatus(st status) error {
 	}
 	for _, c := range st.Contradictions {
 		fmt.Fprintf(w, "contradicted\t%s of %s by node %s of cluster %s, %s to %s: the ledger has no such pod there\n", count(c.Translations, "translation"), c.Address, c.Node, c.Cluster, c.First, c.Last)
+	}
+	if n := st.NICs; n.Configured+n.Learned+n.Unknown > 0 {
+		fmt.Fprintf(w, "NICs\t%d configured, %d learned, %d unknown\n", n.Configured, n.Learned, n.Unknown)
+	}
+	for _, c := range st.NICs.Contradictions {
+		fmt.Fprintf(w, "contradicted\tNIC %s of node %s of cluster %s, %s to %s: %s with the address %s, a %s's of %s in the ledger\n", c.NIC, c.Node, c.Cluster,
+			c.First, c.Last, count(c.Rows, "row"), c.Address, c.Kind, strings.TrimRight(c.LedgerCluster+"/"+c.LedgerNode, "/"))
 	}
 	for _, d := range st.Damage {
 		fmt.Fprintf(w, "damage\tbyte %d of %s: %s\n", d.Offset, d.Path, d.Detail)

@@ -1,0 +1,88 @@
+package attribution
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// behind is an address that rows of NIC A showed from one second to another.
+func behind(address string, from, to float64) NICSighting {
+	return NICSighting{NIC: "000D3A00000A", Address: addr(address), First: sec(from), Last: sec(to), Sent: 1}
+}
+
+// What rows teach of a NIC, where two clusters share a pod range and their pods a and b
+// an address: a is on n of c, b on m of d.
+func TestLearnNICs(t *testing.T) {
+	t.Parallel()
+	cfg := podRange()
+	cfg.Clusters = append(cfg.Clusters, Cluster{Name: "d", Network: Overlay, PodCIDRs: prefixes("10.244.0.0/16")})
+	facts := factsOf(watched(0, 100_000), watched(0, 100_000).in("d"),
+		aPod("a").has(theIP).made(10).seen(12).ran(11, 90_000),
+		aPod("a2").on("n2", "10.224.0.6").has("10.244.1.9").made(10).seen(12).ran(11, 90_000),
+		aPod("b").in("d").on("m", "10.224.0.5").has(theIP).made(20).seen(22).ran(21, 90_000))
+	const nothing = "ambiguous a d:b [clusters]"
+	for name, c := range map[string]struct {
+		seen       []NICSighting
+		configured string
+		at         float64
+		near, far  string // what is said of theIP in a row of the NIC
+		odd        string // contradictions
+	}{
+		"nothing seen":                     {at: 50, near: nothing, far: nothing},
+		"only pods' addresses":             {seen: []NICSighting{behind(theIP, 20, 90)}, at: 50, near: nothing, far: nothing},
+		"its own address":                  {seen: []NICSighting{behind("10.224.0.4", 40, 60)}, at: 50, near: "exact a", far: "exact a"},
+		"the other cluster's":              {seen: []NICSighting{behind("10.224.0.5", 40, 60)}, at: 50, near: "exact d:b", far: "exact d:b"},
+		"received by it":                   {seen: []NICSighting{{NIC: "000D3A00000A", Address: addr("10.224.0.5"), First: sec(40), Last: sec(60), Received: 3}}, at: 50, near: "exact d:b", far: "exact d:b"},
+		"within the hour":                  {seen: []NICSighting{behind("10.224.0.4", 40, 60)}, at: 3600, near: "exact a", far: "exact a"},
+		"long before it is asked about":    {seen: []NICSighting{behind("10.224.0.4", 40, 60)}, at: 3700, near: nothing, far: nothing},
+		"two nodes at once":                {seen: []NICSighting{behind("10.224.0.4", 40, 60), behind("10.224.0.6", 50, 70)}, at: 50, near: nothing, far: nothing},
+		"two clusters at once":             {seen: []NICSighting{behind("10.224.0.4", 40, 60), behind("10.224.0.5", 55, 70)}, at: 50, near: nothing, far: nothing},
+		"one after the other, the first":   {seen: []NICSighting{behind("10.224.0.5", 8000, 9000), behind("10.224.0.4", 40, 60)}, at: 50, near: "exact a", far: "exact a"},
+		"one after the other, the second":  {seen: []NICSighting{behind("10.224.0.5", 8000, 9000), behind("10.224.0.4", 40, 60)}, at: 8500, near: "exact d:b", far: "exact d:b"},
+		"one after the other, in between":  {seen: []NICSighting{behind("10.224.0.5", 8000, 9000), behind("10.224.0.4", 40, 60)}, at: 70, near: nothing, far: nothing},
+		"it sends for an address outside":  {seen: []NICSighting{behind("10.224.0.4", 40, 60), behind("10.230.0.9", 50, 50)}, at: 50, near: nothing, far: nothing},
+		"too many addresses":               {seen: []NICSighting{behind("10.224.0.4", 40, 60), {NIC: "000D3A00000A", Capped: true}}, at: 50, near: nothing, far: nothing},
+		"another node's pod":               {seen: []NICSighting{behind("10.224.0.4", 40, 60), behind("10.244.1.9", 50, 52)}, at: 50, near: nothing, far: nothing, odd: "10.244.1.9 of c/n2 behind c/n"},
+		"the pod is on another node":       {seen: []NICSighting{behind("10.224.0.6", 40, 60)}, at: 50, near: nothing, far: "exact a"},
+		"configured, and right":            {seen: []NICSighting{behind("10.224.0.4", 40, 60)}, configured: "n", at: 50, near: "exact a", far: "exact a"},
+		"configured, and against the rows": {seen: []NICSighting{behind("10.224.0.5", 40, 60)}, configured: "n", at: 50, near: "exact a", far: "exact a", odd: "10.224.0.5 of d/m behind c/n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mine := Config{ClockTolerance: cfg.ClockTolerance, Clusters: slices.Clone(cfg.Clusters)}
+			if c.configured != "" {
+				mine.Clusters[0].NICs = map[string]string{"000D3A00000A": c.configured}
+			}
+			v := viewOf(t, mine, facts)
+			v.LearnNICs(slices.Values(c.seen), true)
+			near, far := sent(c.at), sent(c.at)
+			near.NIC, near.Near, far.NIC = "000D3A00000A", true, "000D3A00000A"
+			check(t, v, []say{{near, c.near}, {far, c.far}})
+			var odd []string
+			for _, o := range v.NICs().Contradictions {
+				odd = append(odd, fmt.Sprintf("%s of %s/%s behind %s/%s", o.Address, o.LedgerCluster, o.LedgerNode, o.Cluster, o.Node))
+			}
+			if got := strings.Join(odd, ", "); got != c.odd {
+				t.Errorf("contradictions: %q, want %q", got, c.odd)
+			}
+		})
+	}
+}
+
+// What a NIC teaches also holds exact answers against its node, where there is one
+// cluster only.
+func TestLearnedNICContradicts(t *testing.T) {
+	t.Parallel()
+	v := viewOf(t, podRange(), factsOf(watched(0, 1000), aPod("a").has(theIP).made(10).seen(12).ran(11, 900),
+		aPod("a2").on("n2", "10.224.0.6").has("10.244.1.9").made(10).seen(12).ran(11, 900)))
+	v.LearnNICs(slices.Values([]NICSighting{behind("10.224.0.6", 40, 60)}), false)
+	q := Question{Address: addr(theIP), Begin: flow.Span{From: sec(50), To: sec(50)}, Sent: true, NIC: "000D3A00000A", Near: true}
+	check(t, v, []say{{q, "boundary a []"}})
+	if s := v.NICs(); s.Learned != 1 || s.Unknown != 0 || len(s.Nodes) != 1 || s.Nodes[0].Node != "n2" {
+		t.Errorf("known of NICs: %+v", s)
+	}
+}

@@ -1,0 +1,339 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// Sighting is an address behind a NIC: the source of rows that it logged as outbound,
+// the destination of those that it logged as inbound.
+type Sighting struct {
+	NIC         string // as in the rows
+	Address     netip.Addr
+	First, Last int64 // event times of the rows, Unix milliseconds, both included
+	Sent        int64 // outbound rows
+	Received    int64 // inbound rows
+	// Capped says that more addresses are behind the NIC than a segment keeps; then it
+	// stands for those, and nothing but NIC is set.
+	Capped bool
+}
+
+const (
+	// nicAddresses is how many addresses a segment keeps of one NIC and ordinal. Behind
+	// a node are its own and those of at most 250 pods at once.
+	nicAddresses = 512
+	// segmentSightings is how many it keeps of all, 9 bytes each in the manifest.
+	segmentSightings = 1 << 15
+)
+
+// nicGroup are the sightings of one NIC in the rows of one ordinal.
+type nicGroup struct {
+	nic       string
+	ordinal   uint32
+	capped    bool
+	sightings []Sighting // by address; none where capped
+}
+
+// collector finds the sightings of a segment. Rows come in any order; those of one
+// blob one after the other are taken fastest.
+type collector struct {
+	groups  []nicGroup
+	byGroup map[groupKey]int
+	newest  []int32 // by address code: 1 + where its last entry stands, 0: none
+	entries []sightingEntry
+	room    int
+}
+
+type groupKey struct{ nic, ordinal uint32 }
+
+type sightingEntry struct {
+	group, code uint32
+	before      int32 // of the same address: as newest
+	first, last int64
+	rows        [2]int64 // sent, received
+}
+
+// sightings are those of the rows, by NIC and ordinal.
+func (c *sealing) sightings() []nicGroup {
+	k := collector{byGroup: make(map[groupKey]int), newest: make([]int32, len(c.addresses)), room: segmentSightings}
+	last, group := groupKey{}, -1
+	for r, s := range c.setting {
+		nic := c.textCode[dictNIC][s]
+		if c.texts[dictNIC][nic] == "" {
+			continue // no NIC logged it
+		}
+		if key := (groupKey{nic, c.blob[r]}); group < 0 || key != last {
+			last, group = key, k.group(key, c.texts[dictNIC][nic], c.ordinals[c.blob[r]])
+		}
+		if c.direction[r] == flow.Outbound {
+			k.add(group, c.src[r], 0, c.time[r])
+		} else {
+			k.add(group, c.dst[r], 1, c.time[r])
+		}
+	}
+	return k.finish(c.addresses)
+}
+
+func (k *collector) group(key groupKey, nic string, ordinal uint32) int {
+	g, ok := k.byGroup[key]
+	if !ok {
+		g = len(k.groups)
+		k.byGroup[key] = g
+		k.groups = append(k.groups, nicGroup{nic: nic, ordinal: ordinal})
+	}
+	return g
+}
+
+func (k *collector) add(group int, code uint32, side int, t int64) {
+	at := k.newest[code]
+	for at != 0 && k.entries[at-1].group != uint32(group) {
+		at = k.entries[at-1].before
+	}
+	if at == 0 {
+		if k.groups[group].capped {
+			return
+		}
+		if k.room == 0 {
+			k.groups[group].capped = true
+			return
+		}
+		k.room--
+		k.entries = append(k.entries, sightingEntry{group: uint32(group), code: code, before: k.newest[code], first: t, last: t})
+		at = int32(len(k.entries))
+		k.newest[code] = at
+	}
+	e := &k.entries[at-1]
+	e.first, e.last = min(e.first, t), max(e.last, t)
+	e.rows[side]++
+}
+
+func (k *collector) finish(addresses []netip.Addr) []nicGroup {
+	slices.SortFunc(k.entries, func(a, b sightingEntry) int { return cmp.Compare(a.code, b.code) }) // as addresses ascend
+	for _, e := range k.entries {
+		g := &k.groups[e.group]
+		if g.capped = g.capped || len(g.sightings) == nicAddresses; g.capped {
+			g.sightings = nil
+			continue
+		}
+		g.sightings = append(g.sightings, Sighting{NIC: g.nic, Address: addresses[e.code], First: e.first, Last: e.last, Sent: e.rows[0], Received: e.rows[1]})
+	}
+	return k.groups
+}
+
+func encodeSightings(groups []nicGroup) []byte {
+	e := encoder{}
+	e.uint(uint64(len(groups)))
+	for _, g := range groups {
+		e.text(g.nic)
+		e.uint(uint64(g.ordinal))
+		if g.capped {
+			e.uint(nicAddresses + 1)
+			continue
+		}
+		e.uint(uint64(len(g.sightings)))
+		var before [16]byte
+		start := int64(0)
+		for _, s := range g.sightings {
+			a := s.Address.As16()
+			same := 0
+			for same < 15 && a[same] == before[same] {
+				same++
+			}
+			e.uint(uint64(same))
+			e.b = append(e.b, a[same:]...)
+			e.int(s.First - start)
+			e.uint(uint64(s.Last - s.First))
+			e.uint(uint64(s.Sent))
+			e.uint(uint64(s.Received))
+			before, start = a, s.First
+		}
+	}
+	return e.b
+}
+
+func decodeSightings(b []byte) ([]nicGroup, error) {
+	d := &decoder{b: b}
+	groups := make([]nicGroup, d.count())
+	for i := range groups {
+		g := &groups[i]
+		g.nic, g.ordinal = d.text(), uint32(d.uint())
+		n := d.uint()
+		if g.capped = n == nicAddresses+1; g.capped {
+			continue
+		}
+		if n > nicAddresses {
+			d.fail("the addresses behind a NIC")
+			break
+		}
+		var a [16]byte
+		start := int64(0)
+		for range n {
+			same := d.uint()
+			if same > 15 {
+				d.fail("an address")
+				break
+			}
+			copy(a[same:], d.take(16-same, "an address"))
+			s := Sighting{NIC: g.nic, Address: netip.AddrFrom16(a).Unmap(), First: start + d.int()}
+			s.Last = s.First + int64(d.uint())
+			s.Sent, s.Received = int64(d.uint()), int64(d.uint())
+			g.sightings = append(g.sightings, s)
+			start = s.First
+		}
+	}
+	return groups, d.done()
+}
+
+// Generation counts what was committed: it changes when [Store.NICs] may. It is never 0.
+func (s *Store) Generation() uint64 { return s.manifest().generation + 1 }
+
+// NICs yields what is behind each NIC, from the summaries that segments carry: the same
+// pair once for each stretch of a blob in a segment. Rows that do not count are left
+// out. A segment that was written without a summary is read through, at the first call.
+func (s *Store) NICs(ctx context.Context) iter.Seq2[Sighting, error] {
+	return func(yield func(Sighting, error) bool) {
+		m := s.manifest()
+		for _, seg := range m.segments {
+			groups, err := s.sightingsOf(ctx, m, seg)
+			if err != nil {
+				yield(Sighting{}, fmt.Errorf("read NICs of segment %d: %w", seg.id, err))
+				return
+			}
+			for _, g := range groups {
+				if g.capped && !yield(Sighting{NIC: g.nic, Capped: true}, nil) {
+					return
+				}
+				for _, one := range g.sightings {
+					if !yield(one, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+func (s *Store) sightingsOf(ctx context.Context, m *manifest, seg *segment) ([]nicGroup, error) {
+	if seg.sightings == nil {
+		return s.lookThrough(ctx, m, seg)
+	}
+	groups, err := decodeSightings(seg.sightings)
+	return slices.DeleteFunc(groups, func(g nicGroup) bool { return !m.live.has(g.ordinal) }), err
+}
+
+// seenNICs is what a look through a segment found, of so many ordinals that count.
+type seenNICs struct {
+	live   int
+	groups []nicGroup
+}
+
+// lookThrough reads the rows of a segment that carries no summary, once.
+func (s *Store) lookThrough(ctx context.Context, m *manifest, seg *segment) ([]nicGroup, error) {
+	live := 0
+	for _, o := range seg.ordinals {
+		if m.live.has(o) {
+			live++
+		}
+	}
+	s.mu.Lock()
+	seen, ok := s.seen[seg.id]
+	s.mu.Unlock()
+	if ok && seen.live == live {
+		return seen.groups, nil
+	}
+	groups, err := s.readNICs(ctx, m, seg)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = make(map[uint64]seenNICs)
+	}
+	s.seen[seg.id] = seenNICs{live, groups}
+	return groups, nil
+}
+
+func (s *Store) readNICs(ctx context.Context, m *manifest, seg *segment) (groups []nicGroup, err error) {
+	u, err := newUnpacker()
+	if err != nil {
+		return nil, err
+	}
+	sc := &Scanner{ctx: ctx, store: s, unpack: u, out: newOutput(s.mem)}
+	defer func() { err = errors.Join(err, sc.Close()) }()
+	p := newPlan(Filter{}, m.live)
+	if !p.wants(seg) {
+		return nil, nil
+	}
+	if err := sc.add(seg, p); err != nil {
+		return nil, err
+	}
+	byNIC := make(map[string]map[netip.Addr]*Sighting)
+	for {
+		b, err := sc.Next()
+		if errors.Is(err, io.EOF) {
+			return grouped(byNIC), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		see(byNIC, b)
+		b.Release()
+	}
+}
+
+// see takes in the rows of a batch. Of a NIC that is past its bound nothing is added.
+func see(byNIC map[string]map[netip.Addr]*Sighting, b *flow.Batch) {
+	for i := range b.Len() {
+		row := b.Row(i)
+		if row.NIC == "" {
+			continue
+		}
+		behind := byNIC[row.NIC]
+		if behind == nil {
+			behind = make(map[netip.Addr]*Sighting)
+			byNIC[row.NIC] = behind
+		}
+		near := row.Dst
+		if row.Direction == flow.Outbound {
+			near = row.Src
+		}
+		one := behind[near]
+		if one == nil {
+			if len(behind) > nicAddresses {
+				continue
+			}
+			one = &Sighting{NIC: row.NIC, Address: near, First: row.Time, Last: row.Time}
+			behind[near] = one
+		}
+		one.First, one.Last = min(one.First, row.Time), max(one.Last, row.Time)
+		if row.Direction == flow.Outbound {
+			one.Sent++
+		} else {
+			one.Received++
+		}
+	}
+}
+
+func grouped(byNIC map[string]map[netip.Addr]*Sighting) []nicGroup {
+	var groups []nicGroup
+	for _, nic := range slices.Sorted(maps.Keys(byNIC)) {
+		g := nicGroup{nic: nic, capped: len(byNIC[nic]) > nicAddresses}
+		for _, a := range slices.SortedFunc(maps.Keys(byNIC[nic]), netip.Addr.Compare) {
+			if !g.capped {
+				g.sightings = append(g.sightings, *byNIC[nic][a])
+			}
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
