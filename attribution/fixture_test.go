@@ -196,7 +196,7 @@ func text(r *Resolution) string {
 }
 
 var noteWords = map[string]string{noteUnwatched: "unwatched", noteNobody: "nobody", noteLingers: "lingers", noteEdge: "edge",
-	noteVacant: "vacant", noteBegin: "begin", noteClusters: "clusters", noteMode: "mode", noteDispute: "dispute",
+	noteVacant: "vacant", noteBegin: "begin", noteClusters: "clusters", noteElsewhere: "elsewhere", noteMode: "mode", noteDispute: "dispute",
 	noteRules: "rules", notePerhaps: "perhaps", noteOld: "old"}
 
 // say is a question and the expected text of its answer.

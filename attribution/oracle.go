@@ -33,7 +33,7 @@ func (v *View) naive(q Question) *Resolution {
 	if len(all) == 1 {
 		return all[0]
 	}
-	return acrossClusters(all)
+	return acrossClusters(all, q.end())
 }
 
 // decoded is the cluster without indexes: all pods are decoded, once, and looked

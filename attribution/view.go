@@ -471,12 +471,17 @@ func (av *addressView) unchecked(v *View, q *Question) *Resolution {
 	for i := range owners {
 		all[i] = owners[i].resolve(q)
 	}
-	return acrossClusters(all)
+	return acrossClusters(all, q.end())
 }
 
-// acrossClusters is the resolution for an address that several clusters may own.
-func acrossClusters(all []*Resolution) *Resolution {
+// acrossClusters is the resolution for an address that several clusters may own. Who
+// sends has the address; but what was sent to it may have gone to the cluster in which
+// nobody has it, or in which who had it last refused.
+func acrossClusters(all []*Resolution, as end) *Resolution {
 	r := combine(all)
+	if r.Verdict == Exact && as != sender && slices.ContainsFunc(all, (*Resolution).unheld) {
+		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteElsewhere, noteVacant}}
+	}
 	if r.Verdict == Boundary && !slices.Contains(all, r) {
 		// At once in two clusters, not one after the other.
 		return &Resolution{Verdict: Ambiguous, Candidates: r.Candidates, Notes: []string{noteClusters}}
@@ -484,7 +489,10 @@ func acrossClusters(all []*Resolution) *Resolution {
 	return r
 }
 
-const noteClusters = "the address is in use in several clusters, and the interface of the row names none of them"
+const (
+	noteClusters  = "the address is in use in several clusters, and the interface of the row names none of them"
+	noteElsewhere = "the address is another cluster's too, and the interface of the row names none of them"
+)
 
 // scoped narrows the owners to the cluster of the row's NIC. Behind the NIC is
 // nobody else; and addresses that clusters share reach each other only within one.

@@ -29,7 +29,7 @@ func TestClustersWithOnePodRange(t *testing.T) {
 		for _, named := range []bool{true, false} {
 			e := loadTwins(t, worlds, with, named)
 			for i, w := range worlds {
-				exact, wrong := rightCluster(t, e, w)
+				exact, wrong := rightCluster(t, e, w, joined)
 				t.Logf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong", with, named, exact, w.Config.Cluster, wrong)
 				if named {
 					told[i] = exact
@@ -43,6 +43,29 @@ func TestClustersWithOnePodRange(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where no row's interface is known, an end is exact only where the other cluster can
+// not have had the address either.
+func TestClustersOfUnknownNICs(t *testing.T) {
+	worlds := []*sim.World{sim.Generate(twin("east", 3, 0)), sim.Generate(twin("west", 4, 500))}
+	e := loadTwins(t, worlds, false, false)
+	for _, w := range worlds {
+		exact, wrong := rightCluster(t, e, w, func(a *query.Attributed, i int) (src, dst *attribution.Resolution) {
+			q := attribution.Question{Address: a.Addresses[a.Batch.Src[i]], Begin: a.Begins[i], Sent: true, Destination: a.Addresses[a.Batch.Dst[i]], DestinationPort: a.DstPort[i]}
+			src = e.View().Resolve(q)
+			return src, e.View().Resolve(attribution.Question{Address: q.Destination, Begin: q.Begin, Answered: a.Answered[i]})
+		})
+		t.Logf("%d ends in %s are exact, %d wrong", exact, w.Config.Cluster, wrong)
+		if wrong > 0 || exact < 5_000 {
+			t.Errorf("%d ends in %s are exact, %d wrong", exact, w.Config.Cluster, wrong)
+		}
+	}
+}
+
+// joined is how the ends of a row were joined with the ledger.
+func joined(a *query.Attributed, i int) (src, dst *attribution.Resolution) {
+	return a.Joined.Src[i], a.Joined.Dst[i]
 }
 
 // rightNICs compares what rows taught of NICs with the truth: each node's is known, no
@@ -121,7 +144,7 @@ func loadTwins(t *testing.T, worlds []*sim.World, with, named bool) *query.Engin
 
 // rightCluster counts the ends of a world's rows that are exact, and those of them that
 // are another pod's, or another cluster's.
-func rightCluster(t *testing.T, e *query.Engine, w *sim.World) (exact, wrong int) {
+func rightCluster(t *testing.T, e *query.Engine, w *sim.World, ends func(a *query.Attributed, i int) (src, dst *attribution.Resolution)) (exact, wrong int) {
 	t.Helper()
 	type place struct {
 		blob   string
@@ -149,8 +172,9 @@ func rightCluster(t *testing.T, e *query.Engine, w *sim.World) (exact, wrong int
 				continue // the other world's
 			}
 			seen++
-			judge(a.Joined.Src[i], tr.SrcPod, &tr.Row)
-			judge(a.Joined.Dst[i], tr.DstPod, &tr.Row)
+			src, dst := ends(&a, i)
+			judge(src, tr.SrcPod, &tr.Row)
+			judge(dst, tr.DstPod, &tr.Row)
 		}
 		return nil
 	})
