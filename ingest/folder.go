@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -66,8 +68,8 @@ func (f *Folder) List(ctx context.Context, hours Hours, fn func(Blob) error) err
 		if stop = ctx.Err(); stop != nil {
 			return stop
 		}
-		if os.IsNotExist(err) && (path != f.root || f.suffix != "") {
-			return nil
+		if (os.IsNotExist(err) || errors.Is(err, syscall.ENOTDIR)) && (path != f.root || f.suffix != "") {
+			return nil // gone since, or nothing is below a source: it may be a single file
 		}
 		if err != nil {
 			return err
