@@ -1,10 +1,11 @@
 // Package evidence writes what was attributed for others to read and check:
-// attributed rows, one per tuple of a flow log, as JSON lines, CSV or Parquet. It
-// also writes rows as their log has them, for any other tool.
+// attributed rows, one per tuple of a flow log, as JSON lines, CSV, Parquet, events of
+// OCSF or of a Timesketch timeline. It also writes rows as their log has them, for any
+// other tool.
 //
 // In: attributed batches, or flow batches. Out: bytes to a writer. Columns bear the
-// same names in every format (docs/cli-json.md); absent is null, in CSV an empty
-// field. A row writer is used by one goroutine; nothing is complete before Close
+// same names in every format but OCSF (docs/export.md); absent is null, in CSV an
+// empty field. A row writer is used by one goroutine; nothing is complete before Close
 // returned nil.
 package evidence
 
@@ -70,6 +71,7 @@ type end struct {
 	verdict                                    string
 	cluster, namespace, pod, uid, node, source *string // nil is null
 	candidates                                 []string
+	held                                       [4]*int64 // of the pod of an exact verdict: when it got the address, when it lost it
 }
 
 // ends remembers how a resolution is written. Many rows share one.
@@ -107,6 +109,7 @@ func newEnd(r *attribution.Resolution) *end {
 	e.source = text(sources.String())
 	if p := r.Pod(); p != nil {
 		e.namespace, e.pod, e.uid = text(p.Namespace), text(p.Name), text(p.UID)
+		e.held = [4]*int64{moment(p.FromEarliest), moment(p.FromLatest), moment(p.ToEarliest), moment(p.ToLatest)}
 	}
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
@@ -23,14 +24,22 @@ type RowWriter interface {
 }
 
 // Formats of rows, as the command line names them.
-func Formats() []string { return []string{"parquet", "csv", "jsonl"} }
+func Formats() []string {
+	return []string{"parquet", "csv", "jsonl", "ocsf", "ocsf-parquet", "timesketch"}
+}
 
 // NewRowWriter returns a writer of the format to w. mem is what Arrow data is
 // allocated from; only Parquet uses it.
 func NewRowWriter(w io.Writer, format string, mem memory.Allocator) (RowWriter, error) {
 	switch format {
 	case "jsonl":
-		return newLines(w), nil
+		return newLines(w, func(_ query.Attributed, _ int, row *Row, _ ends) any { return row }), nil
+	case "ocsf":
+		return newLines(w, ocsfLine), nil
+	case "timesketch":
+		return newLines(w, timelineLine), nil
+	case "ocsf-parquet":
+		return newOCSFParquet(w, mem)
 	case "csv":
 		return newTable(w)
 	case "parquet":
@@ -40,19 +49,23 @@ func NewRowWriter(w io.Writer, format string, mem memory.Allocator) (RowWriter, 
 	}
 }
 
-// lines writes JSON lines.
+// lines writes JSON lines, of what a row is in the format.
 type lines struct {
 	w    *bufio.Writer
 	enc  *json.Encoder
+	line lineOf
 	ends ends
 	row  Row
 }
 
-func newLines(w io.Writer) *lines {
+// lineOf returns what is written for row i of a batch.
+type lineOf func(a query.Attributed, i int, row *Row, m ends) any
+
+func newLines(w io.Writer, line lineOf) *lines {
 	b := bufio.NewWriterSize(w, 1<<16)
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
-	return &lines{w: b, enc: enc, ends: make(ends)}
+	return &lines{w: b, enc: enc, line: line, ends: make(ends)}
 }
 
 func (l *lines) Write(a query.Attributed, keep func(int) bool) error {
@@ -61,7 +74,7 @@ func (l *lines) Write(a query.Attributed, keep func(int) bool) error {
 			continue
 		}
 		l.row.fill(a, i, l.ends)
-		if err := l.enc.Encode(&l.row); err != nil {
+		if err := l.enc.Encode(l.line(a, i, &l.row, l.ends)); err != nil {
 			return fmt.Errorf("write JSON line: %w", err)
 		}
 	}
@@ -70,7 +83,8 @@ func (l *lines) Write(a query.Attributed, keep func(int) bool) error {
 
 func (l *lines) Close() error { return l.w.Flush() }
 
-// table writes CSV (RFC 4180) with a header. Candidates are joined by spaces.
+// table writes CSV (RFC 4180) with a header. Candidates are joined by spaces. A text
+// that a spreadsheet may take for a formula has an apostrophe before it.
 type table struct {
 	w      *csv.Writer
 	ends   ends
@@ -93,6 +107,9 @@ func (t *table) Write(a query.Attributed, keep func(int) bool) error {
 		}
 		t.row.fill(a, i, t.ends)
 		t.fields = t.row.fields(t.fields[:0])
+		for k, text := range t.fields {
+			t.fields[k] = inert(text)
+		}
 		if err := t.w.Write(t.fields); err != nil {
 			return fmt.Errorf("write CSV row: %w", err)
 		}
@@ -103,6 +120,20 @@ func (t *table) Write(a query.Attributed, keep func(int) bool) error {
 func (t *table) Close() error {
 	t.w.Flush()
 	return t.w.Error()
+}
+
+// formula are the first characters that spreadsheets take for the begin of a formula,
+// or pass over before one (OWASP, "CSV Injection"), and the apostrophe itself, so that
+// taking one away from the front of a field always gives the text back.
+const formula = "=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20"
+
+// inert is a field that no spreadsheet evaluates. Numbers and times never change.
+func inert(field string) string {
+	first, _ := utf8.DecodeRuneInString(field)
+	if field == "" || !strings.ContainsRune(formula, first) {
+		return field
+	}
+	return "'" + field
 }
 
 // fields appends the row's columns as text, in the order of Columns.

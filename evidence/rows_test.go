@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet/file"
@@ -166,8 +167,8 @@ func set(t testing.TB, r *Row, column int, text string, absent bool) {
 	}
 }
 
-// fromParquet reads with arrow's own reader.
-func fromParquet(t testing.TB, data []byte) []Row {
+// readTable reads Parquet with arrow's own reader. The caller MUST Release it.
+func readTable(t testing.TB, data []byte) arrow.Table {
 	t.Helper()
 	f, err := file.NewParquetReader(bytes.NewReader(data))
 	must(t, err)
@@ -175,6 +176,13 @@ func fromParquet(t testing.TB, data []byte) []Row {
 	must(t, err)
 	tbl, err := r.ReadTable(context.Background())
 	must(t, err)
+	return tbl
+}
+
+// fromParquet reads with arrow's own reader.
+func fromParquet(t testing.TB, data []byte) []Row {
+	t.Helper()
+	tbl := readTable(t, data)
 	defer tbl.Release()
 	for i, field := range tbl.Schema().Fields() {
 		if field.Name != Columns[i] {

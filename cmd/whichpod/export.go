@@ -27,7 +27,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Long: `Write attributed rows, all without a time, to standard output without --out.
 
 A row is a tuple of a flow log with what can be said of both its ends;
-docs/cli-json.md names the columns, which are the same in every format.`,
+docs/export.md describes the formats; the columns are the same in all but OCSF.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains(evidence.Formats(), format) {
