@@ -36,6 +36,10 @@ type Builder struct {
 
 	addresses                        addressTable
 	nic, encryption, rule, acl, blob textColumnBuilder
+
+	batches uint32 // made so far
+	group   Group
+	filled  int // rows that have the columns of their group
 }
 
 // NewBuilder returns an empty builder whose batches allocate from mem. The caller
@@ -50,11 +54,13 @@ func (b *Builder) Len() int { return b.n }
 // Append adds a row. Addresses are stored unmapped and without a zone. The builder
 // keeps the row's strings until NewBatch.
 func (b *Builder) Append(r *Row) {
+	b.fill()
 	i := b.n
 	if i == len(b.time) {
 		b.grow()
 	}
 	b.n++
+	b.filled = b.n
 	b.time[i], b.recordTime[i], b.offset[i] = r.Time, r.RecordTime, r.Offset
 	b.direction[i], b.state[i], b.protocol[i] = r.Direction, r.State, r.Protocol
 	b.srcPort[i], b.dstPort[i] = r.SrcPort, r.DstPort
@@ -105,8 +111,10 @@ func resized[T any](s []T, n int) []T {
 // NewBatch returns the rows appended so far, in that order, and empties the
 // builder. It returns nil where there are none. The caller MUST Release the batch.
 func (b *Builder) NewBatch() *Batch {
+	b.fill()
 	n := b.n
 	if n == 0 {
+		b.reset()
 		return nil
 	}
 	cols := make([]arrow.Array, numColumns)
@@ -159,10 +167,15 @@ func (b *Builder) counter(k int) arrow.Array {
 	return newArray(arrow.PrimitiveTypes.Uint64, b.n, nulls, buffer(b.mem, valid), values)
 }
 
-// reset forgets the rows. The dictionaries emptied themselves.
+// reset forgets the rows and the dictionaries.
 func (b *Builder) reset() {
+	b.addresses.reset()
+	for _, c := range []*textColumnBuilder{&b.nic, &b.encryption, &b.rule, &b.acl, &b.blob} {
+		c.reset()
+	}
 	clear(b.allowed[:(b.n+7)/8])
-	b.n, b.anyNull = 0, 0
+	b.n, b.filled, b.anyNull = 0, 0, 0
+	b.batches++
 }
 
 // Release drops what was appended and not yet returned. The builder holds no memory
@@ -180,11 +193,14 @@ type textColumnBuilder struct {
 	lastCode uint32
 }
 
-func (b *textColumnBuilder) set(i int, s string) {
+func (b *textColumnBuilder) set(i int, s string) { b.codes[i] = b.of(s) }
+
+// of is the code of a value.
+func (b *textColumnBuilder) of(s string) uint32 {
 	if s != b.last || len(b.values) == 0 {
 		b.find(s)
 	}
-	b.codes[i] = b.lastCode
+	return b.lastCode
 }
 
 func (b *textColumnBuilder) find(s string) {
@@ -200,8 +216,7 @@ func (b *textColumnBuilder) find(s string) {
 	b.last, b.lastCode = s, c
 }
 
-// take returns the column's first n rows and empties the dictionary. The caller MUST
-// Release the array.
+// take returns the column's first n rows. The caller MUST Release the array.
 func (b *textColumnBuilder) take(mem memory.Allocator, n int) arrow.Array {
 	var texts []byte
 	offsets := make([]int32, 1, 1+len(b.values))
@@ -211,10 +226,13 @@ func (b *textColumnBuilder) take(mem memory.Allocator, n int) arrow.Array {
 	}
 	values := newArray(text.ValueType, len(b.values), 0, nil, buffer(mem, arrow.Int32Traits.CastToBytes(offsets)), buffer(mem, texts))
 	defer values.Release()
+	return dictionaryArray(text, copied(mem, text.IndexType, b.codes[:n]), values)
+}
+
+func (b *textColumnBuilder) reset() {
 	clear(b.values) // lets go of the strings
 	clear(b.code)
 	b.values, b.last = b.values[:0], ""
-	return dictionaryArray(text, copied(mem, text.IndexType, b.codes[:n]), values)
 }
 
 // addressTable gives each address of a batch a code, in order of appearance: a hash
@@ -263,18 +281,22 @@ func (t *addressTable) grow() uint64 {
 	return mask
 }
 
-// take returns the addresses as an array and empties the table. The caller MUST
-// Release the array.
+// take returns the addresses as an array. The caller MUST Release it.
 func (t *addressTable) take(mem memory.Allocator) arrow.Array {
 	buf := memory.NewResizableBuffer(mem)
 	buf.Resize(16 * len(t.values))
 	for i, v := range t.values {
 		copy(buf.Bytes()[16*i:], v[:])
 	}
-	values := newArray(address.ValueType, len(t.values), 0, nil, buf)
+	return newArray(address.ValueType, len(t.values), 0, nil, buf)
+}
+
+func (t *addressTable) reset() {
+	if len(t.values) == 0 {
+		return
+	}
 	t.values = t.values[:0]
 	clear(t.slots)
-	return values
 }
 
 // copied returns an array of values, in memory of mem, without nulls.

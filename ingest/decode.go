@@ -17,6 +17,7 @@ type Decoder struct {
 	reject func(flow.Rejection)
 
 	frames  framer
+	fast    quickReader
 	record  record
 	tuples  tupleParser
 	rows    *flow.Builder
@@ -69,6 +70,7 @@ func (d *Decoder) Decode(ctx context.Context, r io.Reader, from flow.Position) (
 	}
 	defer func() { w.ctx, w.r = nil, nil }()
 	d.frames.start(from)
+	d.fast.misses = 0
 	err := d.records()
 	if flushErr := d.flush(); err == nil {
 		err = flushErr
@@ -84,9 +86,21 @@ func (d *Decoder) Decode(ctx context.Context, r io.Reader, from flow.Position) (
 
 func (d *Decoder) records() error {
 	for {
-		data, at, err := d.frames.next()
-		if data == nil || err != nil {
+		if ok, err := d.frames.next(); !ok || err != nil {
 			return err
+		}
+		if taken, err := d.quick(); err != nil {
+			return err
+		} else if taken {
+			continue
+		}
+		at := d.frames.pos
+		data, err := d.frames.record()
+		if err != nil {
+			return err
+		}
+		if data == nil {
+			continue
 		}
 		if bad := d.record.parse(data, d.pathNIC); bad != nil {
 			d.frames.reject(at, bad.reason, bad.detail)
@@ -97,18 +111,19 @@ func (d *Decoder) records() error {
 			}
 			continue
 		}
-		take := d.take
 		if d.record.kind == decisionRecord {
-			take = d.takeDecision
+			err = d.takeDecision(at)
+		} else {
+			err = d.take(data, at, 0)
 		}
-		if err := take(data, at); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// take emits the rows of a parsed record.
-func (d *Decoder) take(data []byte, at int64) error {
+// take emits the rows of a parsed record, but for the tuples before byte from of it.
+func (d *Decoder) take(data []byte, at int64, from int) error {
 	c := cursor{b: data}
 	d.row.Blob, d.row.RecordTime = d.blob, d.record.time
 	for _, g := range d.record.groups {
@@ -121,6 +136,10 @@ func (d *Decoder) take(data []byte, at int64) error {
 		c.i = int(g.tuples.lo)
 		c.enter('[')
 		for c.item() {
+			if c.i < from {
+				c.skip()
+				continue
+			}
 			if !d.tuple(&c, at) {
 				continue
 			}
@@ -134,7 +153,7 @@ func (d *Decoder) take(data []byte, at int64) error {
 
 // takeDecision emits the row of a firewall's decision. It stands where its record
 // does.
-func (d *Decoder) takeDecision(_ []byte, at int64) error {
+func (d *Decoder) takeDecision(at int64) error {
 	x := &d.record.decision
 	d.row = flow.Row{
 		Time: d.record.time, State: flow.Begin, Src: x.src.addr, Dst: x.dst.addr, SrcPort: x.src.port, DstPort: x.dst.port,

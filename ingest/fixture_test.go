@@ -47,6 +47,14 @@ type result struct {
 // memory stays behind.
 func decode(t testing.TB, r io.Reader, from flow.Position) result {
 	t.Helper()
+	res, _ := decodeEither(t, r, from, false)
+	return res
+}
+
+// decodeEither is decode in both ways, or the tolerant one only. It returns too how
+// many records were read the quick way.
+func decodeEither(t testing.TB, r io.Reader, from flow.Position, tolerant bool) (result, int) {
+	t.Helper()
 	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	defer mem.AssertSize(t, 0)
 	var res result
@@ -60,8 +68,9 @@ func decode(t testing.TB, r io.Reader, from flow.Position) result {
 		return nil
 	}, func(r flow.Rejection) { res.rejected = append(res.rejected, r) })
 	defer d.Close()
+	d.fast.off = tolerant
 	res.pos, res.err = d.Decode(context.Background(), r, from)
-	return res
+	return res, d.fast.taken
 }
 
 func decodeText(t testing.TB, text string) result {

@@ -53,39 +53,36 @@ func (f *framer) start(from flow.Position) {
 	f.opened = f.resumed && strings.HasPrefix(from.Tail, ReasonTruncated)
 }
 
-// next returns the bytes of the next whole record and their offset, or nil at the
-// end of the blob. The bytes are valid until the next call.
-func (f *framer) next() ([]byte, int64, error) {
+// next moves pos to the brace of the next record, which [framer.record] takes. It
+// returns false at the end of the blob.
+func (f *framer) next() (bool, error) {
 	if f.last == atStart && f.pos == 0 {
 		if err := f.opener(); err != nil {
-			return nil, 0, err
+			return false, err
 		}
 	}
 	for {
 		c, ok, err := f.peek()
 		if err != nil {
-			return nil, 0, err
+			return false, err
 		}
 		if !ok {
 			f.finish()
-			return nil, 0, nil
+			return false, nil
 		}
 		if f.resumed && f.last == atStart {
 			f.opened = c != '{'
 		}
 		if c != '{' || f.last == afterCloser {
 			if err := f.between(c); err != nil {
-				return nil, 0, err
+				return false, err
 			}
 			continue
 		}
 		if f.last == afterRecord && f.opened {
 			f.damage(f.pos, ReasonStray, "no comma between two records")
 		}
-		rec, err := f.record()
-		if rec != nil || err != nil {
-			return rec, f.pos - int64(len(rec)), err
-		}
+		return true, nil
 	}
 }
 
@@ -188,8 +185,9 @@ func (f *framer) finish() {
 	f.last = afterDamage // finish may come again
 }
 
-// record takes the record at pos. It returns nil where that is damaged; pos is then
-// at the next one that may be whole.
+// record takes the record at pos and returns its bytes, which are valid until the next
+// call. It returns nil where the record is damaged; pos is then at the next one that
+// may be whole.
 func (f *framer) record() ([]byte, error) {
 	start, at := f.pos, f.pos
 	var s scanner

@@ -44,7 +44,8 @@ type record struct {
 
 	stamp, version, mac, category span
 	resource, properties          span
-	wrapper                       bool // has a key "records": holds records, is none
+	unused                        [4]span // see headKey
+	wrapper                       bool    // has a key "records": holds records, is none
 }
 
 // shapeError says why a whole record is rejected.

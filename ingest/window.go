@@ -38,6 +38,7 @@ type window struct {
 	buf   []byte
 	base  int64 // offset of buf[0]
 	eof   bool
+	err   error  // of r: it is not read again
 	whole int64  // offset after the last whole record
 	check uint32 // of the bytes before whole, where checked
 	valid bool   // check is of whole
@@ -52,7 +53,7 @@ func (w *window) start(ctx context.Context, r io.Reader, from flow.Position) err
 	if cap(w.buf) == 0 || cap(w.buf) > idleBytes {
 		w.buf = make([]byte, 0, startBytes)
 	}
-	w.ctx, w.r, w.buf, w.base, w.eof = ctx, r, w.buf[:0], ResumeAt(from), false
+	w.ctx, w.r, w.buf, w.base, w.eof, w.err = ctx, r, w.buf[:0], ResumeAt(from), false, nil
 	w.whole, w.valid = from.Offset, false
 	n := int(from.Offset - w.base)
 	w.buf = w.buf[:n]
@@ -76,8 +77,8 @@ func (w *window) end() int64 { return w.base + int64(len(w.buf)) }
 // fill reads more bytes and may forget those before keep, but for CheckBytes. It
 // reports whether there were any.
 func (w *window) fill(keep int64) (bool, error) {
-	if w.eof {
-		return false, nil
+	if w.eof || w.err != nil {
+		return false, w.err
 	}
 	if cap(w.buf)-len(w.buf) < spareBytes {
 		w.makeRoom(keep)
@@ -92,7 +93,7 @@ func (w *window) fill(keep int64) (bool, error) {
 			w.eof = true
 			return n > 0, nil
 		}
-		if n > 0 || err != nil {
+		if w.err = err; n > 0 || err != nil {
 			return n > 0, err
 		}
 	}

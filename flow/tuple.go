@@ -1,0 +1,91 @@
+package flow
+
+import "net/netip"
+
+// Tuple is what one tuple of a flow log says, in the codes of a [Builder]: a row
+// without the columns of its [Group].
+type Tuple struct {
+	Time, Offset               int64
+	Src, Dst, Encryption       uint32 // from AddressCode and EncryptionCode
+	SrcPort, DstPort           uint16
+	Protocol, Direction, State uint8
+	Null                       Nulls
+	Counters                   [4]uint64 // in the order of Nulls; 0 where null
+}
+
+// Group is what the rows have in common that a flow log puts under one rule.
+type Group struct {
+	NIC, Rule, ACL, Blob string
+	RecordTime           int64
+}
+
+// Batches counts those that were made. A code holds for one batch: it MUST be asked
+// for again where the number has changed.
+func (b *Builder) Batches() uint32 { return b.batches }
+
+// AddressCode returns the code of an address, for use until the next NewBatch.
+func (b *Builder) AddressCode(a netip.Addr) uint32 { return b.addresses.code(a) }
+
+// EncryptionCode returns the code of a value of that column, until the next NewBatch.
+func (b *Builder) EncryptionCode(s string) uint32 { return b.encryption.of(s) }
+
+// SetGroup says what the tuples from here on have in common. The builder keeps the
+// strings until the next call.
+func (b *Builder) SetGroup(g Group) {
+	b.fill()
+	b.group = g
+}
+
+// AppendTuple adds a row of the group that was set last.
+func (b *Builder) AppendTuple(t *Tuple) {
+	i := b.n
+	if i == len(b.time) {
+		b.grow()
+	}
+	b.n++
+	b.time[i], b.offset[i] = t.Time, t.Offset
+	b.src[i], b.dst[i], b.encryption.codes[i] = t.Src, t.Dst, t.Encryption
+	b.srcPort[i], b.dstPort[i] = t.SrcPort, t.DstPort
+	b.protocol[i], b.direction[i], b.state[i] = t.Protocol, t.Direction, t.State
+	b.counters[0][i], b.counters[1][i] = t.Counters[0], t.Counters[1]
+	b.counters[2][i], b.counters[3][i] = t.Counters[2], t.Counters[3]
+	b.nulls[i] = t.Null
+	b.anyNull |= t.Null
+	if t.State != Denied {
+		b.allowed[i/8] |= 1 << (i % 8)
+	}
+}
+
+// Truncate drops the rows behind the first n, which MUST be at most Len. Dictionaries
+// may keep entries that no row has.
+func (b *Builder) Truncate(n int) {
+	b.fill()
+	for i := n; i < b.n; i++ {
+		b.allowed[i/8] &^= 1 << (i % 8)
+	}
+	b.n, b.filled, b.anyNull = n, n, 0
+	for _, null := range b.nulls[:n] {
+		b.anyNull |= null
+	}
+}
+
+// fill writes the group's columns of the tuples that were appended.
+func (b *Builder) fill() {
+	from, to := b.filled, b.n
+	if from == to {
+		return
+	}
+	b.filled = to
+	g := &b.group
+	fill(b.recordTime[from:to], g.RecordTime)
+	fill(b.nic.codes[from:to], b.nic.of(g.NIC))
+	fill(b.rule.codes[from:to], b.rule.of(g.Rule))
+	fill(b.acl.codes[from:to], b.acl.of(g.ACL))
+	fill(b.blob.codes[from:to], b.blob.of(g.Blob))
+}
+
+func fill[T any](s []T, v T) {
+	for i := range s {
+		s[i] = v
+	}
+}

@@ -1,0 +1,65 @@
+package ingest
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Eight bytes at a time, in a register. A mask of bytes has the highest bit of each
+// byte that is meant; a set of places has a bit for each byte, the first byte lowest.
+const (
+	ones   = 0x0101010101010101
+	sevens = 0x7f * ones
+	highs  = 0x80 * ones
+)
+
+// places turns a mask of bytes into a set of places.
+func places(mask uint64) uint64 { return mask >> 7 * 0x0102040810204080 >> 56 }
+
+// equal is the mask of the bytes of x that are 0, exact for all values.
+func equal(x uint64) uint64 { return ^((x&sevens + sevens) | x) & highs }
+
+// notDigit is the mask of the bytes of w that are no decimal digits, exact for all
+// values.
+func notDigit(w uint64) uint64 {
+	x := w ^ '0'*ones
+	return ((x&sevens + 0x76*ones) | x) & highs
+}
+
+// commas is the set of places of commas in the 64 bytes behind from.
+func commas(w *[quickTuple]byte, from int) (m uint64) {
+	for k := 0; k < 64; k += 8 {
+		m |= places(equal(binary.LittleEndian.Uint64(w[from+k:])^','*ones)) << k
+	}
+	return m
+}
+
+// ends is the set of places of what is no digit in the 32 bytes behind from.
+func ends(w *[quickTuple]byte, from int) (m uint64) {
+	for k := 0; k < 32; k += 8 {
+		m |= places(notDigit(binary.LittleEndian.Uint64(w[from+k:]))) << k
+	}
+	return m
+}
+
+// number is the value of the n decimal digits, at most eight, that w ends with. Of
+// none it is 0.
+func number(w uint64, n int) (uint64, bool) {
+	drop := uint(64 - 8*n)
+	x := (w ^ '0'*ones) >> drop << drop // zeros in front
+	bad := (x + 0x76*ones | x) & highs
+	x = x * (1 + 10<<8) >> 8 & 0x00ff00ff00ff00ff
+	x = x * (1 + 100<<16) >> 16 & 0x0000ffff0000ffff
+	return x * (1 + 10000<<32) >> 32, bad == 0
+}
+
+// numberAt is number for the field at [from, to), of one to at most most digits.
+func numberAt(w *[quickTuple]byte, from, to, most int) (uint64, bool) {
+	n := to - from
+	if n < 1 || n > most {
+		return 0, false
+	}
+	return number(binary.LittleEndian.Uint64(w[to-8:]), n)
+}
+
+func first(m uint64) int { return bits.TrailingZeros64(m) }
