@@ -230,7 +230,8 @@ func (v *View) oddities(terms []nicTerm, a netip.Addr, list []NICSighting) []NIC
 }
 
 // oddity is where the ledger has an address that was seen behind a node's NIC, if not
-// there. A row stands for a flow that can have begun some minutes before it.
+// there: for a pod's, when the first or the last of its rows was logged. A row stands
+// for a flow that can have begun some minutes before it.
 func (v *View) oddity(t *nicTerm, s *NICSighting, stays []stay) (NICContradiction, bool) {
 	out := NICContradiction{NICSighting: *s, Cluster: t.owner.cluster.Name, Node: t.owner.node}
 	owners := v.nodesAt(s.Address, s.First, s.Last)
@@ -238,20 +239,12 @@ func (v *View) oddity(t *nicTerm, s *NICSighting, stays []stay) (NICContradictio
 		out.NodeAddress, out.LedgerCluster, out.LedgerNode = true, owners[0].cluster.Name, owners[0].node
 		return out, !slices.Contains(owners, t.owner)
 	}
-	own, elsewhere := t.owner.cluster, ""
-	for i := range stays {
-		st := &stays[i]
-		if st.possibleFrom(v.tolerance) > s.Last || st.possibleTo(v.tolerance) <= s.First-flow.MaxIdle-afterglow {
-			continue
+	own := t.owner.cluster
+	for _, at := range []int64{s.First, s.Last} {
+		if node := t.missed(stays, at, v.tolerance); node != "" && t.from <= at && at < t.to {
+			out.LedgerCluster, out.LedgerNode = own.Name, node
+			return out, true
 		}
-		if n := st.pod.id.Node; n == t.owner.node || n == "" {
-			return out, false
-		}
-		elsewhere = st.pod.id.Node
-	}
-	if elsewhere != "" {
-		out.LedgerCluster, out.LedgerNode = own.Name, elsewhere
-		return out, true
 	}
 	if own.owns(s.Address) {
 		return out, false // nobody is recorded with it then
@@ -263,6 +256,22 @@ func (v *View) oddity(t *nicTerm, s *NICSighting, stays []stay) (NICContradictio
 		}
 	}
 	return out, false
+}
+
+// missed is another node that had all who can have had an address where a row of then
+// shows it behind the NIC; empty where one may have been on the NIC's node, or nobody
+// is recorded with it.
+func (t *nicTerm) missed(stays []stay, at, tolerance int64) (node string) {
+	for i := range stays {
+		st := &stays[i]
+		if st.possibleFrom(tolerance) > at || st.possibleTo(tolerance) <= at-flow.MaxIdle-afterglow {
+			continue
+		}
+		if node = st.pod.id.Node; node == t.owner.node || node == "" {
+			return ""
+		}
+	}
+	return node
 }
 
 // ownerOf is the node of a row's NIC, as configured, else as learned for the time in

@@ -23,6 +23,8 @@ func TestLearnNICs(t *testing.T) {
 	facts := factsOf(watched(0, 100_000), watched(0, 100_000).in("d"),
 		aPod("a").has(theIP).made(10).seen(12).ran(11, 90_000),
 		aPod("a2").on("n2", "10.224.0.6").has("10.244.1.9").made(10).seen(12).ran(11, 90_000),
+		aPod("a3").on("n2", "10.224.0.6").has("10.244.1.8").made(10).seen(12).ran(11, 90).stopped(91),
+		aPod("a4").has("10.244.1.8").made(100).seen(102).ran(101, 90_000),
 		aPod("b").in("d").on("m", "10.224.0.5").has(theIP).made(20).seen(22).ran(21, 90_000))
 	const nothing = "ambiguous a d:b [clusters]"
 	for name, c := range map[string]struct {
@@ -47,6 +49,7 @@ func TestLearnNICs(t *testing.T) {
 		"it sends for an address outside":  {seen: []NICSighting{behind("10.224.0.4", 40, 60), behind("10.230.0.9", 50, 50)}, at: 50, near: nothing, far: nothing},
 		"too many addresses":               {seen: []NICSighting{behind("10.224.0.4", 40, 60), {NIC: "000D3A00000A", Capped: true}}, at: 50, near: nothing, far: nothing},
 		"another node's pod":               {seen: []NICSighting{behind("10.224.0.4", 40, 60), behind("10.244.1.9", 50, 52)}, at: 50, near: nothing, far: nothing, odd: "10.244.1.9 of c/n2 behind c/n"},
+		"there at first, and not at last":  {seen: []NICSighting{behind("10.224.0.6", 40, 8000), behind("10.244.1.8", 50, 8000)}, at: 50, near: nothing, far: nothing, odd: "10.244.1.8 of c/n behind c/n2"},
 		"the pod is on another node":       {seen: []NICSighting{behind("10.224.0.6", 40, 60)}, at: 50, near: nothing, far: "exact a"},
 		"configured, and right":            {seen: []NICSighting{behind("10.224.0.4", 40, 60)}, configured: "n", at: 50, near: "exact a", far: "exact a"},
 		"configured, and against the rows": {seen: []NICSighting{behind("10.224.0.5", 40, 60)}, configured: "n", at: 50, near: "exact a", far: "exact a", odd: "10.224.0.5 of d/m behind c/n"},

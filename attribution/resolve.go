@@ -14,7 +14,7 @@ const (
 	noteEdge      = "within the time in which the pod got or lost the address; no other pod is recorded with it"
 	noteLate      = "the watch ended soon after; what happened last may not have been seen any more"
 	noteDamaged   = "the ledger is damaged: facts are missing, and another pod may have had the address"
-	noteNIC       = "the row's interface belongs to another node or cluster than the ledger says of this pod"
+	noteNIC       = "the interfaces that logged the flow speak against what the ledger says of this pod"
 	noteVacant    = "the address may have been nobody's then"
 	noteDispute   = "what is recorded of this pod contradicts itself"
 	noteSampled   = "only an inventory knows of the pod, and it does not say whether the address is the pod's or its node's; the cluster's podCIDRs would"
@@ -211,14 +211,16 @@ func combine(all []*Resolution) *Resolution {
 			}
 		}
 	}
-	slices.SortFunc(out.Candidates, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(a.FromEarliest, b.FromEarliest), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.UID, b.UID))
-	})
+	slices.SortFunc(out.Candidates, orderCandidates)
 	out.Verdict = combined(held, len(out.Candidates))
 	if out.Verdict == held[0].Verdict && out.Verdict != Boundary {
 		out.Notes = held[0].Notes
 	}
 	return out
+}
+
+func orderCandidates(a, b Candidate) int {
+	return cmp.Or(cmp.Compare(a.FromEarliest, b.FromEarliest), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.UID, b.UID))
 }
 
 // combined is the word for resolutions of which none is a gap.

@@ -104,6 +104,7 @@ type Resolution struct {
 	// contradicted is the resolution where a row's interface speaks against it, made
 	// when first needed.
 	contradicted atomic.Pointer[Resolution]
+	was          *Resolution // what it was before an interface spoke against it; nil where none did
 	// translated is the resolution where NAT evidence names its pod, or speaks against
 	// it, made when first needed.
 	translated atomic.Pointer[Resolution]
@@ -114,7 +115,7 @@ func (r *Resolution) contradict() *Resolution {
 	if c := r.contradicted.Load(); c != nil {
 		return c
 	}
-	c := &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: append([]string{noteNIC}, r.Notes...)}
+	c := &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: append([]string{noteNIC}, r.Notes...), was: r}
 	r.contradicted.CompareAndSwap(nil, c)
 	return r.contradicted.Load()
 }

@@ -449,14 +449,17 @@ func (av *addressView) resolve(v *View, q *Question) *Resolution {
 // checked holds an exact resolution against the row's interface: who is behind it is
 // on its node. Where the two contradict each other, one of them is wrong.
 func (v *View) checked(r *Resolution, q *Question) *Resolution {
-	if r.Verdict != Exact || !q.Near || q.NIC == "" {
-		return r
-	}
-	t, ok := v.ownerOf(q)
-	if c := &r.Candidates[0]; !ok || (t.owner.cluster.Name == c.Cluster && (t.owner.node == c.Node || c.Node == "")) {
+	if r.Verdict != Exact || !q.Near || !v.elsewhere(&r.Candidates[0], q) {
 		return r
 	}
 	return r.contradict()
+}
+
+// elsewhere says whether the interface of q is known to be of another node, or of
+// another cluster's, than the pod.
+func (v *View) elsewhere(c *Candidate, q *Question) bool {
+	t, ok := v.ownerOf(q)
+	return ok && (t.owner.cluster.Name != c.Cluster || (t.owner.node != c.Node && c.Node != ""))
 }
 
 func (av *addressView) unchecked(v *View, q *Question) *Resolution {

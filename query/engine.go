@@ -108,39 +108,65 @@ func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) e
 	}
 }
 
-// reader attributes a batch once it has the one after it: a begin is looked at
-// together with the row that follows it.
+// reader attributes a batch once it has the two after it: a begin is looked at together
+// with the row that follows it, and the copies of a flow with each other.
 type reader struct {
-	engine   *Engine
-	fn       func(Attributed) error
-	held     *flow.Batch
-	begins   flow.Begins
-	spans    []flow.Span
-	answered []bool
+	engine *Engine
+	fn     func(Attributed) error
+	held   *flow.Batch // the last one read
+	ready  *Attributed // the one before it, not yet compared with it
+	begins flow.Begins
+	spare  Attributed // its slices can be used again
 }
 
-// take takes next over, and hands on the batch before it. nil is the end.
+// take takes next over, and hands on the batch that is two before it. nil is the end.
 func (r *reader) take(next *flow.Batch) error {
 	b := r.held
 	r.held = next
 	if b == nil {
 		return nil
 	}
-	defer b.Release()
-	r.spans = r.begins.Of(b, r.spans[:0])
-	r.answered = flow.Answered(b, next, r.answered[:0])
-	joined, err := r.engine.view.Join(b, r.spans, r.answered)
-	if err != nil {
+	a := &Attributed{Batch: b, Begins: r.begins.Of(b, r.spare.Begins[:0]), Answered: flow.Answered(b, next, r.spare.Answered[:0])}
+	r.spare = Attributed{}
+	var err error
+	if a.Joined, err = r.engine.view.Join(b, a.Begins, a.Answered); err != nil {
+		b.Release()
 		return err
 	}
-	return r.fn(Attributed{Batch: b, Begins: r.spans, Answered: r.answered, Joined: joined})
+	if err := r.hand(a); err != nil || next != nil {
+		return err
+	}
+	return r.hand(nil)
+}
+
+// hand hands on the batch before a; nil is the end.
+func (r *reader) hand(a *Attributed) error {
+	before := r.ready
+	r.ready = a
+	if before == nil {
+		return nil
+	}
+	defer before.Batch.Release()
+	r.engine.view.Compare(before.rows(), a.rows())
+	r.spare = *before
+	return r.fn(*before)
+}
+
+func (a *Attributed) rows() *attribution.Rows {
+	if a == nil {
+		return nil
+	}
+	return &attribution.Rows{Batch: a.Batch, Begins: a.Begins, Joined: &a.Joined}
 }
 
 func (r *reader) release() {
 	if r.held != nil {
 		r.held.Release()
-		r.held = nil
 	}
+	if r.ready != nil {
+		r.ready.Batch.Release()
+	}
+	r.held, r.ready = nil, nil
 }
 
 // All calls fn with every row whose time is in [since, until), attributed, in flow

@@ -2,10 +2,13 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/whichpod/whichpod/flow"
 )
 
 // rowsOfTests: a's flows, one of a2's, one logged at both ends, one masked, one that
@@ -91,6 +94,38 @@ func TestWhoHeld(t *testing.T) {
 		if ledgerAlone != (a.Flows.Rows == 0) {
 			t.Errorf("%s: warnings are %q", c.name, a.Warnings)
 		}
+	}
+}
+
+// A flow that two interfaces logged: where the sender's is another node's than the
+// ledger says of the pod, the receiver's row does not name the pod either. Who asks for
+// one flow hears the same as who reads all rows.
+func TestWhoIsHeldAgainstTheOtherCopy(t *testing.T) {
+	t.Parallel()
+	flows := []flow.Row{
+		row(100, mIP+":4000 "+internet+":443 O B - -"), // m's own address: so it is m's interface
+		row(200, aIP+":5000 "+bIP+":80 O B - -"), row(260, aIP+":5000 "+bIP+":80 O E 70 90"),
+		row(200, aIP+":5000 "+bIP+":80 I B - -"), row(260, aIP+":5000 "+bIP+":80 I E 71 91"),
+		row(300, aIP+":5001 "+bIP+":80 I B - -"), row(360, aIP+":5001 "+bIP+":80 I E 71 91"),
+	}
+	e := engine(t, cluster(), flows...)
+	a := who(t, e, aIP+":5000", bIP+":80", Question{})
+	if got, want := answersText(a), "boundary a rows=4 bytes=70/90 | boundary a rows=4 bytes=70/90"; got != want || !strings.Contains(strings.Join(a.Warnings, "\n"), "speak against") {
+		t.Errorf("got %s, warnings %q, want %s", got, a.Warnings, want)
+	}
+	if got, want := answersText(who(t, e, aIP+":5001", bIP+":80", Question{})), "exact a rows=2 bytes=71/91 | exact a rows=2 bytes=71/91"; got != want {
+		t.Errorf("of one copy: got %s, want %s", got, want)
+	}
+	var said []string
+	must(t, e.All(context.Background(), 0, 0, func(at Attributed, _ func(int) bool) error {
+		for i := range at.Len() {
+			said = append(said, fmt.Sprintf("%d %c %s", at.SrcPort[i], at.Direction[i], at.Joined.Src[i].Verdict))
+		}
+		return nil
+	}))
+	want := []string{"4000 O masked", "5000 O boundary", "5000 O boundary", "5000 I boundary", "5000 I boundary", "5001 I exact", "5001 I exact"}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Errorf("all rows: -want +got:\n%s", diff)
 	}
 }
 
