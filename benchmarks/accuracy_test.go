@@ -1,20 +1,14 @@
 package benchmarks
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
-	"github.com/whichpod/whichpod/attribution/nat"
-	"github.com/whichpod/whichpod/attribution/podlog"
 	"github.com/whichpod/whichpod/benchmarks/sim"
 	"github.com/whichpod/whichpod/flow"
-	"github.com/whichpod/whichpod/index"
-	"github.com/whichpod/whichpod/ingest"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -139,14 +133,7 @@ func measure(t *testing.T, w *sim.World, knows knowledge, nth int) score {
 // measureMangled is measure with a journal that something happened to; nil is nothing.
 func measureMangled(t *testing.T, w *sim.World, knows knowledge, nth int, mangle func(journal []byte) []byte) score {
 	t.Helper()
-	type place struct {
-		blob   string
-		offset int64
-	}
-	truth := make(map[place]sim.Truth, w.Len())
-	for tr := range w.Truth() {
-		truth[place{tr.Blob, tr.Offset}] = tr
-	}
+	truth := truthByPlace(w)
 	var s score
 	e := loadWith(t, w, knows, nil, mangle)
 	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
@@ -228,61 +215,5 @@ func agree(t *testing.T, v *attribution.View, a query.Attributed, i int) {
 	q.Address, q.Near, q.Sent, q.Answered = row.Dst, !q.Near, false, a.Answered[i]
 	if want := v.Naive(q); !a.Joined.Dst[i].Same(want) {
 		t.Errorf("destination of %s: the join says %v %+v, the oracle %v %+v", row.Tuple(), a.Joined.Dst[i].Verdict, a.Joined.Dst[i].Candidates, want.Verdict, want.Candidates)
-	}
-}
-
-// knowledge is where the network mode is known from.
-type knowledge bool
-
-const (
-	named    knowledge = false // the configuration names it
-	detected knowledge = true  // the nodes and ConfigMaps show it
-)
-
-// loadWith takes a world through the ordinary path: blobs to an index, the watch
-// journal to a ledger. It does so with evidence of what the nodes translated, and with
-// something that happened to the journal; nil is neither.
-func loadWith(t testing.TB, w *sim.World, knows knowledge, evidence *nat.Store, mangle func(journal []byte) []byte) *query.Engine {
-	t.Helper()
-	dir := t.TempDir()
-	must(t, w.WriteBlobs(filepath.Join(dir, "blobs")))
-	src, err := ingest.OpenFolder(filepath.Join(dir, "blobs"))
-	must(t, err)
-	store, err := index.Open(filepath.Join(dir, "index"), index.Options{})
-	must(t, err)
-	t.Cleanup(func() { must(t, store.Close()) })
-	writer, err := store.Writer()
-	must(t, err)
-	_, err = ingest.Run(context.Background(), src, writer, ingest.Options{})
-	must(t, err)
-	must(t, writer.Close())
-
-	var journal, config bytes.Buffer
-	must(t, w.WriteWatch(&journal))
-	if knows == detected {
-		must(t, w.WriteObjects(&journal))
-		must(t, w.WriteAutoConfig(&config))
-	} else {
-		must(t, w.WriteConfig(&config))
-	}
-	if mangle != nil {
-		journal = *bytes.NewBuffer(mangle(journal.Bytes()))
-	}
-	ledger := attribution.NewLedger()
-	_, err = podlog.Read(&journal, podlog.Options{Cluster: w.Config.Cluster, Format: podlog.Auto, ReadBy: w.Config.Start.Add(2 * w.Config.Duration).UnixMilli()},
-		func(facts []attribution.Fact) error {
-			_, err := ledger.Append(facts...)
-			return err
-		})
-	must(t, err)
-	cfg, err := attribution.ParseConfig(config.Bytes())
-	must(t, err)
-	return query.New(store, ledger.View(cfg).WithNAT(evidence))
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -10,11 +10,8 @@ import (
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/attribution/nat"
-	"github.com/whichpod/whichpod/attribution/podlog"
 	"github.com/whichpod/whichpod/benchmarks/sim"
 	"github.com/whichpod/whichpod/flow"
-	"github.com/whichpod/whichpod/index"
-	"github.com/whichpod/whichpod/ingest"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -111,12 +108,7 @@ func loadTwins(t *testing.T, worlds []*sim.World, with, named bool) *query.Engin
 		var journal, config bytes.Buffer
 		must(t, w.WriteWatch(&journal))
 		must(t, w.WriteConfig(&config))
-		_, err := podlog.Read(&journal, podlog.Options{Cluster: w.Config.Cluster, Format: podlog.Auto, ReadBy: w.Config.Start.Add(2 * w.Config.Duration).UnixMilli()},
-			func(facts []attribution.Fact) error {
-				_, err := ledger.Append(facts...)
-				return err
-			})
-		must(t, err)
+		keep(t, ledger, w, &journal)
 		one, err := attribution.ParseConfig(config.Bytes())
 		must(t, err)
 		if !named {
@@ -129,31 +121,14 @@ func loadTwins(t *testing.T, worlds []*sim.World, with, named bool) *query.Engin
 			}
 		}
 	}
-	src, err := ingest.OpenFolder(filepath.Join(dir, "blobs"))
-	must(t, err)
-	store, err := index.Open(filepath.Join(dir, "index"), index.Options{})
-	must(t, err)
-	t.Cleanup(func() { must(t, store.Close()) })
-	writer, err := store.Writer()
-	must(t, err)
-	_, err = ingest.Run(context.Background(), src, writer, ingest.Options{})
-	must(t, err)
-	must(t, writer.Close())
-	return query.New(store, ledger.View(cfg).WithNAT(translated))
+	return query.New(indexed(t, dir), ledger.View(cfg).WithNAT(translated))
 }
 
 // rightCluster counts the ends of a world's rows that are exact, and those of them that
 // are another pod's, or another cluster's.
 func rightCluster(t *testing.T, e *query.Engine, w *sim.World, ends func(a *query.Attributed, i int) (src, dst *attribution.Resolution)) (exact, wrong int) {
 	t.Helper()
-	type place struct {
-		blob   string
-		offset int64
-	}
-	truth := make(map[place]sim.Truth, w.Len())
-	for tr := range w.Truth() {
-		truth[place{tr.Blob, tr.Offset}] = tr
-	}
+	truth := truthByPlace(w)
 	seen := 0
 	judge := func(r *attribution.Resolution, is *sim.Pod, row *flow.Row) {
 		if r.Verdict != attribution.Exact {

@@ -96,14 +96,7 @@ func (s *liftScore) share() float64 { return float64(s.exact) / float64(max(s.ma
 // lift compares each row's source with the truth.
 func lift(t testing.TB, e *query.Engine, w *sim.World) (s liftScore) {
 	t.Helper()
-	type place struct {
-		blob   string
-		offset int64
-	}
-	truth := make(map[place]sim.Truth, w.Len())
-	for tr := range w.Truth() {
-		truth[place{tr.Blob, tr.Offset}] = tr
-	}
+	truth := truthByPlace(w)
 	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
 		for i := range a.Len() {
 			tr, ok := truth[place{a.Blob(i), a.Offset[i]}]

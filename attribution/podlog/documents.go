@@ -44,6 +44,27 @@ type broken struct {
 
 func (e *broken) Error() string { return fmt.Sprintf("byte %d: %v", e.Offset, e.Err) }
 
+// each hands on the documents up to the end of the stream, and what is broken to
+// reject.
+func (d *documents) each(do func(doc []byte, offset int64) error, reject func(*broken)) error {
+	for {
+		doc, offset, err := d.next()
+		var bad *broken
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.As(err, &bad):
+			reject(bad)
+			continue
+		case err != nil:
+			return fmt.Errorf("read pods: %w", err)
+		}
+		if err := do(doc, offset); err != nil {
+			return err
+		}
+	}
+}
+
 // next returns a document and its offset, valid until the next call, io.EOF, or a
 // *broken, after which it can be called again.
 func (d *documents) next() (doc []byte, offset int64, err error) {

@@ -123,23 +123,7 @@ func plainText(v json.RawMessage) string {
 }
 
 func (v *inventory) lines(in *bufio.Reader) error {
-	docs := newDocuments(in)
-	for {
-		doc, offset, err := docs.next()
-		var bad *broken
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.As(err, &bad):
-			v.r.rejectLine(bad.Offset, 0, bad.Err.Error())
-			continue
-		case err != nil:
-			return fmt.Errorf("read pods: %w", err)
-		}
-		if err := v.object(doc, offset); err != nil {
-			return err
-		}
-	}
+	return newDocuments(in).each(v.object, func(bad *broken) { v.r.rejectLine(bad.Offset, 0, bad.Err.Error()) })
 }
 
 // array reads [{...}, ...]. Where it breaks off, the rest is one rejection.

@@ -108,23 +108,10 @@ func (r *reader) read(in *bufio.Reader) error {
 	}
 	docs := newDocuments(in)
 	docs.other = r.unneeded
-	for {
-		doc, offset, err := docs.next()
-		var bad *broken
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.As(err, &bad):
-			r.reject(bad.Offset, bad.Err.Error())
-			continue
-		case err != nil:
-			return fmt.Errorf("read pods: %w", err)
-		}
+	return docs.each(func(doc []byte, offset int64) error {
 		r.summary.Documents++
-		if err := r.document(doc, offset); err != nil {
-			return err
-		}
-	}
+		return r.document(doc, offset)
+	}, func(bad *broken) { r.reject(bad.Offset, bad.Err.Error()) })
 }
 
 // reader is the state of one Read.

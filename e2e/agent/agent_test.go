@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution/nat"
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
@@ -60,10 +61,10 @@ func newMachine(t testing.TB) *machine {
 }
 
 // agent starts the agent, and waits until it ships.
-func (m *machine) agent(t testing.TB) *rig.Process {
+func (m *machine) agent(t testing.TB) *process.Process {
 	t.Helper()
 	p := m.node.Start(t, nil, rig.Program("whichpod"), "agent", "--cluster", "prod", "--node", "n1", "--out", m.shipped, "--spool", t.TempDir(), "--every", "1s")
-	rig.Until(t, "the agent ships", func() bool { return len(m.batches(t)) > 0 })
+	process.Until(t, "the agent ships", func() bool { return len(m.batches(t)) > 0 })
 	return p
 }
 
@@ -79,7 +80,7 @@ func (m *machine) flood(t testing.TB, from, count, rate int) {
 // batches are what was shipped.
 func (m *machine) batches(t testing.TB) (all []*nat.Batch) {
 	t.Helper()
-	rig.Must(t, filepath.WalkDir(m.shipped, func(path string, e fs.DirEntry, err error) error {
+	process.Must(t, filepath.WalkDir(m.shipped, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".wpnb") {
 			return err
 		}
@@ -117,16 +118,16 @@ func TestLoss(t *testing.T) {
 	p := m.agent(t)
 	const calm, storm = 100, 150_000
 	m.flood(t, 20000, calm, 0)
-	rig.Until(t, "what was before is shipped", func() bool { _, f := begun(m.batches(t)); return len(f) == calm })
+	process.Until(t, "what was before is shipped", func() bool { _, f := begun(m.batches(t)); return len(f) == calm })
 	time.Sleep(2 * time.Second) // more than clocks may differ
 	p.Signal(t, syscall.SIGSTOP)
 	from := time.Now()
 	m.flood(t, 21000, storm, 0)
 	to := time.Now()
 	p.Signal(t, syscall.SIGCONT)
-	rig.Until(t, "the loss is shipped", func() bool { lost, _ := begun(m.batches(t)); return lost > 0 })
+	process.Until(t, "the loss is shipped", func() bool { lost, _ := begun(m.batches(t)); return lost > 0 })
 	// What the socket had kept is read: there is a covered time again.
-	rig.Until(t, "everything is seen again", func() bool {
+	process.Until(t, "everything is seen again", func() bool {
 		for _, b := range m.batches(t) {
 			if n := len(b.Covered); n > 0 && b.Covered[n-1].To > to.Add(4*time.Second).UnixMilli() {
 				return true
@@ -143,14 +144,14 @@ func TestLoss(t *testing.T) {
 	data := t.TempDir()
 	rig.Whichpod(t, data, []string{"ingest", m.shipped})
 	store, err := nat.Open(filepath.Join(data, "nat"), nat.Options{ReadOnly: true})
-	rig.Must(t, err)
+	process.Must(t, err)
 	defer store.Close()
 	lost, flows := begun(m.batches(t))
 	count := map[string]int{}
 	ask := func(what string, key [2]uint16, at int64) {
 		got, err := store.Senders(&nat.Asked{Cluster: "prod", Key: nat.Key{Src: nodeAddress, SrcPort: key[0], Dst: peer, DstPort: key[1], Protocol: syscall.IPPROTO_UDP},
 			From: at - 1000, To: at + 1000, Nodes: []string{"n1"}, Tolerance: 1000})
-		rig.Must(t, err)
+		process.Must(t, err)
 		count[what]++
 		if got.Certain {
 			count[what+", certain"]++
@@ -205,9 +206,9 @@ func BenchmarkAgent(b *testing.B) {
 		begin := time.Now()
 		m.flood(b, 20000, rate*seconds, rate)
 		took := time.Since(begin)
-		rig.Until(b, "all have ended", func() bool {
+		process.Until(b, "all have ended", func() bool {
 			out, err := m.node.Command("cat", "/proc/sys/net/netfilter/nf_conntrack_count").Output()
-			rig.Must(b, err)
+			process.Must(b, err)
 			return strings.TrimSpace(string(out)) == "0"
 		})
 		if code := p.End(syscall.SIGTERM); code != 0 {

@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
@@ -81,7 +82,7 @@ func record(t *testing.T) *recording {
 	}
 	e := r.startEvidence(t)
 	recorder := rig.StartRecorder(t, 5*time.Second)
-	var clients []*rig.Process
+	var clients []*process.Process
 	for _, c := range r.clusters {
 		c.fill(t)
 	}
@@ -128,7 +129,7 @@ func record(t *testing.T) *recording {
 
 // evidence is what tells of the translations of the nodes: the agent, and beside it the
 // tool conntrack.
-type evidence struct{ agents, tools []*rig.Process }
+type evidence struct{ agents, tools []*process.Process }
 
 func (r *recording) startEvidence(t *testing.T) evidence {
 	t.Helper()
@@ -138,7 +139,7 @@ func (r *recording) startEvidence(t *testing.T) evidence {
 			e.agents = append(e.agents, n.Start(t, nil, rig.Program("whichpod"), "agent", "--cluster", c.Name, "--node", n.String(),
 				"--out", r.file("shipped"), "--spool", r.file("spool-"+n.String()), "--every", "5s"))
 			out, err := os.Create(r.file(n.String() + ".txt"))
-			rig.Must(t, err)
+			process.Must(t, err)
 			// The tool's buffer stays small, whatever size it is told, and what does not fit in
 			// is lost: it must not have to wait.
 			e.tools = append(e.tools, n.Start(t, out, "chrt", "--fifo", "10", "conntrack", "-E", "-o", "timestamp,extended"))
@@ -213,7 +214,7 @@ func (r *recording) write(t *testing.T, since time.Time) {
 		config += fmt.Sprintf("- {name: %s, network: %s, vnetCIDRs: [%s], podCIDRs: [%s], nics: {%s: %s, %s: %s}}\n", c.Name, c.mode, list(vnetCIDRs),
 			list(prefixes(strings.Join(c.pods[:], " "))), c.Nodes[0].MAC, c.Nodes[0], c.Nodes[1].MAC, c.Nodes[1])
 	}
-	rig.Must(t, os.WriteFile(r.config(), []byte(config), 0o644))
+	process.Must(t, os.WriteFile(r.config(), []byte(config), 0o644))
 }
 
 func (r *recording) file(name string) string { return filepath.Join(r.dir, name) }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
@@ -72,8 +73,8 @@ var ports = [2]struct{ name, low, high string }{{", few ports", "40000", "40031"
 type cluster struct {
 	*rig.Cluster
 	plan
-	nodeServers []*rig.Server  // on the nodes themselves
-	hosts       []*rig.Process // callers there
+	nodeServers []*rig.Server      // on the nodes themselves
+	hosts       []*process.Process // callers there
 }
 
 // newCluster makes a cluster, without pods.

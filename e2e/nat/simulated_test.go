@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/benchmarks/sim"
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
@@ -82,7 +83,7 @@ func newSimulation(t *testing.T, config sim.Config) *simulation {
 		}
 		s.truth[place{tr.Blob, tr.Offset}] = who
 	}
-	rig.Must(t, s.world.WriteBlobs(s.file("blobs")))
+	process.Must(t, s.world.WriteBlobs(s.file("blobs")))
 	s.write(t, "watch.jsonl", s.world.WriteWatch)
 	s.write(t, "config.yaml", s.world.WriteConfig)
 	rig.Whichpod(t, s.data, []string{"import", "pods", "--format", "watch", "--cluster", config.Cluster, s.file("watch.jsonl")})
@@ -95,9 +96,9 @@ func (s *simulation) file(name string) string { return filepath.Join(s.dir, name
 func (s *simulation) write(t *testing.T, name string, content func(io.Writer) error) {
 	t.Helper()
 	f, err := os.Create(s.file(name))
-	rig.Must(t, err)
-	rig.Must(t, content(f))
-	rig.Must(t, f.Close())
+	process.Must(t, err)
+	process.Must(t, content(f))
+	process.Must(t, f.Close())
 }
 
 // evidence imports what the nodes' kernels would have told.
@@ -116,16 +117,16 @@ func (s *simulation) evidence(t *testing.T) {
 // ask attributes all rows and counts the answers.
 func (s *simulation) ask(t *testing.T, evidence string) line {
 	t.Helper()
-	l := line{name: "simulated " + s.world.Config.Cluster, evidence: evidence}
+	l := line{name: "simulated " + s.world.Config.Cluster, evidence: evidence, simulated: true}
 	export := exec.Command(rig.Program("whichpod"), "export", "--format", "csv", "--config", s.file("config.yaml"), "--data", s.data)
 	out, err := export.StdoutPipe()
-	rig.Must(t, err)
+	process.Must(t, err)
 	export.Stderr = os.Stderr
-	rig.Must(t, export.Start())
+	process.Must(t, export.Start())
 	rows := 0
 	for row := range records(t, out) {
 		offset, err := strconv.ParseInt(row("offset"), 10, 64)
-		rig.Must(t, err)
+		process.Must(t, err)
 		who, ok := s.truth[place{row("blob"), offset}]
 		if !ok {
 			t.Fatalf("%s has no row at byte %d", row("blob"), offset)
@@ -135,7 +136,7 @@ func (s *simulation) ask(t *testing.T, evidence string) line {
 		l.add(&rig.Judged{Answer: a, Ends: who.Ends}, who.own, who.masked)
 		rows++
 	}
-	rig.Must(t, export.Wait())
+	process.Must(t, export.Wait())
 	if rows != len(s.truth) {
 		t.Errorf("%s: %d rows were exported, of %d", l.name, rows, len(s.truth))
 	}
@@ -148,7 +149,7 @@ func records(t *testing.T, in io.Reader) iter.Seq[func(column string) string] {
 	table := csv.NewReader(bufio.NewReaderSize(in, 1<<20))
 	table.ReuseRecord = true
 	header, err := table.Read()
-	rig.Must(t, err)
+	process.Must(t, err)
 	columns := make(map[string]int)
 	for i, name := range header {
 		columns[strings.Clone(name)] = i
@@ -159,7 +160,7 @@ func records(t *testing.T, in io.Reader) iter.Seq[func(column string) string] {
 			if err == io.EOF {
 				return
 			}
-			rig.Must(t, err)
+			process.Must(t, err)
 			value := func(column string) string {
 				i, ok := columns[column]
 				if !ok {

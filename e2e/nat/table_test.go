@@ -16,12 +16,13 @@ import (
 // line is a line of the table: what was answered of the rows whose senders are pods
 // with an address of their own.
 type line struct {
-	name     string
-	evidence string    // where it is from, or "none"
-	hard     bool      // ports are so few that clocks can not tell their users apart, or evidence was lost
-	shown    rig.Tally // under the pod's address
-	hidden   rig.Tally // under the node's
-	others   rig.Tally // of senders that are no such pods
+	name      string
+	evidence  string    // where it is from, or "none"
+	hard      bool      // ports are so few that clocks can not tell their users apart, or evidence was lost
+	simulated bool      // and not of a real kernel
+	shown     rig.Tally // under the pod's address
+	hidden    rig.Tally // under the node's
+	others    rig.Tally // of senders that are no such pods
 }
 
 // add counts an answer. pod: the sender is such a pod; node: the source is a node's
@@ -51,7 +52,10 @@ func (l *line) check(t *testing.T) {
 	if share := l.hidden.Share("masked"); l.evidence == "none" && share < 0.99 {
 		t.Errorf("%.2f %% of the rows under the node's address are masked, want 99 %%", 100*share)
 	}
-	want := 0.99
+	want := 0.97 // a quiet machine shows 99.6 % and more; each moment in which it stalls costs some
+	if l.simulated {
+		want = 0.99
+	}
 	if l.hard {
 		want = 0.5
 	}

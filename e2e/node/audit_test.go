@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/whichpod/whichpod/e2e/rig"
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // auditLine is the envelope in which AKS keeps a line of the API server's audit log.
@@ -37,16 +37,16 @@ const auditedCluster = "/SUBSCRIPTIONS/00000000-0000-0000-0000-00000000ABCD/RESO
 func writeAudit(t *testing.T, log string) []string {
 	t.Helper()
 	text, err := os.ReadFile(log)
-	rig.Must(t, err)
+	process.Must(t, err)
 	dir, hours, files := t.TempDir(), make(map[string]*bytes.Buffer), []string(nil)
 	for line := range bytes.Lines(text) {
 		var event struct {
 			At time.Time `json:"stageTimestamp"`
 		}
-		rig.Must(t, json.Unmarshal(line, &event))
+		process.Must(t, json.Unmarshal(line, &event))
 		out, err := json.Marshal(auditLine{"kube-audit", "Microsoft.ContainerService/managedClusters/diagnosticLogs/Read",
 			auditProperties{"kube-apiserver-5d8f7c9b6-2xkqv", "0123456789abcdef", string(line), "stdout"}, auditedCluster, "na", event.At})
-		rig.Must(t, err)
+		process.Must(t, err)
 		name := filepath.Join(dir, "resourceId="+auditedCluster, event.At.Format("y=2006/m=01/d=02/h=15/m=00"), "PT1H.json")
 		if hours[name] == nil {
 			hours[name], files = &bytes.Buffer{}, append(files, name)
@@ -54,8 +54,8 @@ func writeAudit(t *testing.T, log string) []string {
 		hours[name].Write(append(out, '\n'))
 	}
 	for name, content := range hours {
-		rig.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		rig.Must(t, os.WriteFile(name, content.Bytes(), 0o644))
+		process.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		process.Must(t, os.WriteFile(name, content.Bytes(), 0o644))
 	}
 	return files
 }

@@ -19,11 +19,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whichpod/whichpod/e2e/kube"
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
-// nodeName is the node's name; its user is in tokens, its address in kubelet.yaml's
-// folder only by flag.
+// nodeName is the node's name.
 const nodeName = "node-1"
 
 // image holds one program, "traffic": pods run it, and so does their sandbox.
@@ -42,19 +43,19 @@ func newNode(t *testing.T, c *controlPlane) *rig.Node {
 	n.Track(t)
 	startContainerd(t, n)
 	folders, err := cgroupFolders()
-	rig.Must(t, err)
+	process.Must(t, err)
 	for _, f := range folders {
-		rig.Must(t, os.MkdirAll(f, 0o755))
+		process.Must(t, os.MkdirAll(f, 0o755))
 	}
 	t.Cleanup(func() {
-		rig.Until(t, "the cgroups can be removed", func() bool { return removeCgroups() == nil })
+		process.Until(t, "the cgroups can be removed", func() bool { return removeCgroups() == nil })
 	})
 	config, err := filepath.Abs("testdata/kubelet.yaml")
-	rig.Must(t, err)
-	kubelet := n.Start(t, nil, filepath.Join(servers, "kubelet"), "--config", config, "--kubeconfig", c.kubeconfig(t, "node"),
+	process.Must(t, err)
+	program := n.Start(t, nil, filepath.Join(kube.Programs, "kubelet"), "--config", config, "--kubeconfig", c.Kubeconfig(t, kubelet, c.Port()),
 		"--hostname-override", nodeName, "--node-ip", nodeAddress.String())
-	rig.Until(t, "the node is ready", func() bool {
-		if !kubelet.Alive() {
+	process.Until(t, "the node is ready", func() bool {
+		if !program.Alive() {
 			t.Fatal("the kubelet ended")
 		}
 		var node object
@@ -67,14 +68,14 @@ func newNode(t *testing.T, c *controlPlane) *rig.Node {
 // startContainerd starts containerd on the node and gives it the image.
 func startContainerd(t *testing.T, n *rig.Node) {
 	t.Helper()
-	rig.Must(t, os.MkdirAll("/run/cni", 0o755))
+	process.Must(t, os.MkdirAll("/run/cni", 0o755))
 	network, err := os.ReadFile("testdata/bridge.conflist")
-	rig.Must(t, err)
-	rig.Must(t, os.WriteFile("/run/cni/bridge.conflist", network, 0o644))
+	process.Must(t, err)
+	process.Must(t, os.WriteFile("/run/cni/bridge.conflist", network, 0o644))
 	n.Start(t, nil, "containerd", "--config", "testdata/containerd.toml")
 	archive := filepath.Join(t.TempDir(), "image.tar")
-	rig.Must(t, writeImage(archive))
-	rig.Until(t, "containerd takes the image", func() bool { return ctr("images", "import", archive) == nil })
+	process.Must(t, writeImage(archive))
+	process.Until(t, "containerd takes the image", func() bool { return ctr("images", "import", archive) == nil })
 }
 
 // ctr runs containerd's client.

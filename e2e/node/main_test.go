@@ -22,19 +22,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/whichpod/whichpod/e2e/kube"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
 func TestMain(m *testing.M) {
 	tools := []string{"containerd", "runc", "ctr", "/usr/lib/cni/bridge", "/usr/lib/cni/host-local"}
 	for _, server := range []string{"etcd", "kube-apiserver", "kubelet"} {
-		tools = append(tools, filepath.Join(servers, server))
+		tools = append(tools, filepath.Join(kube.Programs, server))
 	}
 	os.Exit(rig.Main(m, tools, probeCgroups))
 }
-
-// servers is where "make e2e" puts what it builds of e2e/components.
-const servers = "../../.e2e/bin"
 
 // cgroup is the one below which the kubelet makes those of its pods (kubelet.yaml).
 const cgroup = "whichpod-e2e"

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/kube"
 )
 
 // The parts of Kubernetes' objects that the tests use (kubernetes/api,
@@ -299,7 +301,7 @@ func (s *slot) remove(p *object, grace *int64) error {
 	if err := s.send(http.MethodDelete, pods+"/"+p.Metadata.Name, deletion{"v1", "DeleteOptions", grace}, nil); err != nil {
 		return err
 	}
-	return s.wait(p, "it is gone", func(_ *object, err error) bool { return isStatus(err, http.StatusNotFound) })
+	return s.wait(p, "it is gone", func(_ *object, err error) bool { return kube.IsStatus(err, http.StatusNotFound) })
 }
 
 // wait polls a pod.

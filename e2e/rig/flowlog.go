@@ -11,6 +11,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // Row is a tuple of the flow log, of the interface of a node.
@@ -131,9 +133,9 @@ func WriteFlowLog(t testing.TB, dir string, rows []Row) {
 	for name, b := range blobs {
 		slices.SortFunc(b.Records, func(x, y record) int { return cmp.Compare(x.Time, y.Time) })
 		data, err := json.Marshal(b)
-		Must(t, err)
-		Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		Must(t, os.WriteFile(name, data, 0o644))
+		process.Must(t, err)
+		process.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		process.Must(t, os.WriteFile(name, data, 0o644))
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // watchEvent is a line of a watch journal, with the parts of a pod that the ledger
@@ -106,9 +108,9 @@ func (c *Cluster) WriteJournal(t testing.TB, file string, since time.Time) {
 			o.Metadata.ResourceVersion = fmt.Sprint(i + 2)
 			e.Object = o
 		}
-		Must(t, json.NewEncoder(&text).Encode(e))
+		process.Must(t, json.NewEncoder(&text).Encode(e))
 	}
-	Must(t, os.WriteFile(file, text.Bytes(), 0o644))
+	process.Must(t, os.WriteFile(file, text.Bytes(), 0o644))
 }
 
 // events are a pod's: created, taken on by its kubelet and running, ended and gone.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // Answer is a row as "whichpod export" prints it (docs/cli-json.md), as far as the
@@ -61,7 +63,7 @@ func Judge(t testing.TB, data, config string, rows []Row, truth Truth) []Judged 
 	n := 0
 	for line := range bytes.Lines(out) {
 		var a Answer
-		Must(t, json.Unmarshal(line, &a))
+		process.Must(t, json.Unmarshal(line, &a))
 		k := key{a.NIC, a.Direction, a.State, a.Time.UnixMilli(), a.Protocol, netip.AddrPortFrom(a.SrcIP, a.SrcPort), netip.AddrPortFrom(a.DstIP, a.DstPort)}
 		row, ok := written[k]
 		if !ok {

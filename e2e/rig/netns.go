@@ -5,10 +5,13 @@ package rig
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // Namespace is a network namespace. The one of the test itself is VNet.
@@ -43,6 +46,17 @@ func (n *Namespace) Command(program string, args ...string) *exec.Cmd {
 		return exec.Command(program, args...)
 	}
 	return exec.Command("nsenter", append([]string{"--net=" + filepath.Join("/run/netns", n.name), "--", program}, args...)...)
+}
+
+// Start starts a program in a namespace; what it says on stderr, and on stdout where
+// that is nil, goes to a log.
+func (n *Namespace) Start(t testing.TB, stdout *os.File, program string, args ...string) *process.Process {
+	t.Helper()
+	cmd := n.Command(program, args...)
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
+	return process.Start(t, process.NewLog(t, n.String()+": "+filepath.Base(program)), cmd)
 }
 
 // Do runs a command inside the namespace, which must succeed. Words are apart by

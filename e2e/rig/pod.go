@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // Cluster is a cluster in the VNet: nodes with the masquerade rules of one mode, and
@@ -31,7 +32,7 @@ type Pod struct {
 	Created   time.Time
 	Ready     time.Time // when it had its addresses
 	Ended     time.Time // when its containers had ended; zero while they run
-	calls     []*Process
+	calls     []*process.Process
 }
 
 // made counts all pods: the names of namespaces are short, and no two are the same.
@@ -67,7 +68,7 @@ func (p *Pod) Call(t testing.TB, flags []string, targets ...string) {
 }
 
 // Call makes somebody call targets: a pod by its UID, or anybody else without one.
-func (n *Namespace) Call(t testing.TB, uid string, flags []string, targets ...string) *Process {
+func (n *Namespace) Call(t testing.TB, uid string, flags []string, targets ...string) *process.Process {
 	t.Helper()
 	args := append([]string{"call", "-uid", uid}, flags...)
 	return n.Start(t, nil, Program("traffic"), append(args, targets...)...)

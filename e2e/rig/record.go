@@ -11,6 +11,8 @@ import (
 
 	"github.com/ti-mo/conntrack"
 	"github.com/ti-mo/netfilter"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // Flow is a connection as the VNet saw it, on the far side of the nodes' interfaces.
@@ -50,13 +52,13 @@ func StartRecorder(t testing.TB, every time.Duration) *Recorder {
 	r := &Recorder{open: make(map[uint32]*Flow), stop: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
 	r.table, err = conntrack.Dial(nil)
-	Must(t, err)
+	process.Must(t, err)
 	r.events, err = conntrack.Dial(nil)
-	Must(t, err)
-	Must(t, r.events.SetReadBuffer(64<<20)) // an event that is lost would be a flow without a row
+	process.Must(t, err)
+	process.Must(t, r.events.SetReadBuffer(64<<20)) // an event that is lost would be a flow without a row
 	events := make(chan conntrack.Event, 1<<16)
 	r.failed, err = r.events.Listen(events, 1, []netfilter.NetlinkGroup{netfilter.GroupCTNew, netfilter.GroupCTDestroy})
-	Must(t, err)
+	process.Must(t, err)
 	go r.run(events, every)
 	return r
 }
@@ -139,9 +141,9 @@ func (r *Recorder) Stop(t testing.TB) []*Flow {
 		t.Fatalf("the recording is not whole: %v", err)
 	default:
 	}
-	Must(t, r.broken)
-	Must(t, r.events.Close())
-	Must(t, r.table.Close())
+	process.Must(t, r.broken)
+	process.Must(t, r.events.Close())
+	process.Must(t, r.table.Close())
 	slices.SortStableFunc(r.flows, func(a, b *Flow) int { return cmp.Compare(a.Begin, b.Begin) })
 	return r.flows
 }

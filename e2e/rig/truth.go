@@ -10,11 +10,13 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // Server is a running "traffic serve".
 type Server struct {
-	*Process
+	*process.Process
 	UID  string // of its pod, or none
 	zone uint16
 	out  *os.File
@@ -24,7 +26,7 @@ type Server struct {
 func (n *Namespace) Serve(t testing.TB, uid string, targets ...string) *Server {
 	t.Helper()
 	out, err := os.CreateTemp(t.TempDir(), "served")
-	Must(t, err)
+	process.Must(t, err)
 	return &Server{n.Start(t, out, Program("traffic"), append([]string{"serve"}, targets...)...), uid, 0, out}
 }
 
@@ -44,12 +46,12 @@ type Call struct {
 func (s *Server) Calls(t testing.TB) []Call {
 	t.Helper()
 	f, err := os.Open(s.out.Name())
-	Must(t, err)
+	process.Must(t, err)
 	defer f.Close()
 	var calls []Call
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		c := Call{Server: s.UID, zone: s.zone}
-		Must(t, json.Unmarshal(lines.Bytes(), &c))
+		process.Must(t, json.Unmarshal(lines.Bytes(), &c))
 		calls = append(calls, c)
 	}
 	return calls

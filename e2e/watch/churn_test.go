@@ -12,6 +12,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/kube"
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 const (
@@ -44,7 +47,7 @@ func startChurn(t *testing.T, c *cluster, seed uint64) *churn {
 	t.Cleanup(func() { cancel(); d.done.Wait() })
 	for i := range namespaces {
 		body := object{APIVersion: "v1", Kind: "Namespace", Metadata: &metadata{Name: fmt.Sprintf("team-%d", i)}}
-		must(t, c.send(ctx, request{method: http.MethodPost, path: "/api/v1/namespaces", body: body}, nil))
+		process.Must(t, c.Send(ctx, kube.Request{Method: http.MethodPost, Path: "/api/v1/namespaces", Body: body}, nil))
 	}
 	for n := range nodes {
 		node := newNode(n)
@@ -53,7 +56,7 @@ func startChurn(t *testing.T, c *cluster, seed uint64) *churn {
 			d.done.Go(k.run)
 		}
 	}
-	until(t, "the first pods are there", func() bool { return d.count() >= nodes*podsPerNode/2 })
+	process.Until(t, "the first pods are there", func() bool { return d.count() >= nodes*podsPerNode/2 })
 	return d
 }
 
@@ -100,11 +103,11 @@ func (d *churn) live(for_ time.Duration) (goOn bool) {
 
 // send sends a request until it is decided, and says within which time that was. A
 // pod that is gone already is as good as removed.
-func (d *churn) send(r request, out any) (window, bool) {
+func (d *churn) send(r kube.Request, out any) (window, bool) {
 	w := window{from: now()}
-	err := d.cluster.send(d.ctx, r, out)
+	err := d.cluster.Send(d.ctx, r, out)
 	w.to = now()
-	if isStatus(err, http.StatusNotFound) && r.method == http.MethodDelete {
+	if kube.IsStatus(err, http.StatusNotFound) && r.Method == http.MethodDelete {
 		err = nil
 	}
 	if err != nil {
@@ -212,9 +215,9 @@ func (p *running) create() bool {
 	body := object{APIVersion: "v1", Kind: "Pod", Metadata: &metadata{Name: p.name, Labels: map[string]string{"app": "e2e"}},
 		Spec: &spec{NodeName: p.truePod.node, HostNetwork: p.hostNetwork, Containers: []container{{Name: "c", Image: "none"}}}}
 	w := window{from: now()}
-	err := p.cluster.send(p.ctx, request{method: http.MethodPost, path: "/api/v1/namespaces/" + p.namespace + "/pods", body: body}, &made)
-	if isStatus(err, http.StatusConflict) { // an earlier try went through, though its answer was lost
-		err = p.cluster.send(p.ctx, request{method: http.MethodGet, path: p.path()}, &made)
+	err := p.cluster.Send(p.ctx, kube.Request{Method: http.MethodPost, Path: "/api/v1/namespaces/" + p.namespace + "/pods", Body: body}, &made)
+	if kube.IsStatus(err, http.StatusConflict) { // an earlier try went through, though its answer was lost
+		err = p.cluster.Send(p.ctx, kube.Request{Method: http.MethodGet, Path: p.path()}, &made)
 	}
 	w.to = now()
 	if err != nil {
@@ -338,7 +341,7 @@ func (p *running) finish(phase string) bool {
 // report patches the status as it is now.
 func (p *running) report(at *window) bool {
 	body := object{Metadata: &metadata{UID: p.uid}, Status: &p.status}
-	w, ok := p.send(request{method: http.MethodPatch, path: p.path() + "/status", kind: "application/merge-patch+json", body: body}, nil)
+	w, ok := p.send(kube.Request{Method: http.MethodPatch, Path: p.path() + "/status", Kind: "application/merge-patch+json", Body: body}, nil)
 	if at != nil {
 		*at = w
 	}
@@ -348,7 +351,7 @@ func (p *running) report(at *window) bool {
 // remove deletes the object, at once or with a grace period.
 func (p *running) remove(grace int) bool {
 	body := deletion{APIVersion: "v1", Kind: "DeleteOptions", Grace: grace, Preconditions: &preconditions{p.uid}}
-	w, ok := p.send(request{method: http.MethodDelete, path: p.path(), body: body}, nil)
+	w, ok := p.send(kube.Request{Method: http.MethodDelete, Path: p.path(), Body: body}, nil)
 	if !ok || grace > 0 {
 		return ok
 	}

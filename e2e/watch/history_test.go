@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // history is what etcd was told of pods, from the first revision to the last: the
@@ -52,8 +54,8 @@ func newHistory(t *testing.T, c *cluster) *history {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &history{cluster: c, stop: cancel, now: make(map[string]*lifeLog)}
-	revision, err := c.revision()
-	must(t, err)
+	revision, err := c.Revision()
+	process.Must(t, err)
 	h.revision = revision
 	h.done.Go(func() { h.fail(h.watch(ctx)) })
 	h.done.Go(func() { h.fail(h.tell(ctx)) })
@@ -74,7 +76,7 @@ func (h *history) reached(t *testing.T, revision int64) bool {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	must(t, h.failed)
+	process.Must(t, h.failed)
 	return h.revision >= revision
 }
 
@@ -125,10 +127,10 @@ func (h *history) since(from int64) int {
 // end waits until all that happened is here, and returns the pods.
 func (h *history) end(t *testing.T) []*truePod {
 	t.Helper()
-	revision, err := h.cluster.revision()
-	must(t, err)
-	until(t, "the history is complete", func() bool { return h.reached(t, revision) })
-	until(t, "the last revision has its time", func() bool {
+	revision, err := h.cluster.Revision()
+	process.Must(t, err)
+	process.Until(t, "the history is complete", func() bool { return h.reached(t, revision) })
+	process.Until(t, "the last revision has its time", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return len(h.ticks) > 0 && h.ticks[len(h.ticks)-1].revision >= revision
@@ -166,7 +168,7 @@ func (h *history) when(revision int64) window {
 func (h *history) tell(ctx context.Context) error {
 	for ctx.Err() == nil {
 		from := now()
-		revision, err := h.cluster.revision()
+		revision, err := h.cluster.Revision()
 		if err != nil {
 			return fmt.Errorf("ask etcd for its revision: %w", err)
 		}
@@ -209,7 +211,7 @@ func (h *history) watch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/v3/watch", h.cluster.etcdPort), bytes.NewReader(question))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cluster.EtcdURL()+"/v3/watch", bytes.NewReader(question))
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -92,7 +93,7 @@ func (j *judge) unwatched(from, to int64) bool {
 func (j *judge) existing(t *testing.T) string {
 	t.Helper()
 	there, err := j.cluster.podUIDs(context.Background())
-	must(t, err)
+	process.Must(t, err)
 	if len(there) < j.atLeast {
 		return "the API server has hardly any pods: nothing is shown by that"
 	}

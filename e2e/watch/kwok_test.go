@@ -8,14 +8,17 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/kube"
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // The size of the cluster that KWOK plays.
@@ -35,14 +38,14 @@ func TestKwok(t *testing.T) {
 	giveRights(t, c)
 	makeTouched(t, c)
 	h := newHistory(t, c)
-	p := newProxy(t, c.port)
+	p := newProxy(t, c.Port())
 	w := newWatcher(t, c, binary, "watcher", p.port())
 	w.start(t)
 	w.caughtUp(t)
 	began := now()
 	kwok := startKwok(t, c)
 	f := newFlood(t, c, h, seed)
-	steadily(t, "all pods have an address", kwokPods*98/100, h.holding)
+	process.Steadily(t, "all pods have an address", kwokPods*98/100, h.holding)
 	t.Logf("%d pods on %d nodes after %v", kwokPods, kwokNodes, sinceMilli(began))
 	w.caughtUp(t)
 	t.Logf("whichpod caught up after %v", sinceMilli(began))
@@ -52,14 +55,14 @@ func TestKwok(t *testing.T) {
 		uncached: []func(*trouble, *testing.T){(*trouble).kill, (*trouble).cut, (*trouble).restart, (*trouble).compactOld, (*trouble).forget, (*trouble).forgetLive},
 	})
 	f.stop(t)
-	kwok.end(syscall.SIGKILL, patience) // nothing changes any more
+	kwok.End(syscall.SIGKILL) // nothing changes any more
 	w.caughtUp(t)
 	tt := &truth{pods: h.end(t)}
 	j := &judge{truth: tt, cluster: c, watcher: w, trouble: tr, began: began, atLeast: kwokPods / 2}
-	until(t, "the ledger has the pods that the API server has", func() bool { return j.existing(t) == "" })
+	process.Until(t, "the ledger has the pods that the API server has", func() bool { return j.existing(t) == "" })
 	w.mustLive(t)
-	w.peak = max(w.peak, w.process.peak())
-	if code := w.end(syscall.SIGTERM, patience); code != 0 {
+	w.peak = max(w.peak, w.Process.Peak())
+	if code := w.End(syscall.SIGTERM); code != 0 {
 		t.Errorf("after SIGTERM: exit code %d, want 0", code)
 	}
 	t.Logf("all that took %v; most memory of whichpod watch: %d MiB", sinceMilli(began), w.peak>>20)
@@ -70,7 +73,7 @@ func TestKwok(t *testing.T) {
 func sinceMilli(from int64) time.Duration { return time.Duration(now()-from) * time.Millisecond }
 
 // startKwok makes the nodes, and starts KWOK, which plays them.
-func startKwok(t *testing.T, c *cluster) *process {
+func startKwok(t *testing.T, c *cluster) *process.Process {
 	t.Helper()
 	ctx := context.Background()
 	var done sync.WaitGroup
@@ -78,15 +81,18 @@ func startKwok(t *testing.T, c *cluster) *process {
 		done.Go(func() {
 			body := object{APIVersion: "v1", Kind: "Node", Metadata: &metadata{Name: kwokNode(i)}, Spec: &spec{PodCIDR: kwokRange(i).String()},
 				Status: &status{Addresses: []nodeAddress{{"InternalIP", kwokNodeAddress(i)}}}}
-			if err := c.send(ctx, request{method: http.MethodPost, path: "/api/v1/nodes", body: body}, nil); err != nil {
+			if err := c.Send(ctx, kube.Request{Method: http.MethodPost, Path: "/api/v1/nodes", Body: body}, nil); err != nil {
 				t.Errorf("make node %d: %v", i, err)
 			}
 		})
 	}
 	done.Wait()
-	log := newLog(t, "kwok")
-	kwok := start(t, log, filepath.Join(servers, "kwok"), "--kubeconfig", c.kubeconfig(t, "admin", c.port), "--config", "testdata/kwok.yaml", "--manage-all-nodes", "-v", "ERROR")
-	steadily(t, "KWOK has taken on its nodes", kwokNodes, func() int { return c.readyNodes(ctx, t) })
+	kwok := process.Start(t, process.NewLog(t, "kwok"), exec.Command(filepath.Join(kube.Programs, "kwok"), "--kubeconfig", c.Kubeconfig(t, "admin", c.Port()), "--config", "testdata/kwok.yaml", "--manage-all-nodes", "-v", "ERROR"))
+	process.Steadily(t, "KWOK has taken on its nodes", kwokNodes, func() int {
+		n, err := c.readyNodes(ctx)
+		process.Must(t, err)
+		return n
+	})
 	return kwok
 }
 
@@ -119,7 +125,7 @@ func newFlood(t *testing.T, c *cluster, h *history, seed uint64) *flood {
 	t.Cleanup(func() { cancel(); f.done.Wait() })
 	for i := range namespaces {
 		body := object{APIVersion: "v1", Kind: "Namespace", Metadata: &metadata{Name: fmt.Sprintf("team-%d", i)}}
-		must(t, c.send(ctx, request{method: http.MethodPost, path: "/api/v1/namespaces", body: body}, nil))
+		process.Must(t, c.Send(ctx, kube.Request{Method: http.MethodPost, Path: "/api/v1/namespaces", Body: body}, nil))
 	}
 	var places [kwokWriters][]*place
 	for i := range kwokPods {
@@ -189,16 +195,16 @@ func (f *flood) replace(pl *place, r *rand.Rand) error {
 	end := []string{"force", "force", "stop", "stop", "job"}[r.IntN(5)]
 	body := object{APIVersion: "v1", Kind: "Pod", Metadata: &metadata{Name: pl.name, Labels: map[string]string{"end": end}},
 		Spec: &spec{NodeName: kwokNode(pl.node), HostNetwork: r.IntN(50) == 0, Containers: []container{{Name: "c", Image: "none"}}}}
-	err := f.cluster.send(f.ctx, request{method: http.MethodPost, path: pl.path(""), body: body}, nil)
-	if isStatus(err, http.StatusConflict) {
+	err := f.cluster.Send(f.ctx, kube.Request{Method: http.MethodPost, Path: pl.path(""), Body: body}, nil)
+	if kube.IsStatus(err, http.StatusConflict) {
 		return nil
 	}
 	return err
 }
 
 func (f *flood) remove(pl *place, name string, how any) error {
-	err := f.cluster.send(f.ctx, request{method: http.MethodDelete, path: pl.path(name), body: how}, nil)
-	if isStatus(err, http.StatusNotFound) {
+	err := f.cluster.Send(f.ctx, kube.Request{Method: http.MethodDelete, Path: pl.path(name), Body: how}, nil)
+	if kube.IsStatus(err, http.StatusNotFound) {
 		return nil
 	}
 	return err
@@ -216,22 +222,4 @@ func (f *flood) stop(t *testing.T) {
 	if err := f.failed.Load(); err != nil {
 		t.Fatalf("the flood failed: %v", *err)
 	}
-}
-
-// readyNodes counts the nodes that KWOK has taken on.
-func (c *cluster) readyNodes(ctx context.Context, t *testing.T) int {
-	t.Helper()
-	var list struct {
-		Items []struct {
-			Status status `json:"status"`
-		} `json:"items"`
-	}
-	must(t, c.send(ctx, request{method: http.MethodGet, path: "/api/v1/nodes"}, &list))
-	n := 0
-	for i := range list.Items {
-		if slices.ContainsFunc(list.Items[i].Status.Conditions, func(c condition) bool { return c.Type == "Ready" && c.Status == "True" }) {
-			n++
-		}
-	}
-	return n
 }

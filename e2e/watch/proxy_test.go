@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // proxy stands between whichpod and the API server, and does to its connections what
@@ -25,7 +27,7 @@ type proxy struct {
 func newProxy(t *testing.T, port int) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	process.Must(t, err)
 	p := &proxy{listener: l, to: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), conns: make(map[*net.TCPConn]bool), flows: make(chan struct{})}
 	close(p.flows)
 	var done sync.WaitGroup

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // trouble is what befalls the programs.
@@ -39,7 +41,7 @@ func (tr *trouble) all(t *testing.T, p plan) {
 	tr.cached = true
 	tr.some(t, p.cached)
 	tr.cached = false
-	tr.cluster.restartServer(t, syscall.SIGTERM, false) // from etcd, all is known
+	tr.cluster.restart(t, syscall.SIGTERM, false) // from etcd, all is known
 	tr.restarts++
 	tr.some(t, p.uncached)
 }
@@ -82,7 +84,7 @@ func (tr *trouble) kill(t *testing.T) {
 func (tr *trouble) stopped(t *testing.T) {
 	tr.say(t, "stop whichpod")
 	tr.watcher.mustLive(t)
-	if code := tr.watcher.end(syscall.SIGTERM, patience); code != 0 {
+	if code := tr.watcher.End(syscall.SIGTERM); code != 0 {
 		t.Errorf("after SIGTERM: exit code %d, want 0", code)
 	}
 	tr.pause(2 * time.Second)
@@ -93,7 +95,7 @@ func (tr *trouble) stopped(t *testing.T) {
 func (tr *trouble) restart(t *testing.T) {
 	tr.say(t, "restart the API server")
 	from := now()
-	tr.cluster.restartServer(t, tr.signal(), tr.cached)
+	tr.cluster.restart(t, tr.signal(), tr.cached)
 	tr.restarts++
 	tr.coldCache(t, from)
 }
@@ -105,11 +107,11 @@ func (tr *trouble) killBoth(t *testing.T) {
 	tr.watcher.kill(t)
 	early := tr.r.IntN(2) == 0
 	if early {
-		tr.cluster.apiserver.end(syscall.SIGKILL, drain)
+		tr.cluster.StopServer(syscall.SIGKILL)
 		tr.watcher.start(t)
-		tr.cluster.startServer(t, tr.cached)
+		tr.cluster.StartServer(t, tr.cached)
 	} else {
-		tr.cluster.restartServer(t, syscall.SIGKILL, tr.cached)
+		tr.cluster.restart(t, syscall.SIGKILL, tr.cached)
 		tr.watcher.start(t)
 	}
 	tr.restarts++
@@ -130,9 +132,9 @@ func (tr *trouble) halt(t *testing.T) {
 	tr.say(t, "halt the connections")
 	tr.watcher.caughtUp(t)
 	const notices = "watch pods: "
-	heard := tr.watcher.log.count(notices)
+	heard := tr.watcher.log.Count(notices)
 	tr.proxy.flow(false)
-	until(t, "whichpod notices that it hears nothing", func() bool { return tr.watcher.log.count(notices) > heard })
+	process.Until(t, "whichpod notices that it hears nothing", func() bool { return tr.watcher.log.Count(notices) > heard })
 	tr.proxy.flow(true)
 	tr.watcher.caughtUp(t)
 }
@@ -150,8 +152,8 @@ func (tr *trouble) coldCache(t *testing.T, from int64) {
 // compactOld compacts what the watch has seen: that does no harm.
 func (tr *trouble) compactOld(t *testing.T) {
 	tr.say(t, "compact an old revision")
-	revision, err := tr.cluster.revision()
-	must(t, err)
+	revision, err := tr.cluster.Revision()
+	process.Must(t, err)
 	tr.watcher.caughtUp(t)
 	tr.compact(t, revision)
 }
@@ -163,7 +165,7 @@ func (tr *trouble) forget(t *testing.T) {
 	from := now()
 	tr.watcher.kill(t)
 	tr.meanwhile(t)
-	listed := tr.watcher.log.count("listed all pods")
+	listed := tr.watcher.log.Count("listed all pods")
 	tr.watcher.start(t)
 	tr.relisted(t, from, listed)
 }
@@ -173,7 +175,7 @@ func (tr *trouble) forgetLive(t *testing.T) {
 	tr.say(t, "compact while whichpod is cut off")
 	from := now()
 	tr.watcher.mustLive(t)
-	listed := tr.watcher.log.count("listed all pods")
+	listed := tr.watcher.log.Count("listed all pods")
 	tr.proxy.refuse(true)
 	tr.meanwhile(t)
 	tr.proxy.refuse(false)
@@ -183,12 +185,12 @@ func (tr *trouble) forgetLive(t *testing.T) {
 // meanwhile waits until pods were made and removed, and lets that be forgotten.
 func (tr *trouble) meanwhile(t *testing.T) {
 	since := now()
-	until(t, "pods live and die while nobody watches", func() bool { return tr.unseen(since) >= 3 })
-	revision, err := tr.cluster.revision()
-	must(t, err)
+	process.Until(t, "pods live and die while nobody watches", func() bool { return tr.unseen(since) >= 3 })
+	revision, err := tr.cluster.Revision()
+	process.Must(t, err)
 	tr.compact(t, revision)
 	if tr.cached {
-		tr.cluster.restartServer(t, tr.signal(), true)
+		tr.cluster.restart(t, tr.signal(), true)
 		tr.restarts++
 	}
 }
@@ -196,7 +198,7 @@ func (tr *trouble) meanwhile(t *testing.T) {
 // relisted waits until whichpod has found out that history was forgotten.
 func (tr *trouble) relisted(t *testing.T, from int64, listed int) {
 	tr.watcher.caughtUp(t)
-	if tr.watcher.log.count("listed all pods") == listed {
+	if tr.watcher.log.Count("listed all pods") == listed {
 		t.Error("what happened was forgotten, and whichpod did not list the pods")
 	}
 	tr.gone = append(tr.gone, forgotten{from, now(), true})
@@ -205,9 +207,9 @@ func (tr *trouble) relisted(t *testing.T, from int64, listed int) {
 // compact makes etcd forget, once the test's own history is that far.
 func (tr *trouble) compact(t *testing.T, revision int64) {
 	if tr.history != nil {
-		until(t, "the history is as far as etcd", func() bool { return tr.history.reached(t, revision) })
+		process.Until(t, "the history is as far as etcd", func() bool { return tr.history.reached(t, revision) })
 	}
-	tr.cluster.compact(t, revision)
+	tr.cluster.Compact(t, revision)
 	tr.compactions++
 }
 
@@ -215,5 +217,5 @@ func (tr *trouble) compact(t *testing.T, revision int64) {
 func (tr *trouble) log(t *testing.T, pods int) {
 	w := tr.watcher
 	t.Logf("%d pods; whichpod killed %d times, API server restarted %d times, etcd compacted %d times; %d lists, %d of them as history was forgotten",
-		pods, w.kills, tr.restarts, tr.compactions, w.log.count("listed all pods"), w.log.count("any more: listing all pods"))
+		pods, w.kills, tr.restarts, tr.compactions, w.log.Count("listed all pods"), w.log.Count("any more: listing all pods"))
 }

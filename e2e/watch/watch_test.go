@@ -11,7 +11,7 @@
 //
 // They need etcd, kube-apiserver and kwok in .e2e/bin at the root of the repository,
 // where "make e2e" puts them. Without them they fail: they never pass by doing nothing.
-// No wait is bounded but by patience, and nothing that is checked hangs on how fast the
+// No wait is bounded but by process.Patience, and nothing that is checked hangs on how fast the
 // machine is.
 package watch_test
 
@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/e2e/kube"
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // seed decides what happens to which pod, and when something is killed. How fast the
@@ -64,17 +66,17 @@ func giveRights(t *testing.T, c *cluster) {
 			rules = append(rules, rule{APIGroups: []string{"", "acn.azure.com"}, Resources: []string{"nodes", "namespaces", "configmaps", "nodenetworkconfigs"}, Verbs: verbs})
 		}
 		role := role{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Metadata: metadata{Name: user}, Rules: rules}
-		must(t, c.send(ctx, request{method: http.MethodPost, path: group + "clusterroles", body: role}, nil))
+		process.Must(t, c.Send(ctx, kube.Request{Method: http.MethodPost, Path: group + "clusterroles", Body: role}, nil))
 		binding := binding{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRoleBinding", Metadata: metadata{Name: user},
 			RoleRef: reference{"rbac.authorization.k8s.io", "ClusterRole", user}, Subjects: []reference{{"rbac.authorization.k8s.io", "User", user}}}
-		must(t, c.send(ctx, request{method: http.MethodPost, path: group + "clusterrolebindings", body: binding}, nil))
+		process.Must(t, c.Send(ctx, kube.Request{Method: http.MethodPost, Path: group + "clusterrolebindings", Body: binding}, nil))
 		for _, verb := range verbs {
 			path := "/api/v1/pods?limit=1"
 			if verb == "watch" {
 				path = "/api/v1/pods?watch=1&timeoutSeconds=1"
 			}
-			until(t, "the API server lets the "+user+" "+verb, func() bool {
-				return c.once(ctx, request{method: http.MethodGet, path: path, token: user + "-token"}, nil) == nil
+			process.Until(t, "the API server lets the "+user+" "+verb, func() bool {
+				return c.Once(ctx, kube.Request{Method: http.MethodGet, Path: path, User: user}, nil) == nil
 			})
 		}
 	}
@@ -85,18 +87,18 @@ func testRights(t *testing.T, c *cluster, binary string) {
 	missing := map[string]string{"nobody": "list", "lister": "watch"}
 	watchers := make(map[string]*watcher)
 	for user := range missing {
-		watchers[user] = newWatcher(t, c, binary, user, c.port)
+		watchers[user] = newWatcher(t, c, binary, user, c.Port())
 		watchers[user].start(t)
 	}
 	for user, verb := range missing {
 		w := watchers[user]
-		until(t, "the watch of "+user+" ends", func() bool { return !w.process.alive() })
-		if code := w.process.cmd.ProcessState.ExitCode(); code != 2 {
+		process.Until(t, "the watch of "+user+" ends", func() bool { return !w.Alive() })
+		if code := w.Wait(); code != 2 {
 			t.Errorf("without the right to %s pods: exit code %d, want 2", verb, code)
 		}
 		for _, want := range []string{fmt.Sprintf("whichpod: error: watch pods: the API server allows no %q on \"pods\"", verb), "whichpod: hint: "} {
-			if w.log.count(want) != 1 {
-				t.Errorf("without the right to %s pods it says\n%s\nwant %q", verb, w.log.bytes(), want)
+			if w.log.Count(want) != 1 {
+				t.Errorf("without the right to %s pods it says\n%s\nwant %q", verb, w.log.Bytes(), want)
 			}
 		}
 	}
@@ -104,36 +106,36 @@ func testRights(t *testing.T, c *cluster, binary string) {
 
 // watcher is "whichpod watch", over all its runs.
 type watcher struct {
-	*process
+	*process.Process
 	cluster      *cluster
 	binary, data string
 	kubeconfig   string
-	log          *logFile
+	log          *process.Log
 	kills        int
 	peak         int64 // of its memory, in bytes
 }
 
 func newWatcher(t *testing.T, c *cluster, binary, user string, port int) *watcher {
-	return &watcher{cluster: c, binary: binary, data: t.TempDir(), kubeconfig: c.kubeconfig(t, user, port), log: newLog(t, "whichpod watch of "+user)}
+	return &watcher{cluster: c, binary: binary, data: t.TempDir(), kubeconfig: c.Kubeconfig(t, user, port), log: process.NewLog(t, "whichpod watch of "+user)}
 }
 
 func (w *watcher) start(t *testing.T) {
 	t.Helper()
-	w.process = start(t, w.log, w.binary, "watch", "--cluster", clusterName, "--data", w.data, "--kubeconfig", w.kubeconfig)
+	w.Process = process.Start(t, w.log, exec.Command(w.binary, "watch", "--cluster", clusterName, "--data", w.data, "--kubeconfig", w.kubeconfig))
 }
 
 func (w *watcher) kill(t *testing.T) {
 	t.Helper()
 	w.mustLive(t)
-	w.peak = max(w.peak, w.process.peak())
-	w.end(syscall.SIGKILL, patience)
+	w.peak = max(w.peak, w.Process.Peak())
+	w.End(syscall.SIGKILL)
 	w.kills++
 }
 
 func (w *watcher) mustLive(t *testing.T) {
 	t.Helper()
-	if !w.process.alive() {
-		t.Fatalf("whichpod watch ended by itself, with code %d", w.process.cmd.ProcessState.ExitCode())
+	if !w.Alive() {
+		t.Fatalf("whichpod watch ended by itself, with code %d", w.Wait())
 	}
 }
 
@@ -141,7 +143,7 @@ func (w *watcher) mustLive(t *testing.T) {
 func (w *watcher) ledger(t *testing.T) *attribution.Ledger {
 	t.Helper()
 	l, err := attribution.OpenLedger(filepath.Join(w.data, "ledger"), attribution.Options{ReadOnly: true})
-	must(t, err)
+	process.Must(t, err)
 	return l
 }
 
@@ -160,7 +162,7 @@ func watched(l *attribution.Ledger) []attribution.Range {
 func (w *watcher) caughtUp(t *testing.T) {
 	t.Helper()
 	since, next := now(), time.Time{}
-	until(t, "the watch catches up", func() bool {
+	process.Until(t, "the watch catches up", func() bool {
 		w.mustLive(t)
 		if time.Now().Before(next) {
 			return false
@@ -178,14 +180,14 @@ const touched = "/api/v1/namespaces/default/pods/touched"
 func makeTouched(t *testing.T, c *cluster) {
 	t.Helper()
 	body := object{APIVersion: "v1", Kind: "Pod", Metadata: &metadata{Name: "touched"}, Spec: &spec{Containers: []container{{Name: "c", Image: "none"}}}}
-	must(t, c.send(context.Background(), request{method: http.MethodPost, path: "/api/v1/namespaces/default/pods", body: body}, nil))
+	process.Must(t, c.Send(context.Background(), kube.Request{Method: http.MethodPost, Path: "/api/v1/namespaces/default/pods", Body: body}, nil))
 }
 
 // touch changes a pod that has no other purpose.
 func touch(t *testing.T, c *cluster) {
 	t.Helper()
 	body := object{Metadata: &metadata{Labels: map[string]string{"at": fmt.Sprint(now())}}}
-	must(t, c.send(context.Background(), request{method: http.MethodPatch, path: touched, kind: "application/merge-patch+json", body: body}, nil))
+	process.Must(t, c.Send(context.Background(), kube.Request{Method: http.MethodPatch, Path: touched, Kind: "application/merge-patch+json", Body: body}, nil))
 }
 
 // testChurn is the test proper.
@@ -193,7 +195,7 @@ func testChurn(t *testing.T, c *cluster, binary string) {
 	makeTouched(t, c)
 	began := now()
 	d := startChurn(t, c, seed)
-	p := newProxy(t, c.port)
+	p := newProxy(t, c.Port())
 	w := newWatcher(t, c, binary, "watcher", p.port())
 	w.start(t)
 	w.caughtUp(t)
@@ -204,9 +206,9 @@ func testChurn(t *testing.T, c *cluster, binary string) {
 	d.stop(t)
 	w.caughtUp(t)
 	j := &judge{truth: &d.truth, cluster: c, watcher: w, trouble: tr, began: began, atLeast: nodes}
-	until(t, "the ledger has the pods that the API server has", func() bool { return j.existing(t) == "" })
+	process.Until(t, "the ledger has the pods that the API server has", func() bool { return j.existing(t) == "" })
 	w.mustLive(t)
-	if code := w.end(syscall.SIGTERM, patience); code != 0 {
+	if code := w.End(syscall.SIGTERM); code != 0 {
 		t.Errorf("after SIGTERM: exit code %d, want 0", code)
 	}
 	j.judge(t)
