@@ -93,6 +93,14 @@ func (p *told) stopped(s float64) *told {
 	return p.each(func(b *Bounds) { b.StoppedFirst, b.StoppedLast = sec(s), sec(s) })
 }
 
+// gaveBack: its sandbox went, in the kubelet's words, but not the pod.
+func (p *told) gaveBack(s float64) *told {
+	for i := range p.f.Pod.Holdings {
+		p.f.Pod.Holdings[i].Bounds.StoppedFirst, p.f.Pod.Holdings[i].Bounds.StoppedLast = sec(s), sec(s)
+	}
+	return p
+}
+
 func (p *told) versions(first, last uint64) *told {
 	return p.each(func(b *Bounds) { b.FirstVersion, b.LastVersion = first, last })
 }

@@ -138,7 +138,9 @@ func (p *pod) stayOf(a netip.Addr, b *Bounds, stopped int64, watched coverage) s
 }
 
 // orderAddresses brackets the addresses that one pod had in turn: a sandbox that is
-// made again gets a new one, and the old one is lost by then.
+// made again gets a new one, and the old one is lost by then. The kubelet says that the
+// old sandbox went before it makes the new one (SyncPod, kubelet/kuberuntime: the status
+// is written first).
 func (p *pod) orderAddresses(stays []stay) {
 	for i := range stays {
 		for j := range stays {
@@ -151,7 +153,7 @@ func (p *pod) orderAddresses(stays []stay) {
 				old.toEarliest = min(old.bounds.AliveAt, old.toLatest)
 				old.gone = Removal{}
 			}
-			new.fromEarliest = max(new.fromEarliest, old.bounds.AliveAt)
+			new.fromEarliest = max(new.fromEarliest, old.bounds.AliveAt, old.bounds.StoppedFirst-second)
 		}
 	}
 }

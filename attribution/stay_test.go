@@ -129,6 +129,12 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{sentBy("10.244.0.10", 100), "exact a [edge]"},
 			{sentBy("10.244.0.10", 5), "gap >a [nobody]"},
 		}},
+		{"a sandbox made again after the kubelet's word that it went: who had the new address before is not in doubt", []*told{day,
+			a().gaveBack(180), aPod("a").has("10.244.0.10").made(10).seen(200).ran(199, 199).versions(8, 8),
+			aPod("b").has("10.244.0.10").made(5).seen(6).ran(6, 90)}, []say{
+			{sentBy("10.244.0.10", 150), "exact b"},
+			{sentBy("10.244.0.10", 190), "ambiguous b a"},
+		}},
 		{"made again, versions unknown: receipts far apart tell the order", []*told{day,
 			a().versions(0, 0), aPod("a").has("10.244.0.10").made(10).seen(200).ran(199, 199)}, []say{
 			{sent(100), "exact a [edge]"}, {sent(202), "gap <a [nobody]"}, {sentBy("10.244.0.10", 201.5), "exact a"},
