@@ -1,24 +1,36 @@
 package index
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// cacheBytes bounds the dictionaries and postings that are kept for the next scan:
-// those of some 12 million rows with a few thousand addresses.
-const cacheBytes = 24 << 20
+const (
+	// cacheBytes bounds the directories, tables and pages that are kept for the next scan:
+	// about 150 KB for a full segment.
+	cacheBytes = 48 << 20
+	// cacheFiles bounds the files that stay open. Half of what a process may have open
+	// elsewhere than on a server is more.
+	cacheFiles = 512
+)
 
-// cache keeps what was decoded of the segments that were asked for last.
+// cache keeps open the segments that were asked for last.
 type cache struct {
 	mu    sync.Mutex
 	held  map[uint64]*opened
 	order []uint64 // by last use, oldest first
 	bytes int64
+
+	closed bool
 }
 
+// get returns a segment that the caller MUST release.
 func (c *cache) get(id uint64, load func() (*opened, error)) (*opened, error) {
 	c.mu.Lock()
 	o := c.held[id]
 	if o != nil {
 		c.touch(id)
+		o.retain()
 	}
 	c.mu.Unlock()
 	if o != nil {
@@ -35,21 +47,47 @@ func (c *cache) get(id uint64, load func() (*opened, error)) (*opened, error) {
 func (c *cache) put(id uint64, o *opened) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed || c.held[id] != nil || o.bytes() > cacheBytes {
+		return
+	}
 	if c.held == nil {
 		c.held = make(map[uint64]*opened)
 	}
-	if c.held[id] != nil || o.bytes > cacheBytes {
-		return
-	}
+	o.retain()
 	c.held[id] = o
 	c.order = append(c.order, id)
-	c.bytes += o.bytes
-	for c.bytes > cacheBytes {
-		oldest := c.order[0]
-		c.order = c.order[1:]
-		c.bytes -= c.held[oldest].bytes
-		delete(c.held, oldest)
+	c.bytes += o.bytes()
+	for c.bytes > cacheBytes || len(c.order) > cacheFiles {
+		c.drop(c.order[0])
 	}
+}
+
+// drop forgets one that is held. The lock is the caller's.
+func (c *cache) drop(id uint64) {
+	o := c.held[id]
+	delete(c.held, id)
+	c.order = slices.DeleteFunc(c.order, func(x uint64) bool { return x == id })
+	c.bytes -= o.bytes()
+	o.release()
+}
+
+// forget drops the segments that are not wanted any more.
+func (c *cache) forget(wanted func(id uint64) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range slices.Clone(c.order) {
+		if !wanted(id) {
+			c.drop(id)
+		}
+	}
+}
+
+// close drops all, and keeps nothing from then on.
+func (c *cache) close() {
+	c.forget(func(uint64) bool { return false })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
 }
 
 // touch moves id to the end. There are few: a scan of all segments is linear anyway.

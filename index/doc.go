@@ -4,11 +4,11 @@
 // In: batches of rows in any order, each row with the blob it came from, and for each
 // blob how far it was read. Out: batches in flow order ([flow.Compare]) across all
 // that was ever committed, through a filter that is applied to the cheapest thing
-// first: a segment's times and addresses, then a batch's, then rows.
+// first: a segment's times and addresses, then a block's, then rows.
 //
 // On disk, DIR/index holds manifest.journal, which says what counts, and immutable
-// segments, which are Arrow IPC files that any Arrow reader opens. The bytes are
-// described in docs/format/index.md.
+// segments of packed columns. The bytes are described in docs/format/index.md and
+// docs/format/segment.md.
 //
 // Durable: what [Writer.Commit] returned nil for, rows and positions together or
 // neither. A row counts when its blob's position was advanced past it and that was

@@ -163,7 +163,7 @@ func TestCrashBeforeEachOperation(t *testing.T) {
 		return loss.happens(op)
 	}}
 	must(t, ingest(Options{disk: fsys}, dir, blobs))
-	if n < 30 {
+	if n < 20 {
 		t.Fatalf("only %d operations", n)
 	}
 	entries, err := os.ReadDir(copies)

@@ -68,68 +68,8 @@ func mayHold(list []netip.Prefix, s *segment) bool {
 	return len(list) == 0
 }
 
-// segmentPlan is a plan in terms of one segment's dictionaries.
+// segmentPlan is a plan in terms of one segment's address codes.
 type segmentPlan struct {
 	*plan
-	addresses, src, dst codeSet // nil is every code
-	nics, blobs         codeSet
-	batches             uint64 // one bit for each that may hold a row
-}
-
-// codeSet is a set of dictionary codes.
-type codeSet []bool
-
-func (p *plan) forSegment(s *segment, o *opened) *segmentPlan {
-	q := &segmentPlan{plan: p, batches: 1<<len(s.batches) - 1}
-	var mask uint64
-	if q.addresses, mask = codesOf(p.addresses, o, o.asSource, o.asDest); q.addresses != nil {
-		q.batches &= mask
-	}
-	if q.src, mask = codesOf(p.src, o, o.asSource); q.src != nil {
-		q.batches &= mask
-	}
-	if q.dst, mask = codesOf(p.dst, o, o.asDest); q.dst != nil {
-		q.batches &= mask
-	}
-	for i := range s.batches {
-		if b := &s.batches[i]; b.last < p.from || b.first >= p.to {
-			q.batches &^= 1 << i
-		}
-	}
-	if len(p.nics) > 0 {
-		q.nics = make(codeSet, len(o.texts[dictNIC]))
-		for i, nic := range o.texts[dictNIC] {
-			q.nics[i] = slices.Contains(p.nics, nic)
-		}
-	}
-	all := true
-	q.blobs = make(codeSet, len(s.ordinals))
-	for i, ordinal := range s.ordinals {
-		q.blobs[i] = p.live.has(ordinal)
-		all = all && q.blobs[i]
-	}
-	if all {
-		q.blobs = nil
-	}
-	return q
-}
-
-// codesOf is the addresses inside the prefixes, and the batches that hold any of
-// them by the given postings. Without prefixes both are nothing.
-func codesOf(list []netip.Prefix, o *opened, postings ...[]uint64) (codeSet, uint64) {
-	if len(list) == 0 {
-		return nil, 0
-	}
-	set := make(codeSet, len(o.addresses))
-	mask := uint64(0)
-	for _, p := range list {
-		at, _ := slices.BinarySearchFunc(o.addresses, p.Addr(), netip.Addr.Compare)
-		for ; at < len(o.addresses) && p.Contains(o.addresses[at]); at++ {
-			set[at] = true
-			for _, words := range postings {
-				mask |= words[at]
-			}
-		}
-	}
-	return set, mask
+	addresses, src, dst codeRanges // nil is every code
 }

@@ -16,14 +16,16 @@ type CorruptError = journal.CorruptError
 // NewerVersionError says that a newer program wrote the folder.
 type NewerVersionError = journal.NewerVersionError
 
-// version of the manifest and of the segments that it names.
-const version = 1
+// version of the manifest. The segments that it names are of this version or an older
+// one.
+const version = 2
 
 // Kinds of manifest frames. A frame of another kind is an error: a program that does
 // not know it would miss rows.
 const (
-	frameSegment = 1 // a segment
+	frameArrow   = 1 // a segment of version 1
 	frameBlob    = 2 // the whole state of one blob, in place of the one before
+	frameSegment = 3 // a segment
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -61,8 +63,12 @@ func (m *manifest) next() *manifest {
 func (m *manifest) apply(payload []byte) error {
 	d := &decoder{b: payload}
 	switch kind := d.byte(); kind {
-	case frameSegment:
-		s, err := decodeSegment(d)
+	case frameSegment, frameArrow:
+		decode := decodeSegment
+		if kind == frameArrow {
+			decode = decodeArrow
+		}
+		s, err := decode(d)
 		if err != nil {
 			return err
 		}
@@ -74,7 +80,7 @@ func (m *manifest) apply(payload []byte) error {
 		}
 		m.setBlob(b)
 	default:
-		return fmt.Errorf("frame is of kind %d, known are 1 to 2", kind)
+		return fmt.Errorf("frame is of kind %d, known are 1 to 3", kind)
 	}
 	return nil
 }

@@ -60,7 +60,8 @@ func TestWriterMemory(t *testing.T) {
 	}
 }
 
-// TestFilesAreClosed: a scan that ends, is closed early or fails leaves no file open.
+// TestFilesAreClosed: a scan that ends, is closed early or fails leaves no file open
+// once its store is closed.
 func TestFilesAreClosed(t *testing.T) {
 	open := func() int {
 		list, err := os.ReadDir("/proc/self/fd")
@@ -70,8 +71,8 @@ func TestFilesAreClosed(t *testing.T) {
 		return len(list)
 	}
 	dir, _ := smallStore(t)
-	s := mustStore(t, dir, Options{ReadOnly: true})
 	before := open()
+	s := mustStore(t, dir, Options{ReadOnly: true})
 	mustScan(t, s, Filter{})
 	sc, err := s.Scan(t.Context(), Filter{})
 	must(t, err)
@@ -79,10 +80,13 @@ func TestFilesAreClosed(t *testing.T) {
 	must(t, err)
 	b.Release()
 	must(t, sc.Close())
-	must(t, os.Truncate(segmentName(s.segments, 2), 100))
-	if _, err := scan(mustStore(t, dir, Options{ReadOnly: true}), Filter{}); err == nil {
+	must(t, s.Close())
+	must(t, os.Truncate(segmentName(s.segments, 2, segmentSuffix), 100))
+	s = mustStore(t, dir, Options{ReadOnly: true})
+	if _, err := scan(s, Filter{}); err == nil {
 		t.Error("a short segment was read")
 	}
+	must(t, s.Close())
 	if after := open(); after != before {
 		t.Errorf("%d files open, %d before", after, before)
 	}

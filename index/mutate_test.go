@@ -3,47 +3,68 @@ package index
 import (
 	"bytes"
 	"math/rand/v2"
-	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 )
 
-// TestMutatedMessages is FuzzMessage at a desk: a few thousand parts of a segment with
-// some bytes changed, as if their checksum had been made to fit. No panic, and none
-// takes long.
-func TestMutatedMessages(t *testing.T) {
-	dir := t.TempDir()
-	must(t, ingest(Options{}, dir, twoBlobs()))
-	s := mustStore(t, dir, Options{ReadOnly: true})
-	seg := s.current.segments[0]
-	file, err := os.ReadFile(segmentName(s.segments, seg.id))
+// parts are a segment's, each as its reader gets it.
+type parts struct {
+	seg    *segment
+	opened *opened
+	tables *tables
+	unpack *unpacker
+	bytes  [][]byte
+}
+
+func partsOf(t testing.TB, s *Store, seg *segment) *parts {
+	t.Helper()
+	file, err := os.ReadFile(seg.name(s.segments))
 	must(t, err)
 	u, err := newUnpacker()
 	must(t, err)
-	defer u.close()
-	last := seg.batches[len(seg.batches)-1]
+	t.Cleanup(u.close)
+	o, err := s.open(seg, u)
+	must(t, err)
+	t.Cleanup(o.release)
+	tables, err := o.readTables(u)
+	must(t, err)
+	p := &parts{seg, o, tables, u, nil}
+	for _, part := range []part{o.blockPart(0), o.pagePart(0), o.tablesPart(), seg.directory} {
+		p.bytes = append(p.bytes, file[part.offset:part.end()])
+	}
+	return p
+}
+
+// readAnything gives bytes to each reader, as if their checksum had been made to fit.
+func (p *parts) readAnything(b []byte) {
+	b = append(slices.Clone(b), make([]byte, packPad)...)[:len(b)]
+	_ = (&opened{seg: p.seg}).readDirectory(b)
+	_, _ = decodeTables(p.unpack.zstd, b)
+	_, _ = parsePage(b, p.opened.firstOf(0), min(pageAddresses, p.seg.addresses), p.opened.blocks)
+	c := &cursor{seg: p.seg, pages: make([]*cursorPage, len(p.opened.pages))}
+	src := &blockSource{opened: p.opened, unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables}
+	_ = src.decode(c, b, true)
+}
+
+// TestMutatedParts is FuzzParts at a desk: some thousand parts of a segment with
+// some bytes changed. No panic, and none takes long.
+func TestMutatedParts(t *testing.T) {
+	dir := t.TempDir()
+	must(t, ingest(Options{}, dir, twoBlobs()))
+	s := mustStore(t, dir, Options{ReadOnly: true})
+	p := partsOf(t, s, s.current.segments[0])
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 20000 {
-		p := []part{last.part, seg.head, seg.postings}[n%3]
-		b := bytes.Clone(file[p.offset:p.end()])
+	for n := range 5000 {
+		b := bytes.Clone(p.bytes[n%len(p.bytes)])
 		for range 1 + r.IntN(4) {
 			b[r.IntN(len(b))] = byte(r.Uint32())
 		}
 		start := time.Now()
-		readAnything(u, seg, last.rows, b)
+		p.readAnything(b)
 		if d := time.Since(start); d > 5*time.Second {
 			t.Fatalf("round %d took %v", n, d)
 		}
 	}
-}
-
-// readAnything gives bytes to each reader of a part of a segment.
-func readAnything(u *unpacker, seg *segment, rows int, b []byte) {
-	o := &opened{}
-	_ = o.readHead(u, b, seg)
-	_ = o.readPostings(u, b, seg)
-	o.addresses = make([]netip.Addr, 1)
-	c := &cursor{seg: seg, opened: o, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, unpack: u}
-	_ = c.decodeBatch(b, &segmentBatch{rows: rows})
 }

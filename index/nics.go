@@ -47,13 +47,13 @@ type nicGroup struct {
 // blob one after the other are taken fastest.
 type collector struct {
 	groups  []nicGroup
-	byGroup map[groupKey]int
+	byGroup map[nicKey]int
 	newest  []int32 // by address code: 1 + where its last entry stands, 0: none
 	entries []sightingEntry
 	room    int
 }
 
-type groupKey struct{ nic, ordinal uint32 }
+type nicKey struct{ nic, ordinal uint32 }
 
 type sightingEntry struct {
 	group, code uint32
@@ -64,26 +64,32 @@ type sightingEntry struct {
 
 // sightings are those of the rows, by NIC and ordinal.
 func (c *sealing) sightings() []nicGroup {
-	k := collector{byGroup: make(map[groupKey]int), newest: make([]int32, len(c.addresses)), room: segmentSightings}
-	last, group := groupKey{}, -1
-	for r, s := range c.setting {
-		nic := c.textCode[dictNIC][s]
-		if c.texts[dictNIC][nic] == "" {
-			continue // no NIC logged it
+	k := collector{byGroup: make(map[nicKey]int), newest: make([]int32, len(c.addresses)), room: segmentSightings}
+	nics := make(map[string]uint32)
+	of := make([]int, len(c.groups)) // of each group, -1: no NIC's
+	for i := range c.groups {
+		g := &c.groups[i]
+		of[i] = -1
+		if nic := c.settings[g.setting].nic; nic != "" { // else no NIC logged it
+			if _, ok := nics[nic]; !ok {
+				nics[nic] = uint32(len(nics))
+			}
+			of[i] = k.group(nicKey{nics[nic], g.ordinal}, nic, c.ordinals[g.ordinal])
 		}
-		if key := (groupKey{nic, c.blob[r]}); group < 0 || key != last {
-			last, group = key, k.group(key, c.texts[dictNIC][nic], c.ordinals[c.blob[r]])
-		}
-		if c.direction[r] == flow.Outbound {
-			k.add(group, c.src[r], 0, c.time[r])
-		} else {
-			k.add(group, c.dst[r], 1, c.time[r])
+	}
+	for r, g := range c.group {
+		switch {
+		case of[g] < 0:
+		case c.direction[r] == flow.Outbound:
+			k.add(of[g], c.src[r], 0, c.time[r])
+		default:
+			k.add(of[g], c.dst[r], 1, c.time[r])
 		}
 	}
 	return k.finish(c.addresses)
 }
 
-func (k *collector) group(key groupKey, nic string, ordinal uint32) int {
+func (k *collector) group(key nicKey, nic string, ordinal uint32) int {
 	g, ok := k.byGroup[key]
 	if !ok {
 		g = len(k.groups)

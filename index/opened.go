@@ -3,226 +3,228 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
-	"math/bits"
 	"net/netip"
 	"os"
-
-	"github.com/klauspost/compress/zstd"
+	"slices"
+	"sync/atomic"
 )
 
-// opened is a segment's dictionaries and postings, decoded: what a scan needs to
-// know which of its batches to read. It is immutable.
+// opened is a segment's file with what was read of it so far. Any number of scans share
+// it; the last one to release it closes the file.
 type opened struct {
-	addresses []netip.Addr              // ascending
-	texts     [numDictionaries][]string // not the addresses
-	asSource  []uint64                  // by address code: the batches it occurs in
-	asDest    []uint64
-	bytes     int64 // about what it holds in memory
+	seg       *segment
+	file      *os.File
+	users     atomic.Int32
+	directory []byte
+	blocks    int
+	pages     []atomic.Pointer[addressPage] // those that were asked for first
+	kept      atomic.Int32                  // of pages
+	tables    atomic.Pointer[tables]
 }
 
-// unpacker reads and decodes parts of segment files. Its buffers are used anew by
-// each read.
-type unpacker struct {
-	zstd *zstd.Decoder
-	raw  []byte
-}
+// keptPages bounds the pages that are kept for the next scan, of about 8 KB each: those
+// of the addresses that one question or a few are about.
+const keptPages = 8
 
-func newUnpacker() (*unpacker, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxPart),
-		zstd.WithDecodeAllCapLimit(true)) // a frame must not decide how much is allocated
+// open reads a segment's directory. The caller MUST release what it returns.
+func (s *Store) open(seg *segment, u *unpacker) (*opened, error) {
+	file, err := s.openFile(seg)
 	if err != nil {
 		return nil, err
 	}
-	return &unpacker{zstd: z}, nil
-}
-
-func (u *unpacker) close() { u.zstd.Close() }
-
-// read returns a part of the file once its checksum was compared. The bytes are
-// valid until the next call.
-func (u *unpacker) read(f *os.File, p part) ([]byte, error) {
-	if int64(cap(u.raw)) < p.length {
-		u.raw = make([]byte, p.length+p.length/4)
-	}
-	b := u.raw[:p.length]
-	if n, err := f.ReadAt(b, p.offset); int64(n) < p.length {
-		if err == io.EOF {
-			return nil, CorruptError{Path: f.Name(), Offset: p.offset + int64(n), Detail: fmt.Sprintf("file ends here, want %d bytes more", p.length-int64(n))}
+	o := &opened{seg: seg, file: file}
+	o.users.Store(1)
+	raw, err := u.read(file, seg.directory)
+	if err == nil {
+		if err = o.readDirectory(raw); err != nil {
+			err = CorruptError{Path: file.Name(), Offset: seg.directory.offset, Detail: err.Error()}
 		}
-		return nil, err
 	}
-	return b, p.check(f.Name(), b)
-}
-
-// buffer decodes buffer i of a message to dst, which has the length that is expected.
-func (u *unpacker) buffer(dst []byte, m *recordBatch, i int) error {
-	if i >= len(m.spans) {
-		return fmt.Errorf("buffer %d is missing", i)
-	}
-	got, err := u.decode(dst[:0], m, i, int64(len(dst)))
 	if err != nil {
-		return err
-	}
-	if len(got) != len(dst) {
-		return fmt.Errorf("buffer %d has %d bytes, want %d", i, len(got), len(dst))
-	}
-	copy(dst, got) // onto itself, unless the decoder took other memory
-	return nil
-}
-
-// maxRatio bounds what a buffer can claim to become, and so what is allocated for it.
-// A column of 8,192 equal numbers of 64 bits takes 25 bytes.
-const maxRatio = 1 << 13
-
-// decode appends buffer i, of at most limit bytes, to dst.
-func (u *unpacker) decode(dst []byte, m *recordBatch, i int, limit int64) ([]byte, error) {
-	if i >= len(m.spans) {
-		return nil, fmt.Errorf("buffer %d is missing", i)
-	}
-	b := m.body[m.spans[i].offset:][:m.spans[i].length]
-	if len(b) == 0 {
-		return dst, nil
-	}
-	if len(b) < 8 {
-		return nil, fmt.Errorf("buffer %d has %d bytes, want at least 8", i, len(b))
-	}
-	n := int64(binary.LittleEndian.Uint64(b))
-	if n == -1 {
-		n = int64(len(b) - 8)
-	}
-	limit = min(limit, maxRatio*int64(len(b)))
-	if n < 0 || n > limit {
-		return nil, fmt.Errorf("buffer %d has %d bytes, at most %d are allowed", i, n, limit)
-	}
-	if binary.LittleEndian.Uint64(b) == ^uint64(0) {
-		return append(dst, b[8:]...), nil
-	}
-	if int64(cap(dst)) < n {
-		dst = make([]byte, 0, n)
-	}
-	return u.zstd.DecodeAll(b[8:], dst)
-}
-
-// open reads what precedes and follows the batches of a segment.
-func (u *unpacker) open(f *os.File, s *segment) (*opened, error) {
-	info, err := f.Stat()
-	if err != nil {
+		o.release()
 		return nil, err
-	}
-	if info.Size() != s.size {
-		return nil, CorruptError{Path: f.Name(), Offset: min(info.Size(), s.size), Detail: fmt.Sprintf("file has %d bytes, want %d", info.Size(), s.size)}
-	}
-	head, err := u.read(f, s.head)
-	if err != nil {
-		return nil, err
-	}
-	o := &opened{}
-	if err := o.readHead(u, head, s); err != nil {
-		return nil, CorruptError{Path: f.Name(), Offset: 0, Detail: err.Error()}
-	}
-	tail, err := u.read(f, s.postings)
-	if err != nil {
-		return nil, err
-	}
-	if err := o.readPostings(u, tail, s); err != nil {
-		return nil, CorruptError{Path: f.Name(), Offset: s.postings.offset, Detail: err.Error()}
 	}
 	return o, nil
 }
 
-func (o *opened) readHead(u *unpacker, b []byte, s *segment) error {
-	if len(b) < 8 {
-		return fmt.Errorf("head has %d bytes", len(b))
+// retain says that another scan uses it. It returns false where it was closed already.
+func (o *opened) retain() bool {
+	for {
+		n := o.users.Load()
+		if n == 0 {
+			return false
+		}
+		if o.users.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	b, err := skipMessage(b[8:]) // the schema: that of this version
+}
+
+func (o *opened) release() {
+	if o.users.Add(-1) == 0 {
+		_ = o.file.Close() // it was only read
+	}
+}
+
+// bytes is about what it can come to hold in memory.
+func (o *opened) bytes() int64 {
+	t := o.tablesPart()
+	return int64(len(o.directory)) + 8192*int64(min(len(o.pages), keptPages)) + 8*t.length
+}
+
+func (o *opened) word(at int) uint32 { return binary.LittleEndian.Uint32(o.directory[at:]) }
+
+// readDirectory keeps a copy of the directory and checks what it says.
+func (o *opened) readDirectory(raw []byte) error {
+	if len(raw) < directoryHead {
+		return fmt.Errorf("directory has %d bytes", len(raw))
+	}
+	o.directory = slices.Clone(raw)
+	o.blocks = int(o.word(4))
+	pages := (o.seg.addresses + pageAddresses - 1) / pageAddresses
+	if int(o.word(0)) != o.seg.rows || int(o.word(8)) != o.seg.addresses {
+		return fmt.Errorf("directory is of %d rows and %d addresses, want %d and %d", o.word(0), o.word(8), o.seg.rows, o.seg.addresses)
+	}
+	if want := directoryHead + directoryBlock*o.blocks + directoryPage*pages; o.blocks < 1 || o.blocks > o.seg.rows || len(raw) != want {
+		return fmt.Errorf("directory has %d bytes for %d blocks and %d pages", len(raw), o.blocks, pages)
+	}
+	o.pages = make([]atomic.Pointer[addressPage], pages)
+	parts := []part{o.tablesPart()}
+	for i := range o.blocks {
+		parts = append(parts, o.blockPart(i))
+	}
+	for i := range pages {
+		parts = append(parts, o.pagePart(i))
+	}
+	for _, p := range parts {
+		if p.offset < int64(len(segmentMagic)) || p.end() > o.seg.directory.offset {
+			return fmt.Errorf("directory names bytes %d to %d of %d", p.offset, p.end(), o.seg.directory.offset)
+		}
+	}
+	return nil
+}
+
+func (o *opened) partAt(at int) part {
+	return part{offset: int64(o.word(at)), length: int64(o.word(at + 4)), crc: o.word(at + 8)}
+}
+
+func (o *opened) tablesPart() part     { return o.partAt(12) }
+func (o *opened) blockAt(i int) int    { return directoryHead + directoryBlock*i }
+func (o *opened) blockPart(i int) part { return o.partAt(o.blockAt(i)) }
+func (o *opened) pageAt(i int) int     { return directoryHead + directoryBlock*o.blocks + directoryPage*i }
+func (o *opened) pagePart(i int) part  { return o.partAt(o.pageAt(i)) }
+func (o *opened) lowSrc(i int) uint32  { return o.word(o.blockAt(i) + 12) }
+func (o *opened) highSrc(i int) uint32 { return o.word(o.blockAt(i) + 16) }
+func (o *opened) times(i int) (first, last int64) {
+	at := o.blockAt(i) + 20
+	return int64(binary.LittleEndian.Uint64(o.directory[at:])), int64(binary.LittleEndian.Uint64(o.directory[at+8:]))
+}
+
+func (o *opened) firstOf(page int) netip.Addr {
+	at := o.pageAt(page) + 12
+	return netip.AddrFrom16([16]byte(o.directory[at : at+16])).Unmap()
+}
+
+// page reads a page, or returns the one that is kept.
+func (o *opened) page(i int, u *unpacker) (*addressPage, error) {
+	if p := o.pages[i].Load(); p != nil {
+		return p, nil
+	}
+	part := o.pagePart(i)
+	raw, err := u.read(o.file, part)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for dict := range numDictionaries {
-		var m recordBatch
-		var id int64
-		if m, id, b, err = parseMessage(b, headerDictionary); err != nil {
-			return err
-		}
-		if id != int64(dict) {
-			return fmt.Errorf("dictionary %d stands where %d must", id, dict)
-		}
-		if dict == dictAddress {
-			err = o.readAddresses(u, &m, s.addresses)
+	want := min(pageAddresses, o.seg.addresses-i*pageAddresses)
+	p, err := parsePage(raw, o.firstOf(i), want, o.blocks)
+	if err != nil {
+		return nil, CorruptError{Path: o.file.Name(), Offset: part.offset, Detail: err.Error()}
+	}
+	if o.kept.Load() < keptPages && o.pages[i].CompareAndSwap(nil, p) {
+		o.kept.Add(1)
+	}
+	return p, nil
+}
+
+// readTables decodes the tables, once.
+func (o *opened) readTables(u *unpacker) (*tables, error) {
+	if t := o.tables.Load(); t != nil {
+		return t, nil
+	}
+	part := o.tablesPart()
+	raw, err := u.read(o.file, part)
+	if err != nil {
+		return nil, err
+	}
+	t, err := decodeTables(u.zstd, raw)
+	if err == nil && !slices.Equal(t.ordinals, o.seg.ordinals) {
+		err = fmt.Errorf("ordinals are not those of the manifest")
+	}
+	if err != nil {
+		return nil, CorruptError{Path: o.file.Name(), Offset: part.offset, Detail: err.Error()}
+	}
+	o.tables.Store(t)
+	return t, nil
+}
+
+// below is how many addresses of the segment are less than a, or, with orEqual, not
+// greater.
+func (o *opened) below(a netip.Addr, orEqual bool, u *unpacker) (int, error) {
+	most := 0
+	if orEqual {
+		most = 1
+	}
+	low, high := 0, len(o.pages) // the pages from high on begin at or behind a
+	for low < high {
+		mid := (low + high) / 2
+		if o.firstOf(mid).Compare(a) < most {
+			low = mid + 1
 		} else {
-			o.texts[dict], err = o.readTexts(u, &m)
+			high = mid
 		}
+	}
+	if low == 0 {
+		return 0, nil
+	}
+	p, err := o.page(low-1, u)
+	if err != nil {
+		return 0, err
+	}
+	n, _ := slices.BinarySearchFunc(p.addresses, a, func(x, a netip.Addr) int {
+		if x.Compare(a) < most {
+			return -1
+		}
+		return 1
+	})
+	return (low-1)*pageAddresses + n, nil
+}
+
+// codesOf is the addresses inside the prefixes; nil without prefixes.
+func (o *opened) codesOf(list []netip.Prefix, u *unpacker) (codeRanges, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	codes := codeRanges{}
+	for _, p := range list {
+		low, err := o.below(p.Addr(), false, u)
 		if err != nil {
-			return fmt.Errorf("dictionary %d: %w", dict, err)
+			return nil, err
 		}
-	}
-	if len(o.texts[dictBlob]) != len(s.ordinals) {
-		return fmt.Errorf("blob dictionary has %d entries, want %d", len(o.texts[dictBlob]), len(s.ordinals))
-	}
-	return nil
-}
-
-func (o *opened) readAddresses(u *unpacker, m *recordBatch, want int) error {
-	raw := make([]byte, 16*want)
-	if err := u.buffer(raw, m, 1); err != nil {
-		return err
-	}
-	o.addresses = make([]netip.Addr, want)
-	for i := range o.addresses {
-		o.addresses[i] = netip.AddrFrom16([16]byte(raw[16*i:])).Unmap()
-	}
-	o.bytes += int64(24 * want)
-	return nil
-}
-
-func (o *opened) readTexts(u *unpacker, m *recordBatch) ([]string, error) {
-	offsets, err := u.decode(nil, m, 1, maxPart)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := u.decode(nil, m, 2, maxPart)
-	if err != nil {
-		return nil, err
-	}
-	if m.rows < 0 || m.rows > maxPart || int64(len(offsets)) != 4*(m.rows+1) {
-		return nil, fmt.Errorf("%d texts have %d bytes of offsets", m.rows, len(offsets))
-	}
-	list := make([]string, m.rows)
-	for i := range list {
-		from, to := binary.LittleEndian.Uint32(offsets[4*i:]), binary.LittleEndian.Uint32(offsets[4*i+4:])
-		if from > to || int(to) > len(raw) {
-			return nil, fmt.Errorf("text %d is outside its buffer", i)
+		high, err := o.below(lastOf(p), true, u)
+		if err != nil {
+			return nil, err
 		}
-		list[i] = string(raw[from:to])
+		codes = codes.add(low, high)
 	}
-	o.bytes += int64(len(raw) + 16*len(list))
-	return list, nil
+	return codes, nil
 }
 
-func (o *opened) readPostings(u *unpacker, b []byte, s *segment) error {
-	if len(b) < 16 || binary.LittleEndian.Uint64(b[8:]) > uint64(len(b)-16) {
-		return fmt.Errorf("postings have %d bytes", len(b))
+// lastOf is the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(b); i++ {
+		b[i/8] |= 1 << (7 - i%8)
 	}
-	frame := b[16:][:binary.LittleEndian.Uint64(b[8:])] // behind the end-of-stream marker
-	n := s.addresses
-	raw, err := u.zstd.DecodeAll(frame, make([]byte, 0, 16*n))
-	if err != nil {
-		return fmt.Errorf("postings: %w", err)
-	}
-	if len(raw) != 16*n {
-		return fmt.Errorf("postings have %d bytes, want %d", len(raw), 16*n)
-	}
-	words := make([]uint64, 2*n)
-	used := uint64(0)
-	for i := range words {
-		words[i] = binary.LittleEndian.Uint64(raw[8*i:])
-		used |= words[i]
-	}
-	if bits.Len64(used) > len(s.batches) {
-		return fmt.Errorf("postings name batch %d of %d", bits.Len64(used), len(s.batches))
-	}
-	o.asSource, o.asDest = words[:n], words[n:]
-	o.bytes += int64(16 * n)
-	return nil
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }

@@ -84,13 +84,14 @@ func (s *sorter) radix(width int) {
 
 // compareTied is the rest of flow.Compare.
 func (s *sorter) compareTied(c *columns, a, b uint32) int {
+	ga, gb := &c.groups[c.group[a]], &c.groups[c.group[b]]
 	return cmp.Or(
 		cmp.Compare(c.dstPort[a], c.dstPort[b]),
-		cmp.Compare(s.nicRank[c.setting[a]], s.nicRank[c.setting[b]]),
+		cmp.Compare(s.nicRank[ga.setting], s.nicRank[gb.setting]),
 		cmp.Compare(c.direction[a], c.direction[b]),
 		cmp.Compare(c.time[a], c.time[b]),
 		cmp.Compare(flow.StateRank(c.state[a]), flow.StateRank(c.state[b])),
-		cmp.Compare(s.pathRank[c.blob[a]], s.pathRank[c.blob[b]]),
+		cmp.Compare(s.pathRank[ga.ordinal], s.pathRank[gb.ordinal]),
 		cmp.Compare(c.offset[a], c.offset[b]),
 	)
 }

@@ -143,12 +143,12 @@ func (o *output) copyAddresses(dst []uint32, c *cursor, codes, rows []uint32) {
 	round := uint64(o.round) << 32
 	for i, r := range rows {
 		code := codes[r]
-		m := c.toAddress[code]
-		if m&^0xffffffff != round {
-			m = round | uint64(o.address(c.opened.addresses[code]))
-			c.toAddress[code] = m
+		page := c.pages[code/pageAddresses]
+		m := &page.remap[code%pageAddresses]
+		if *m&^0xffffffff != round {
+			*m = round | uint64(o.address(page.addresses[code%pageAddresses]))
 		}
-		dst[i] = uint32(m)
+		dst[i] = uint32(*m)
 	}
 }
 
@@ -169,7 +169,7 @@ func (o *output) copyTexts(dst []uint32, c *cursor, dict int, rows []uint32) {
 		code := codes[r]
 		m := known[code]
 		if m&^0xffffffff != round {
-			m = round | uint64(o.text(dict, c.opened.texts[dict][code]))
+			m = round | uint64(o.text(dict, c.texts[dict][code]))
 			known[code] = m
 		}
 		dst[i] = uint32(m)
@@ -251,4 +251,10 @@ func (o *output) textArray(dict int) arrow.Array {
 		b.Append(t)
 	}
 	return b.NewArray()
+}
+
+func pick[T any](dst, src []T, rows []uint32) {
+	for i, r := range rows {
+		dst[i] = src[r]
+	}
 }

@@ -54,14 +54,16 @@ func width(col int) int {
 	}
 }
 
-// strided says whether a column is one for the strider. The records' own times are
-// few and repeat, which a general encoder makes half the size of.
-func strided(col int) bool { return width(col) == 8 && col != flow.ColRecordTime }
-
 // dataSize is the length of a column's data buffer, in bytes.
 func dataSize(col, rows int) int {
 	if w := width(col); w > 0 {
 		return w * rows
 	}
 	return (rows + 7) / 8
+}
+
+// counterOf says which of the four counters a column is.
+func counterOf(col int) (k int, ok bool) {
+	k = col - flow.ColPacketsSent
+	return k, k >= 0 && k < 4
 }

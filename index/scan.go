@@ -10,6 +10,9 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
+// batchRows is how many rows a batch of a scan has at most.
+const batchRows = 8192
+
 // Scanner returns the rows of a filter. It sees what was committed when it was made.
 // It is for one goroutine; its batches are not.
 type Scanner struct {
@@ -47,32 +50,13 @@ func (s *Store) Scan(ctx context.Context, f Filter) (*Scanner, error) {
 
 // add opens a segment and puts a cursor at its first match, if it has any.
 func (sc *Scanner) add(seg *segment, p *plan) error {
-	name := segmentName(sc.store.segments, seg.id)
-	file, err := os.Open(name)
+	c, err := sc.store.newCursor(seg, p, sc.unpack)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			err = CorruptError{Path: name, Offset: 0, Detail: "file is missing"}
-		}
 		return sc.tolerate(err)
 	}
-	o, err := sc.store.cache.get(seg.id, func() (*opened, error) { return sc.unpack.open(file, seg) })
-	if err != nil {
-		return errors.Join(sc.tolerate(err), file.Close())
+	if c != nil {
+		sc.heap = append(sc.heap, c)
 	}
-	c := &cursor{seg: seg, opened: o, plan: p.forSegment(seg, o), file: file, unpack: sc.unpack}
-	c.left = c.plan.batches
-	if c.left == 0 {
-		return file.Close()
-	}
-	ok, err := c.next()
-	if err != nil || !ok {
-		return errors.Join(sc.tolerate(err), file.Close())
-	}
-	c.toAddress = make(remap, len(o.addresses))
-	for i := range c.toText {
-		c.toText[i] = make(remap, len(o.texts[i]))
-	}
-	sc.heap = append(sc.heap, c)
 	return nil
 }
 
@@ -108,11 +92,7 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 }
 
 func (sc *Scanner) fill() (*flow.Batch, error) {
-	rows := batchRows
-	if len(sc.heap) == 1 && sc.heap[0].left == 0 {
-		rows = len(sc.heap[0].rows) - sc.heap[0].at // the last ones: no more memory than they need
-	}
-	sc.out.begin(rows)
+	sc.out.begin(batchRows)
 	for sc.out.room() > 0 && len(sc.heap) > 0 {
 		c := sc.heap[0]
 		sc.out.copy(c, c.run(sc.second(), sc.out.room()))
@@ -155,7 +135,7 @@ func (sc *Scanner) advance(c *cursor) error {
 		sc.heap[0] = sc.heap[last]
 		sc.heap[last] = nil
 		sc.heap = sc.heap[:last]
-		if err := c.file.Close(); err != nil {
+		if err := c.source.close(); err != nil {
 			return err
 		}
 	}
@@ -184,7 +164,7 @@ func (sc *Scanner) sift(i int) {
 func (sc *Scanner) Close() error {
 	var errs []error
 	for _, c := range sc.heap {
-		errs = append(errs, c.file.Close())
+		errs = append(errs, c.source.close())
 	}
 	sc.heap = nil
 	if sc.unpack != nil {

@@ -4,40 +4,53 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 
-	"github.com/whichpod/whichpod/flow"
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/whichpod/whichpod/internal/journal/disk"
 )
 
 const (
-	segmentSuffix = ".arrow"
+	segmentSuffix = ".seg"
 	tempSuffix    = ".tmp" // behind segmentSuffix, until the segment is whole
+
+	// segmentMagic begins the file: four letters and the version of the format.
+	segmentMagic = "wpsg\x02\x00\x00\x00"
 )
 
 // sealer writes segments. Its memory is kept from one to the next.
 type sealer struct {
-	fs      disk.FS
-	sorter  sorter
-	packers []*packer
+	fs       disk.FS
+	zstd     *zstd.Encoder
+	sorter   sorter
+	writers  []*blockWriter
+	postings postings
 }
 
-// maxPackers bounds the cores that one segment is packed on, because each packer
-// holds about 2 MB.
-const maxPackers = 8
+// maxWriters bounds the cores that one segment is encoded on.
+const maxWriters = 8
 
 func newSealer(fsys disk.FS) (*sealer, error) {
-	s := &sealer{fs: fsys}
-	for range min(runtime.GOMAXPROCS(0), maxPackers) {
-		p, err := newPacker()
-		if err != nil {
-			return nil, err
-		}
-		s.packers = append(s.packers, p)
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return nil, err
+	}
+	s := &sealer{fs: fsys, zstd: z}
+	for range min(runtime.GOMAXPROCS(0), maxWriters) {
+		s.writers = append(s.writers, &blockWriter{})
 	}
 	return s, nil
+}
+
+// sealing is a segment's rows in order, as they go to disk.
+type sealing struct {
+	*columns
+	rows []uint32
 }
 
 // seal writes the rows to a file of that name, makes it durable, and says what the
@@ -48,9 +61,9 @@ func (s *sealer) seal(name string, id uint64, c *columns) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := s.sorter.sort(c)
-	w := &segmentWriter{f: f, seg: &segment{id: id, rows: len(rows), addresses: len(c.addresses)}}
-	s.write(w, newSealing(c), rows)
+	w := &segmentWriter{f: f, seg: &segment{id: id, rows: c.len()}}
+	s.write(w, &sealing{c, s.sorter.sort(c)})
+	w.flush()
 	if w.err == nil {
 		w.err = f.Sync()
 	}
@@ -63,138 +76,146 @@ func (s *sealer) seal(name string, id uint64, c *columns) (*segment, error) {
 	return w.seg, nil
 }
 
-func (s *sealer) write(w *segmentWriter, c *sealing, rows []uint32) {
+func (s *sealer) write(w *segmentWriter, c *sealing) {
 	seg := w.seg
+	seg.addresses = len(c.addresses)
 	seg.low, seg.high = c.addresses[0], c.addresses[len(c.addresses)-1]
-	seg.ordinals = append([]uint32(nil), c.ordinals...)
+	seg.ordinals = slices.Clone(c.ordinals)
 	seg.sightings = encodeSightings(c.sightings())
-	w.head(s.packers[0], c)
-	seg.head = w.part(0)
-	for from := 0; from < len(rows) && w.err == nil; {
-		from = s.writeBatches(w, c, rows, from)
+	c.fitGroups()
+	w.put([]byte(segmentMagic))
+	d := directory{rows: len(c.rows), addresses: len(c.addresses)}
+	s.postings.reset(len(c.addresses))
+	for from := 0; from < len(c.rows) && w.err == nil; {
+		from = s.writeBlocks(w, &d, c, from)
 	}
 	if w.err != nil {
 		return
 	}
-	seg.first, seg.last = seg.batches[0].first, seg.batches[0].last
-	for _, b := range seg.batches {
+	seg.first, seg.last = d.blocks[0].first, d.blocks[0].last
+	for _, b := range d.blocks {
 		seg.first, seg.last = min(seg.first, b.first), max(seg.last, b.last)
 	}
-	start := w.at
-	w.put(binary.LittleEndian.AppendUint64(nil, continuation)) // the marker, then a length of 0
-	w.put(s.packers[0].postings(c, rows))
-	seg.postings = w.part(start)
-	start = w.at
-	w.put(footerBytes(flow.Schema, w.dictionaries, w.records))
-	seg.footer = w.part(start)
+	lists := s.postings.lists()
+	for from := 0; from < len(c.addresses); from += pageAddresses {
+		to := min(from+pageAddresses, len(c.addresses))
+		s.writers[0].out = s.writers[0].appendPage(s.writers[0].out[:0], c.addresses[from:to], lists[from:to])
+		d.pages = append(d.pages, pageMeta{w.part(s.writers[0].out), c.addresses[from]})
+	}
+	t := c.tables()
+	d.tables = w.part(t.encode(s.zstd))
+	seg.directory = w.part(d.encode())
 	seg.size = w.at
 }
 
-// writeBatches packs as many batches at once as there are packers and writes them in
-// order. It returns the first row that is left.
-func (s *sealer) writeBatches(w *segmentWriter, c *sealing, rows []uint32, from int) int {
+// writeBlocks encodes many blocks at once, on all writers, and writes them in order. It
+// returns the first row that is left.
+func (s *sealer) writeBlocks(w *segmentWriter, d *directory, c *sealing, from int) int {
 	var wg sync.WaitGroup
-	sealed := make([]sealedBatch, 0, len(s.packers))
-	for _, p := range s.packers {
-		if from == len(rows) {
+	type made struct {
+		bytes []byte
+		meta  blockMeta
+	}
+	blocks := make([]made, 0, len(s.writers))
+	start := from
+	for _, bw := range s.writers {
+		if from == len(c.rows) {
 			break
 		}
-		to := min(from+batchRows, len(rows))
-		sealed = append(sealed, sealedBatch{})
-		b, mine := &sealed[len(sealed)-1], rows[from:to]
-		wg.Go(func() { *b = p.batch(c, mine) })
+		to := min(from+blockRows, len(c.rows))
+		blocks = append(blocks, made{})
+		m, mine := &blocks[len(blocks)-1], c.rows[from:to]
+		wg.Go(func() { m.bytes, m.meta = bw.block(c, mine) })
 		from = to
 	}
+	for i, r := range c.rows[start:from] { // while they are made
+		s.postings.add(c.dst[r], uint32(len(d.blocks)+i/blockRows))
+	}
 	wg.Wait()
-	for _, b := range sealed {
-		b.block.offset, b.meta.offset = w.at, w.at
-		w.records = append(w.records, b.block)
-		w.seg.batches = append(w.seg.batches, b.meta)
-		w.put(b.bytes)
-		w.crc = 0
+	for _, m := range blocks {
+		m.meta.offset = w.at
+		d.blocks = append(d.blocks, m.meta)
+		w.put(m.bytes)
 	}
 	return from
 }
 
-// segmentWriter counts and checks what goes into the file. After the first error it
-// writes nothing more.
+// segmentWriter counts what goes into the file. After the first error it writes
+// nothing more.
 type segmentWriter struct {
 	f   disk.File
 	seg *segment
+	buf []byte
 	at  int64
-	crc uint32 // since the last part
 	err error
-
-	dictionaries, records []fileBlock
 }
+
+// writeSize is how much is put together before it is written, in bytes.
+const writeSize = 256 << 10
 
 func (w *segmentWriter) put(b []byte) {
-	if w.err != nil {
-		return
+	w.buf = append(w.buf, b...)
+	w.at += int64(len(b))
+	if len(w.buf) >= writeSize {
+		w.flush()
 	}
-	var n int
-	n, w.err = w.f.Write(b)
-	w.at += int64(n)
-	w.crc = crc32.Update(w.crc, castagnoli, b)
 }
 
-// part is what was written since start, which is where the last part ended.
-func (w *segmentWriter) part(start int64) part {
-	p := part{offset: start, length: w.at - start, crc: w.crc}
-	w.crc = 0
+func (w *segmentWriter) flush() {
+	if w.err == nil && len(w.buf) > 0 {
+		_, w.err = w.f.Write(w.buf)
+	}
+	w.buf = w.buf[:0]
+}
+
+// part writes bytes that are read and checked as one.
+func (w *segmentWriter) part(b []byte) part {
+	p := part{offset: w.at, length: int64(len(b)), crc: crc32.Checksum(b, castagnoli)}
+	w.put(b)
 	return p
 }
 
-// head writes all that precedes the record batches.
-func (w *segmentWriter) head(p *packer, c *sealing) {
-	w.put([]byte(arrowMagic + "\x00\x00"))
-	w.put(message(nil, schemaMessage(flow.Schema)))
-	for dict := range numDictionaries {
-		var out []byte
-		var at fileBlock
-		if dict == dictAddress {
-			raw := make([]byte, 0, 16*len(c.addresses))
-			for _, a := range c.addresses {
-				v := a.As16()
-				raw = append(raw, v[:]...)
-			}
-			out, at = p.dictionary(dict, len(c.addresses), raw)
-		} else {
-			offsets, text := packTexts(c.texts[dict])
-			out, at = p.dictionary(dict, len(c.texts[dict]), offsets, text)
+// directory says where everything in a segment is. It is the last part of the file.
+type directory struct {
+	rows, addresses int
+	blocks          []blockMeta
+	pages           []pageMeta
+	tables          part
+}
+
+type pageMeta struct {
+	part
+	first netip.Addr
+}
+
+// Sizes of a directory's pieces, in bytes.
+const (
+	directoryHead  = 24
+	directoryBlock = 36
+	directoryPage  = 28
+)
+
+func (d *directory) encode() []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 0, directoryHead+directoryBlock*len(d.blocks)+directoryPage*len(d.pages))
+	for _, v := range []int64{int64(d.rows), int64(len(d.blocks)), int64(d.addresses), d.tables.offset, d.tables.length, int64(d.tables.crc)} {
+		b = le.AppendUint32(b, uint32(v))
+	}
+	for i := range d.blocks {
+		m := &d.blocks[i]
+		for _, v := range []uint32{uint32(m.offset), uint32(m.length), m.crc, m.lowSrc, m.highSrc} {
+			b = le.AppendUint32(b, v)
 		}
-		at.offset = w.at
-		w.dictionaries = append(w.dictionaries, at)
-		w.put(out)
+		b = le.AppendUint64(b, uint64(m.first))
+		b = le.AppendUint64(b, uint64(m.last))
 	}
-}
-
-// packTexts lays texts out as a column of utf8: where each begins, and one more.
-func packTexts(list []string) (offsets, text []byte) {
-	offsets = binary.LittleEndian.AppendUint32(nil, 0)
-	for _, t := range list {
-		text = append(text, t...)
-		offsets = binary.LittleEndian.AppendUint32(offsets, uint32(len(text)))
+	for i := range d.pages {
+		p := &d.pages[i]
+		for _, v := range []uint32{uint32(p.offset), uint32(p.length), p.crc} {
+			b = le.AppendUint32(b, v)
+		}
+		first := p.first.As16()
+		b = append(b, first[:]...)
 	}
-	return offsets, text
-}
-
-// postings says for each address in which batches it occurs: first for all of them
-// as source, then as destination, one bit a batch in 64-bit words. The words are one
-// zstd frame, its length before it and zeros up to a multiple of eight behind it.
-func (p *packer) postings(c *sealing, rows []uint32) []byte {
-	n := len(c.addresses)
-	words := make([]uint64, 2*n)
-	for i, r := range rows {
-		bit := uint64(1) << (i / batchRows)
-		words[c.src[r]] |= bit
-		words[n+int(c.dst[r])] |= bit
-	}
-	raw := make([]byte, 0, 8*len(words))
-	for _, w := range words {
-		raw = binary.LittleEndian.AppendUint64(raw, w)
-	}
-	out := p.zstd.EncodeAll(raw, make([]byte, 8))
-	binary.LittleEndian.PutUint64(out, uint64(len(out)-8))
-	return append(out, make([]byte, -len(out)&7)...)
+	return b
 }

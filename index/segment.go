@@ -8,48 +8,29 @@ import (
 	"path/filepath"
 )
 
-const (
-	// batchRows is how many rows one record batch of a segment holds: small enough to
-	// decode in well under a millisecond, large enough for the codec.
-	batchRows = 8192
-	// segmentBatches bounds a segment, so that which batches an address occurs in fits
-	// one 64-bit word.
-	segmentBatches = 64
-	segmentRows    = batchRows * segmentBatches
-	// segmentAddresses bounds the address dictionary, which every scan holds in memory
-	// for each open segment (24 bytes an entry). A segment is sealed before it grows
-	// further; one batch may exceed it.
-	segmentAddresses = 1 << 17
-)
+// segmentAddresses bounds the address dictionary, which a scan of everything holds in
+// memory for each open segment (32 bytes an entry). A segment is sealed before it
+// grows further; one batch may exceed it.
+const segmentAddresses = 1 << 17
 
 // segment is what the manifest says about one segment file.
 type segment struct {
 	id          uint64
 	size        int64 // of the file
 	rows        int
-	first, last int64          // event times, both included
-	low, high   netip.Addr     // of all source and destination addresses, both included
-	head        part           // from byte 0: magic, schema, dictionaries
-	batches     []segmentBatch // back to back from the end of head
-	postings    part           // after the batches, with the end-of-stream marker before it
-	footer      part           // to the end of the file
-	addresses   int            // entries in the address dictionary
-	ordinals    []uint32       // for each entry of the blob dictionary
-	sightings   []byte         // what is behind NICs, encoded; nil in a segment that was written without
+	first, last int64      // event times, both included
+	low, high   netip.Addr // of all source and destination addresses, both included
+	addresses   int        // entries in the address dictionary
+	directory   part       // to the end of the file; says where everything else is
+	ordinals    []uint32   // of its rows; in version 1 for each entry of the blob dictionary
+	sightings   []byte     // what is behind NICs, encoded; nil in a segment that was written without
+	arrow       *arrowFile // of version 1; nil in others
 }
 
 // part is a stretch of the file that is read and checked as one.
 type part struct {
 	offset, length int64
 	crc            uint32 // CRC-32C
-}
-
-type segmentBatch struct {
-	part
-	rows        int
-	lowSrc      uint32 // code of the first row's source
-	highSrc     uint32 // code of the last row's
-	first, last int64  // event times, both included
 }
 
 func (p part) end() int64 { return p.offset + p.length }
@@ -62,11 +43,23 @@ func (p part) check(path string, b []byte) error {
 	return nil
 }
 
-func segmentName(dir string, id uint64) string {
-	return filepath.Join(dir, fmt.Sprintf("%010d%s", id, segmentSuffix))
+// name is the segment's file.
+func (s *segment) name(dir string) string {
+	suffix := segmentSuffix
+	if s.arrow != nil {
+		suffix = arrowSuffix
+	}
+	return segmentName(dir, s.id, suffix)
+}
+
+func segmentName(dir string, id uint64, suffix string) string {
+	return filepath.Join(dir, fmt.Sprintf("%010d%s", id, suffix))
 }
 
 func (s *segment) encode() []byte {
+	if s.arrow != nil {
+		return s.encodeArrow()
+	}
 	e := encoder{b: []byte{frameSegment}}
 	e.uint(s.id)
 	e.int(s.first)
@@ -74,19 +67,9 @@ func (s *segment) encode() []byte {
 	e.address(s.low.As16())
 	e.address(s.high.As16())
 	e.uint(uint64(s.addresses))
-	e.part(s.head)
-	e.uint(uint64(len(s.batches)))
-	for i := range s.batches {
-		b := &s.batches[i]
-		e.part(b.part)
-		e.uint(uint64(b.rows))
-		e.uint(uint64(b.lowSrc))
-		e.uint(uint64(b.highSrc))
-		e.int(b.first - s.first)
-		e.int(b.last - s.first)
-	}
-	e.part(s.postings)
-	e.part(s.footer)
+	e.uint(uint64(s.rows))
+	e.uint(uint64(s.directory.offset))
+	e.part(s.directory)
 	e.ordinals(s.ordinals)
 	e.b = append(e.b, s.sightings...)
 	return e.b
@@ -97,33 +80,24 @@ func decodeSegment(d *decoder) (*segment, error) {
 	s.low = netip.AddrFrom16(d.address()).Unmap()
 	s.high = netip.AddrFrom16(d.address()).Unmap()
 	s.addresses = int(d.uint())
-	s.head = d.part(0)
-	at := s.head.end()
-	s.batches = make([]segmentBatch, d.count())
-	for i := range s.batches {
-		b := &s.batches[i]
-		b.part = d.part(at)
-		b.rows = int(d.uint())
-		b.lowSrc, b.highSrc = uint32(d.uint()), uint32(d.uint())
-		b.first, b.last = s.first+d.int(), s.first+d.int()
-		at = b.end()
-		s.rows += b.rows
-		if b.rows < 1 || b.rows > batchRows {
-			d.fail("the rows of a batch")
-		}
+	s.rows = int(d.uint())
+	offset := d.uint()
+	if offset > maxSegment {
+		d.fail("an offset")
 	}
-	s.postings = d.part(at)
-	s.footer = d.part(s.postings.end())
-	s.size = s.footer.end()
+	s.directory = d.part(int64(offset))
+	s.size = s.directory.end()
 	s.ordinals = d.ordinals()
-	if len(d.b) > 0 {
-		s.sightings, d.b = bytes.Clone(d.b), nil
-	}
-	if len(s.batches) < 1 || len(s.batches) > segmentBatches || s.addresses < 1 || s.addresses > 2*segmentRows {
+	s.sightings, d.b = bytes.Clone(d.b), nil
+	if s.rows < 1 || s.rows > segmentRows || s.addresses < 1 || s.addresses > 2*segmentRows {
 		d.fail("the size of a segment")
 	}
 	return s, d.done()
 }
+
+// maxSegment bounds a segment's file, so that offsets in it take 32 bits. Rows that
+// could not be packed at all take a tenth of it.
+const maxSegment = 1<<32 - 1
 
 func (e *encoder) part(p part) {
 	e.uint(uint64(p.length))

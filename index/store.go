@@ -1,9 +1,12 @@
 package index
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -120,6 +123,10 @@ func (s *Store) openWritable(dir string, shorten int64) error {
 			return err
 		}
 	}
+	older, err := s.isOlder()
+	if err != nil {
+		return err
+	}
 	j, err := journal.OpenOn(s.fs, filepath.Join(s.root, manifestName), magic(), version, s.replay)
 	if err != nil {
 		return err
@@ -128,20 +135,50 @@ func (s *Store) openWritable(dir string, shorten int64) error {
 		return errors.Join(d[0], j.Close())
 	}
 	s.journal = j
+	if older { // a program before this version must not go on there
+		shorten = 0
+	}
 	if err := errors.Join(s.shorten(shorten), s.sweep()); err != nil {
 		return errors.Join(err, j.Close())
 	}
 	return nil
 }
 
+// isOlder says whether the manifest is there and of an older version.
+func (s *Store) isOlder() (bool, error) {
+	f, err := os.Open(filepath.Join(s.root, manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	head := make([]byte, 6) // magic, version
+	if n, err := f.ReadAt(head, 0); n < len(head) {
+		return false, ignoreEOF(err) // a crash while it was made
+	}
+	return binary.LittleEndian.Uint16(head[4:]) < version, nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
 // shorten rewrites a manifest that is longer than the given number of bytes where
 // that makes it half as long: following blobs adds the state of each with every commit,
-// and only the last one counts.
+// and only the last one counts. 0 rewrites it whatever its length.
 func (s *Store) shorten(longer int64) error {
 	if s.journal.Size() <= longer {
 		return nil
 	}
 	frames := s.current.frames()
+	if longer == 0 {
+		return s.journal.Rewrite(frames...)
+	}
 	size := int64(0)
 	for _, f := range frames {
 		size += int64(len(f))
@@ -160,11 +197,12 @@ func (s *Store) sweep() error {
 	}
 	named := make(map[string]bool)
 	for _, seg := range s.current.segments {
-		named[filepath.Base(segmentName(s.segments, seg.id))] = true
+		named[filepath.Base(seg.name(s.segments))] = true
 	}
 	for _, e := range entries {
 		n := e.Name()
-		if named[n] || !strings.HasSuffix(n, segmentSuffix) && !strings.HasSuffix(n, segmentSuffix+tempSuffix) {
+		whole := strings.TrimSuffix(n, tempSuffix)
+		if named[n] || !strings.HasSuffix(whole, segmentSuffix) && !strings.HasSuffix(whole, arrowSuffix) {
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(s.segments, n)); err != nil {
@@ -198,6 +236,7 @@ func (s *Store) fail(err error) {
 // Close gives up the lock. It deletes nothing. Scanners go on; a Writer that is still
 // open can no longer commit.
 func (s *Store) Close() error {
+	s.cache.close()
 	if s.journal == nil {
 		return nil
 	}

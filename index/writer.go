@@ -123,7 +123,7 @@ func (w *Writer) Append(b *flow.Batch) error {
 		return w.err
 	}
 	src := newSource(b)
-	if w.rows.len() > 0 && len(w.rows.addresses)+len(b.Addresses) > segmentAddresses {
+	if w.rows.len() > 0 && (len(w.rows.addresses)+len(b.Addresses) > segmentAddresses || len(w.rows.groups) > segmentGroups) {
 		w.seal()
 	}
 	ordinals := w.count(&src)
@@ -194,7 +194,7 @@ func (w *Writer) seal() {
 		w.rows.keep(func(code uint32) bool { return !w.dead[w.rows.ordinals[code]] })
 	}
 	if w.rows.len() > 0 {
-		name := segmentName(w.store.segments, w.nextID)
+		name := segmentName(w.store.segments, w.nextID, segmentSuffix)
 		seg, err := w.sealer.seal(name+tempSuffix, w.nextID, w.rows)
 		if err != nil {
 			w.err = fmt.Errorf("write segment %q: %w", name, err)
@@ -231,7 +231,7 @@ func (w *Writer) commit() error {
 	next := w.store.manifest().next()
 	var frames [][]byte
 	for _, seg := range w.sealed {
-		name := segmentName(dir, seg.id)
+		name := seg.name(dir)
 		if err := fsys.Rename(name+tempSuffix, name); err != nil {
 			return fmt.Errorf("commit: %w", err)
 		}
@@ -267,7 +267,7 @@ func (w *Writer) Close() error {
 	w.store.mu.Unlock()
 	var errs []error
 	for _, seg := range w.sealed {
-		err := w.store.fs.Remove(segmentName(w.store.segments, seg.id) + tempSuffix)
+		err := w.store.fs.Remove(seg.name(w.store.segments) + tempSuffix)
 		if !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -1,0 +1,166 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+)
+
+// A page holds pageAddresses addresses of a segment, ascending, and for each the
+// blocks in which it is a destination. The blocks in which it is a source need no
+// list: rows are sorted by it. The directory has the first address of each page, so
+// that to look one up costs one page.
+const pageAddresses = 256
+
+// addressPage is one that was read.
+type addressPage struct {
+	addresses []netip.Addr
+	starts    []uint32 // of each address's blocks in the list, and one more
+	blocks    []byte   // the list, in width bits each
+	width     int
+}
+
+// halves are an address's 16 bytes as two numbers.
+func halves(a netip.Addr) (high, low uint64) {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+}
+
+func fromHalves(high, low uint64) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], high)
+	binary.BigEndian.PutUint64(b[8:], low)
+	return netip.AddrFrom16(b).Unmap()
+}
+
+// appendPage writes a page: number of addresses, 16 bits; lengths of the next three
+// columns, 16 bits each; the addresses' high and low halves, each by its distance from
+// the one before, which wraps; how many blocks each has; the width of a block's number,
+// one byte; the numbers.
+func (w *blockWriter) appendPage(dst []byte, addresses []netip.Addr, lists [][]uint32) []byte {
+	head := len(dst)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(addresses)))
+	dst = append(dst, make([]byte, 6)...)
+	var columns [3][]uint64
+	var high, low uint64
+	var numbers []uint64
+	most := uint64(0)
+	for i, a := range addresses {
+		h, l := halves(a)
+		if i == 0 {
+			high, low = h, l // the directory has them
+		}
+		columns[0] = append(columns[0], h-high)
+		columns[1] = append(columns[1], l-low)
+		columns[2] = append(columns[2], uint64(len(lists[i])))
+		high, low = h, l
+		for _, b := range lists[i] {
+			numbers = append(numbers, uint64(b))
+			most = max(most, uint64(b))
+		}
+	}
+	for i, col := range columns {
+		from := len(dst)
+		dst = w.packer.frame(dst, col)
+		binary.LittleEndian.PutUint16(dst[head+2+2*i:], uint16(len(dst)-from))
+	}
+	width := bits.Len64(most)
+	dst = append(dst, byte(width))
+	return appendBits(dst, numbers, width)
+}
+
+// parsePage reads a page of which the first address is known. raw MUST have packPad
+// bytes behind its length; the page keeps a copy of what it needs.
+func parsePage(raw []byte, first netip.Addr, want, blocks int) (*addressPage, error) {
+	const head = 8
+	if len(raw) < head {
+		return nil, fmt.Errorf("page has %d bytes", len(raw))
+	}
+	n := int(binary.LittleEndian.Uint16(raw))
+	if n != want {
+		return nil, fmt.Errorf("page has %d addresses, want %d", n, want)
+	}
+	at := head
+	var columns [3][]uint64
+	for i := range columns {
+		size := int(binary.LittleEndian.Uint16(raw[2+2*i:]))
+		if size > len(raw)-at {
+			return nil, fmt.Errorf("column %d of a page has %d bytes, %d are left", i, size, len(raw)-at)
+		}
+		c, err := parseColumn(raw[at:at+size], n)
+		if err != nil {
+			return nil, err
+		}
+		columns[i] = c.all(nil)
+		at += size
+	}
+	p := &addressPage{addresses: make([]netip.Addr, n), starts: make([]uint32, n+1)}
+	high, low := halves(first)
+	total := uint64(0)
+	for i := range p.addresses {
+		high, low = high+columns[0][i], low+columns[1][i]
+		p.addresses[i] = fromHalves(high, low)
+		p.starts[i] = uint32(total)
+		if columns[2][i] > uint64(blocks) {
+			return nil, fmt.Errorf("address %d of a page is in %d blocks of %d", i, columns[2][i], blocks)
+		}
+		total += columns[2][i]
+	}
+	p.starts[n] = uint32(total)
+	if at >= len(raw) {
+		return nil, fmt.Errorf("page has no postings")
+	}
+	p.width = int(raw[at])
+	at++
+	if p.width > 32 || len(raw)-at != bitsLen(int(total), p.width) {
+		return nil, fmt.Errorf("postings have %d bytes of %d numbers of %d bits", len(raw)-at, total, p.width)
+	}
+	p.blocks = append(append(make([]byte, 0, len(raw)-at+packPad), raw[at:]...), make([]byte, packPad)...)
+	return p, nil
+}
+
+// appendBlocks appends the blocks in which address i of the page is a destination.
+func (p *addressPage) appendBlocks(dst []uint32, i int) []uint32 {
+	for k := p.starts[i]; k < p.starts[i+1]; k++ {
+		dst = append(dst, uint32(bitsAt(p.blocks, int(k), p.width)))
+	}
+	return dst
+}
+
+// postings collects the blocks of each destination while blocks are made in order.
+type postings struct {
+	last    []uint32 // by code: 1 + the block it was last seen in
+	count   []uint32
+	entries []posting
+}
+
+type posting struct{ code, block uint32 }
+
+func (p *postings) reset(addresses int) {
+	p.last = append(p.last[:0], make([]uint32, addresses)...)
+	p.count = append(p.count[:0], make([]uint32, addresses)...)
+	p.entries = p.entries[:0]
+}
+
+func (p *postings) add(code, block uint32) {
+	if p.last[code] == block+1 {
+		return
+	}
+	p.last[code] = block + 1
+	p.count[code]++
+	p.entries = append(p.entries, posting{code, block})
+}
+
+// lists are the blocks by code, ascending.
+func (p *postings) lists() [][]uint32 {
+	out := make([][]uint32, len(p.count))
+	all := make([]uint32, len(p.entries))
+	for code, n := range p.count {
+		out[code], all = all[:0:n], all[n:]
+	}
+	for _, e := range p.entries {
+		out[e.code] = append(out[e.code], e.block)
+	}
+	return out
+}

@@ -1,0 +1,273 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// arrowSource reads the rows of a segment of version 1 that match. It holds one decoded
+// batch, about 0.7 MB, in its cursor.
+type arrowSource struct {
+	seg         *segment
+	plan        *segmentPlan
+	nics, blobs []bool // by code: wanted; nil is every one
+	file        *os.File
+	unpack      *unpacker // shared by a scanner's cursors: used inside next only
+
+	left uint64 // batches that are still to be read
+	msg  recordBatch
+	have uint32 // columns of the batch that are decoded, one bit each
+}
+
+// newArrowSource puts a cursor before the segment's first match. It closes the file
+// after an error.
+func newArrowSource(c *cursor, p *plan, u *unpacker, file *os.File) (rowSource, error) {
+	o, err := u.openArrow(file, c.seg)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	s := &arrowSource{seg: c.seg, file: file, unpack: u, left: 1<<len(c.seg.arrow.batches) - 1}
+	c.texts = o.texts
+	for page := range slices.Chunk(o.addresses, pageAddresses) {
+		c.pages = append(c.pages, &cursorPage{addresses: page})
+	}
+	s.choose(p, o)
+	return s, nil
+}
+
+// choose leaves out batches that can hold no row of the plan.
+func (s *arrowSource) choose(p *plan, o *arrowOpened) {
+	q := &segmentPlan{plan: p}
+	var mask uint64
+	if q.addresses, mask = arrowCodes(p.addresses, o, o.asSource, o.asDest); q.addresses != nil {
+		s.left &= mask
+	}
+	if q.src, mask = arrowCodes(p.src, o, o.asSource); q.src != nil {
+		s.left &= mask
+	}
+	if q.dst, mask = arrowCodes(p.dst, o, o.asDest); q.dst != nil {
+		s.left &= mask
+	}
+	for i := range s.seg.arrow.batches {
+		if b := &s.seg.arrow.batches[i]; b.last < p.from || b.first >= p.to {
+			s.left &^= 1 << i
+		}
+	}
+	if len(p.nics) > 0 {
+		s.nics = make([]bool, len(o.texts[dictNIC]))
+		for i, nic := range o.texts[dictNIC] {
+			s.nics[i] = slices.Contains(p.nics, nic)
+		}
+	}
+	if slices.ContainsFunc(s.seg.ordinals, func(o uint32) bool { return !p.live.has(o) }) {
+		s.blobs = make([]bool, len(s.seg.ordinals))
+		for i, ordinal := range s.seg.ordinals {
+			s.blobs[i] = p.live.has(ordinal)
+		}
+	}
+	s.plan = q
+}
+
+// arrowCodes is the addresses inside the prefixes, and the batches that hold any of
+// them by the given postings. Without prefixes both are nothing.
+func arrowCodes(list []netip.Prefix, o *arrowOpened, postings ...[]uint64) (codeRanges, uint64) {
+	if len(list) == 0 {
+		return nil, 0
+	}
+	codes := codeRanges{}
+	mask := uint64(0)
+	for _, p := range list {
+		low, _ := slices.BinarySearchFunc(o.addresses, p.Addr(), netip.Addr.Compare)
+		at := low
+		for ; at < len(o.addresses) && p.Contains(o.addresses[at]); at++ {
+			for _, words := range postings {
+				mask |= words[at]
+			}
+		}
+		codes = codes.add(low, at)
+	}
+	return codes, mask
+}
+
+func (s *arrowSource) close() error { return s.file.Close() }
+
+// next loads the next batch that holds a match. It returns false at the end.
+func (s *arrowSource) next(c *cursor) (bool, error) {
+	for s.left != 0 {
+		i := bits.TrailingZeros64(s.left)
+		s.left &^= 1 << i
+		if err := s.load(c, &s.seg.arrow.batches[i]); err != nil {
+			return false, err
+		}
+		if len(c.rows) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// load reads a batch: first the columns that decide which rows match, and the others
+// only if any does.
+func (s *arrowSource) load(c *cursor, b *arrowBatch) error {
+	raw, err := s.unpack.read(s.file, b.part)
+	if err != nil {
+		return err
+	}
+	err = s.decodeBatch(c, raw, b)
+	s.msg = recordBatch{}
+	if err != nil {
+		return CorruptError{Path: s.file.Name(), Offset: b.offset, Detail: err.Error()}
+	}
+	return nil
+}
+
+func (s *arrowSource) decodeBatch(c *cursor, raw []byte, b *arrowBatch) (err error) {
+	if s.msg, _, _, err = parseMessage(raw, headerRecord); err != nil {
+		return err
+	}
+	if s.msg.rows != int64(b.rows) || len(s.msg.nodes) != numColumns || len(s.msg.spans) != 2*numColumns {
+		return fmt.Errorf("batch has %d rows and %d columns, want %d and %d", s.msg.rows, len(s.msg.nodes), b.rows, numColumns)
+	}
+	s.have = 0
+	if err := s.match(c, b); err != nil || len(c.rows) == 0 {
+		return err
+	}
+	for col := range numColumns {
+		if err := s.need(c, col); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// need decodes a column of the current batch, once.
+func (s *arrowSource) need(c *cursor, col int) error {
+	if s.have&(1<<col) != 0 {
+		return nil
+	}
+	n := int(s.msg.rows)
+	size := dataSize(col, n)
+	if cap(c.data[col]) < size {
+		c.data[col] = make([]byte, max(size, dataSize(col, min(arrowRows, s.seg.rows))))
+	}
+	c.data[col] = c.data[col][:size]
+	if err := s.unpack.buffer(c.data[col], &s.msg, 2*col+1); err != nil {
+		return fmt.Errorf("column %d: %w", col, err)
+	}
+	if k, ok := counterOf(col); ok {
+		if err := s.needValid(c, k, col, n); err != nil {
+			return err
+		}
+	}
+	s.view(c, col)
+	s.have |= 1 << col
+	return s.checkCodes(c, col)
+}
+
+func (s *arrowSource) needValid(c *cursor, k, col, rows int) error {
+	if s.msg.nodes[col].nulls == 0 {
+		c.valid[k] = nil
+		return nil
+	}
+	c.valid[k] = make([]byte, (rows+7)/8)
+	if err := s.unpack.buffer(c.valid[k], &s.msg, 2*col); err != nil {
+		return fmt.Errorf("column %d: validity: %w", col, err)
+	}
+	return nil
+}
+
+// view gives the decoded bytes their type.
+func (s *arrowSource) view(c *cursor, col int) {
+	b := c.data[col]
+	switch col {
+	case flow.ColTime:
+		c.time = arrow.Int64Traits.CastFromBytes(b)
+	case flow.ColRecordTime:
+		c.record = arrow.Int64Traits.CastFromBytes(b)
+	case flow.ColOffset:
+		c.offset = arrow.Int64Traits.CastFromBytes(b)
+	case flow.ColPacketsSent, flow.ColBytesSent, flow.ColPacketsReceived, flow.ColBytesReceived:
+		c.counters[col-flow.ColPacketsSent] = arrow.Uint64Traits.CastFromBytes(b)
+	case flow.ColSrc:
+		c.src = arrow.Uint32Traits.CastFromBytes(b)
+	case flow.ColDst:
+		c.dst = arrow.Uint32Traits.CastFromBytes(b)
+	case flow.ColSrcPort:
+		c.srcPort = arrow.Uint16Traits.CastFromBytes(b)
+	case flow.ColDstPort:
+		c.dstPort = arrow.Uint16Traits.CastFromBytes(b)
+	case flow.ColNIC, flow.ColEncryption, flow.ColRule, flow.ColACL, flow.ColBlob:
+		c.codes[dictionaryID(col)] = arrow.Uint32Traits.CastFromBytes(b)
+	}
+}
+
+// checkCodes makes sure that no code is beyond its dictionary.
+func (s *arrowSource) checkCodes(c *cursor, col int) error {
+	var codes []uint32
+	entries := 0
+	switch col {
+	case flow.ColSrc:
+		codes, entries = c.src, s.seg.addresses
+	case flow.ColDst:
+		codes, entries = c.dst, s.seg.addresses
+	case flow.ColNIC, flow.ColEncryption, flow.ColRule, flow.ColACL, flow.ColBlob:
+		id := dictionaryID(col)
+		codes, entries = c.codes[id], len(c.texts[id])
+	}
+	for i, code := range codes {
+		if int(code) >= entries {
+			return fmt.Errorf("column %d row %d has index %d, dictionary has %d entries", col, i, code, entries)
+		}
+	}
+	return nil
+}
+
+// match sets rows to those of the batch that the plan wants.
+func (s *arrowSource) match(c *cursor, b *arrowBatch) error {
+	p := s.plan
+	c.rows = c.rows[:0]
+	for i := range b.rows {
+		c.rows = append(c.rows, uint32(i))
+	}
+	tests := []struct {
+		wanted bool
+		cols   []int
+		keep   func(row uint32) bool
+	}{
+		{p.src != nil, []int{flow.ColSrc}, func(i uint32) bool { return p.src.has(c.src[i]) }},
+		{p.dst != nil, []int{flow.ColDst}, func(i uint32) bool { return p.dst.has(c.dst[i]) }},
+		{p.addresses != nil, []int{flow.ColSrc, flow.ColDst}, func(i uint32) bool { return p.addresses.has(c.src[i]) || p.addresses.has(c.dst[i]) }},
+		{b.first < p.from || b.last >= p.to, []int{flow.ColTime}, func(i uint32) bool { return c.time[i] >= p.from && c.time[i] < p.to }},
+		{p.srcPort > 0, []int{flow.ColSrcPort}, func(i uint32) bool { return int(c.srcPort[i]) == p.srcPort }},
+		{p.dstPort > 0, []int{flow.ColDstPort}, func(i uint32) bool { return int(c.dstPort[i]) == p.dstPort }},
+		{s.nics != nil, []int{flow.ColNIC}, func(i uint32) bool { return s.nics[c.codes[dictNIC][i]] }},
+		{s.blobs != nil, []int{flow.ColBlob}, func(i uint32) bool { return s.blobs[c.codes[dictBlob][i]] }},
+	}
+	for _, t := range tests {
+		if !t.wanted || len(c.rows) == 0 {
+			continue
+		}
+		for _, col := range t.cols {
+			if err := s.need(c, col); err != nil {
+				return err
+			}
+		}
+		n := 0
+		for _, row := range c.rows {
+			if t.keep(row) {
+				c.rows[n] = row
+				n++
+			}
+		}
+		c.rows = c.rows[:n]
+	}
+	return nil
+}

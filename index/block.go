@@ -1,0 +1,272 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math/bits"
+)
+
+// A block holds the rows that are read and checked together, column by column. Rows
+// that stand together and show the same five-tuple and direction are a run, and what a
+// run shares is kept once. Rows without anything in their counters are quiet and have
+// none. What a row shares with its neighbours in the blob is in its group (groups.go).
+const (
+	// blockRows is how many rows a block has: about ten kilobytes, so that a row anywhere
+	// costs a few microseconds to read.
+	blockRows = 1024
+	// segmentRows bounds a segment: its rows are in memory while it is filled.
+	segmentRows = 512 * blockRows
+)
+
+// Columns of a block, in the order in which they stand.
+const (
+	packStarts    = iota // a bit a row: it begins a run
+	packSrc              // by run: code of the source, less that of the run before
+	packDst              // by run: code of the destination, less that of the run before where the source is the same
+	packKind             // by run: protocol, direction
+	packSrcPort          // by run
+	packDstPort          // by run
+	packClass            // by row: state, null counters, allowed, quiet
+	packGroup            // by row
+	packTime             // by row: since the group's first
+	packOffset           // by row: from where the group's other rows make it expected; zigzag
+	packCounter0         // by row that is not quiet
+	packCounter3  = packCounter0 + 3
+	packedColumns = packCounter0 + 4
+)
+
+// A block's head: rows, runs and loud rows, and each column's length, 16 bits each.
+const blockHead = 2 * (3 + packedColumns)
+
+const classQuiet = 1 << 13 // above state, nulls and allowed
+
+// blockMeta is what the directory says about a block.
+type blockMeta struct {
+	offset, length  int64
+	crc             uint32
+	lowSrc, highSrc uint32 // codes of the first and the last row's source
+	first, last     int64  // event times, both included
+}
+
+// blockWriter makes blocks. Its memory is kept from one to the next.
+type blockWriter struct {
+	packer packer
+	values [packedColumns][]uint64
+	out    []byte // valid until the next block
+}
+
+// block encodes rows, of which there MUST be 1 to blockRows.
+func (w *blockWriter) block(c *sealing, rows []uint32) ([]byte, blockMeta) {
+	for i := range w.values {
+		w.values[i] = w.values[i][:0]
+	}
+	m := blockMeta{lowSrc: c.src[rows[0]], highSrc: c.src[rows[len(rows)-1]], first: c.time[rows[0]], last: c.time[rows[0]]}
+	var starts [blockRows / 8]byte
+	w.runs(c, rows, &starts)
+	v := &w.values
+	for _, r := range rows {
+		t := c.time[r]
+		m.first, m.last = min(m.first, t), max(m.last, t)
+		g := &c.groups[c.group[r]]
+		v[packGroup] = append(v[packGroup], uint64(c.group[r]))
+		v[packTime] = append(v[packTime], uint64(t-g.time))
+		v[packOffset] = append(v[packOffset], zigzag(c.offset[r]-g.expected(t)))
+		class := uint64(c.state[r]) | uint64(c.flags[r])<<8
+		if c.counters[0][r]|c.counters[1][r]|c.counters[2][r]|c.counters[3][r] == 0 {
+			class |= classQuiet
+		} else {
+			for k := range c.counters {
+				v[packCounter0+k] = append(v[packCounter0+k], c.counters[k][r])
+			}
+		}
+		v[packClass] = append(v[packClass], class)
+	}
+	w.out = append(w.out[:0], make([]byte, blockHead)...)
+	put := binary.LittleEndian.PutUint16
+	put(w.out, uint16(len(rows)))
+	put(w.out[2:], uint16(len(v[packSrc])))
+	put(w.out[4:], uint16(len(v[packCounter0])))
+	for col := range packedColumns {
+		from := len(w.out)
+		switch col {
+		case packStarts:
+			w.out = append(w.out, starts[:(len(rows)+7)/8]...)
+		case packKind, packSrcPort, packDstPort, packClass:
+			w.out = w.packer.either(w.out, v[col])
+		default:
+			w.out = w.packer.frame(w.out, v[col])
+		}
+		put(w.out[6+2*col:], uint16(len(w.out)-from))
+	}
+	m.length, m.crc = int64(len(w.out)), crc32.Checksum(w.out, castagnoli)
+	return w.out, m
+}
+
+// runs fills the columns that have a value for each run.
+func (w *blockWriter) runs(c *sealing, rows []uint32, starts *[blockRows / 8]byte) {
+	v := &w.values
+	var src, dst uint32
+	var last [3]uint64
+	for i, r := range rows {
+		this := [3]uint64{uint64(c.src[r])<<32 | uint64(c.dst[r]), uint64(c.srcPort[r])<<16 | uint64(c.dstPort[r]), uint64(c.protocol[r]) | uint64(c.direction[r])<<8}
+		if i > 0 && this == last {
+			continue
+		}
+		last = this
+		starts[i/8] |= 1 << (i % 8)
+		if c.src[r] != src {
+			dst = 0
+		}
+		v[packSrc] = append(v[packSrc], uint64(c.src[r]-src))
+		v[packDst] = append(v[packDst], uint64(c.dst[r]-dst))
+		src, dst = c.src[r], c.dst[r]
+		v[packKind] = append(v[packKind], this[2])
+		v[packSrcPort] = append(v[packSrcPort], uint64(c.srcPort[r]))
+		v[packDstPort] = append(v[packDstPort], uint64(c.dstPort[r]))
+	}
+}
+
+// block is one that was read, ready to be decoded.
+type block struct {
+	rows, runs, loud int
+	columns          [packedColumns]column // packStarts has only bits
+	start            []uint32              // by run: its first row; and the number of rows
+	src, dst         []uint32              // by run
+	class            []uint64              // by row
+	loudAt           []uint16              // by row: which of the loud ones it is, or would be
+	scratch          []uint64
+}
+
+// parse reads a block's bytes, which MUST have packPad bytes behind their length. They
+// were checked against their checksum, so what does not fit is our own mistake or
+// another program's; it is an error all the same and never a panic.
+func (b *block) parse(raw []byte, addresses int) error {
+	if len(raw) < blockHead {
+		return fmt.Errorf("block has %d bytes, want at least %d", len(raw), blockHead)
+	}
+	get := func(i int) int { return int(binary.LittleEndian.Uint16(raw[2*i:])) }
+	b.rows, b.runs, b.loud = get(0), get(1), get(2)
+	if b.rows < 1 || b.rows > blockRows || b.runs < 1 || b.runs > b.rows || b.loud > b.rows {
+		return fmt.Errorf("block has %d rows, %d runs and %d rows with counters", b.rows, b.runs, b.loud)
+	}
+	at := blockHead
+	for col := range packedColumns {
+		n := get(3 + col)
+		if n > len(raw)-at {
+			return fmt.Errorf("column %d has %d bytes, %d are left", col, n, len(raw)-at)
+		}
+		if err := b.parseColumn(col, raw[at:at+n]); err != nil {
+			return fmt.Errorf("column %d: %w", col, err)
+		}
+		at += n
+	}
+	if at != len(raw) {
+		return fmt.Errorf("block has %d bytes too many", len(raw)-at)
+	}
+	if err := b.readRuns(); err != nil {
+		return err
+	}
+	return b.readEnds(addresses)
+}
+
+func (b *block) parseColumn(col int, raw []byte) (err error) {
+	n := b.rows
+	switch {
+	case col == packStarts:
+		if len(raw) != (b.rows+7)/8 {
+			return fmt.Errorf("%d bytes for %d rows", len(raw), b.rows)
+		}
+		b.columns[col] = column{n: b.rows, width: 1, bits: raw}
+		return nil
+	case col < packClass:
+		n = b.runs
+	case col >= packCounter0:
+		n = b.loud
+	}
+	b.columns[col], err = parseColumn(raw, n)
+	return err
+}
+
+// readRuns finds where each run starts.
+func (b *block) readRuns() error {
+	b.start = b.start[:0]
+	for i, x := range b.columns[packStarts].bits {
+		for ; x != 0; x &= x - 1 {
+			b.start = append(b.start, uint32(8*i+bits.TrailingZeros8(x)))
+		}
+	}
+	if len(b.start) != b.runs || b.start[0] != 0 || int(b.start[b.runs-1]) >= b.rows {
+		return fmt.Errorf("%d runs are marked, want %d", len(b.start), b.runs)
+	}
+	b.start = append(b.start, uint32(b.rows))
+	return nil
+}
+
+// readEnds decodes the addresses' codes.
+func (b *block) readEnds(addresses int) error {
+	b.scratch = b.columns[packSrc].all(b.scratch[:0])
+	b.src, b.dst = b.src[:0], b.dst[:0]
+	src := uint64(0)
+	for _, d := range b.scratch {
+		src += d
+		if src >= uint64(addresses) {
+			return fmt.Errorf("source has code %d, dictionary has %d entries", src, addresses)
+		}
+		b.src = append(b.src, uint32(src))
+	}
+	b.scratch = b.columns[packDst].all(b.scratch[:0])
+	dst := uint64(0)
+	for i, d := range b.scratch {
+		if i == 0 || b.src[i] != b.src[i-1] {
+			dst = 0
+		}
+		dst += d
+		if dst >= uint64(addresses) {
+			return fmt.Errorf("destination has code %d, dictionary has %d entries", dst, addresses)
+		}
+		b.dst = append(b.dst, uint32(dst))
+	}
+	return nil
+}
+
+// readClasses decodes the classes and counts the loud rows.
+func (b *block) readClasses() error {
+	b.class = b.columns[packClass].all(b.class[:0])
+	b.loudAt = b.loudAt[:0]
+	loud := 0
+	for _, class := range b.class {
+		b.loudAt = append(b.loudAt, uint16(loud))
+		if class&classQuiet == 0 {
+			loud++
+		}
+	}
+	if loud != b.loud {
+		return fmt.Errorf("%d rows have counters, want %d", loud, b.loud)
+	}
+	return nil
+}
+
+// few is up to which share of a block's rows are decoded one by one: reading at a
+// place takes about four times as long as reading all in order.
+const few = 4
+
+// pick appends the values of the given rows, or runs, to dst.
+func (c *column) pick(dst []uint64, places []uint32) []uint64 {
+	if len(places)*few < c.n {
+		for _, i := range places {
+			dst = append(dst, c.at(int(i)))
+		}
+		return dst
+	}
+	start := len(dst)
+	dst = c.all(dst)
+	all := dst[start:]
+	if len(places) == c.n { // ascending, so they are all of them
+		return dst
+	}
+	for k, i := range places {
+		all[k] = all[i] // k never passes i: places ascend
+	}
+	return dst[:start+len(places)]
+}

@@ -1,0 +1,212 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// group is what a stretch of rows shares that stands together in a blob: the tuples of
+// one rule in one record. In it time and place in the blob grow together, so that
+// little more than the time has to be kept of a row.
+type group struct {
+	ordinal, setting uint32 // codes
+	record           int64  // the record's time
+	// The first row's time and offset, and how many 65,536ths of a byte the rows
+	// advance in a millisecond.
+	time, offset, slope int64
+}
+
+// expected is about where a row of time t stands in the blob. It wraps where it
+// overflows, on both ways.
+func (g *group) expected(t int64) int64 { return g.offset + (t-g.time)*g.slope>>16 }
+
+const (
+	// segmentGroups bounds the groups of a segment, which a scan holds in memory for each
+	// open one, 48 bytes each. A segment is sealed before it has more; one batch may
+	// exceed it.
+	segmentGroups = 1 << 16
+	// maxGroups is what a reader takes.
+	maxGroups = 2 * segmentRows
+	// maxSlope is where an expectation is no longer worth anything: 1 MiB in a millisecond.
+	maxSlope = 1 << 36
+)
+
+// fitGroups sets where the rows of each group are expected.
+func (c *columns) fitGroups() {
+	type end struct{ time, offset int64 }
+	last := make([]end, len(c.groups))
+	seen := make([]bool, len(c.groups))
+	for i, k := range c.group {
+		g, t := &c.groups[k], c.time[i]
+		if !seen[k] {
+			seen[k] = true
+			g.time, g.offset, g.slope = t, c.offset[i], 0
+			last[k] = end{t, c.offset[i]}
+			continue
+		}
+		if t < g.time {
+			g.time, g.offset = t, c.offset[i]
+		}
+		if t > last[k].time {
+			last[k] = end{t, c.offset[i]}
+		}
+	}
+	for k := range c.groups {
+		g := &c.groups[k]
+		if span, bytes := last[k].time-g.time, last[k].offset-g.offset; span > 0 && bytes > -1<<40 && bytes < 1<<40 {
+			g.slope = min(max(bytes<<16/span, -maxSlope), maxSlope)
+		}
+	}
+}
+
+// Tables of a segment, one zstd frame behind its length when decoded: 32 bits.
+//
+//	texts     count, and each with its length: NICs, encryptions, rules, ACLs, paths
+//	ordinals  count, and for each the distance from the one before and its path's text
+//	settings  count, and for each the texts of NIC, encryption, rule and ACL
+//	groups    count, and by column, each value by its distance from the one before:
+//	          ordinal, setting, record, time less record, offset, slope
+type tables struct {
+	texts    []string
+	ordinals []uint32
+	paths    []uint32 // by ordinal code: the text
+	settings [][4]uint32
+	groups   []group
+}
+
+// tableOrder are the dictionaries of a setting's texts.
+var tableOrder = [4]int{dictNIC, dictEncryption, dictRule, dictACL}
+
+func (c *columns) tables() tables {
+	t := tables{ordinals: c.ordinals, groups: c.groups}
+	known := make(map[string]uint32)
+	text := func(s string) uint32 {
+		code, ok := known[s]
+		if !ok {
+			code = uint32(len(t.texts))
+			known[s] = code
+			t.texts = append(t.texts, s)
+		}
+		return code
+	}
+	for _, x := range c.settings {
+		t.settings = append(t.settings, [4]uint32{text(x.nic), text(x.encryption), text(x.rule), text(x.acl)})
+	}
+	for _, p := range c.paths {
+		t.paths = append(t.paths, text(p))
+	}
+	return t
+}
+
+// fields are the columns of a group, for reading and writing.
+func (g *group) fields() [6]int64 {
+	return [6]int64{int64(g.ordinal), int64(g.setting), g.record, g.time - g.record, g.offset, g.slope}
+}
+
+func (t *tables) encode(z *zstd.Encoder) []byte {
+	e := encoder{}
+	e.uint(uint64(len(t.texts)))
+	for _, s := range t.texts {
+		e.text(s)
+	}
+	e.ordinals(t.ordinals)
+	for _, p := range t.paths {
+		e.uint(uint64(p))
+	}
+	e.uint(uint64(len(t.settings)))
+	for _, s := range t.settings {
+		for _, text := range s {
+			e.uint(uint64(text))
+		}
+	}
+	e.uint(uint64(len(t.groups)))
+	for col := range 6 {
+		last := int64(0)
+		for i := range t.groups {
+			v := t.groups[i].fields()[col]
+			e.int(v - last)
+			last = v
+		}
+	}
+	return z.EncodeAll(e.b, binary.LittleEndian.AppendUint32(nil, uint32(len(e.b))))
+}
+
+// maxTables bounds what is allocated for tables, whatever a file says.
+const maxTables = 256 << 20
+
+func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
+	if len(raw) < 4 {
+		return nil, fmt.Errorf("tables have %d bytes", len(raw))
+	}
+	n := int64(binary.LittleEndian.Uint32(raw))
+	if n > maxTables || n > maxRatio*int64(len(raw)) {
+		return nil, fmt.Errorf("tables claim %d bytes", n)
+	}
+	b, err := z.DecodeAll(raw[4:], make([]byte, 0, n))
+	if err != nil {
+		return nil, fmt.Errorf("tables: %w", err)
+	}
+	d := &decoder{b: b}
+	t := &tables{texts: make([]string, d.count())}
+	for i := range t.texts {
+		t.texts[i] = d.text()
+	}
+	t.ordinals = d.ordinals()
+	t.paths = d.codes(len(t.ordinals), len(t.texts))
+	t.settings = make([][4]uint32, d.count())
+	for i := range t.settings {
+		copy(t.settings[i][:], d.codes(4, len(t.texts)))
+	}
+	t.groups = make([]group, d.count())
+	if len(t.groups) > maxGroups {
+		d.fail("the groups")
+		t.groups = nil
+	}
+	for col := range 6 {
+		last := int64(0)
+		for i := range t.groups {
+			last += d.int()
+			t.groups[i].set(col, last)
+		}
+	}
+	for i := range t.groups {
+		g := &t.groups[i]
+		if int(g.ordinal) >= len(t.ordinals) || int(g.setting) >= len(t.settings) {
+			return nil, fmt.Errorf("group %d has ordinal %d of %d and setting %d of %d", i, g.ordinal, len(t.ordinals), g.setting, len(t.settings))
+		}
+		g.time += g.record
+	}
+	return t, d.done()
+}
+
+func (g *group) set(col int, v int64) {
+	switch col {
+	case 0:
+		g.ordinal = uint32(v)
+	case 1:
+		g.setting = uint32(v)
+	case 2:
+		g.record = v
+	case 3:
+		g.time = v // less record, until all columns are read
+	case 4:
+		g.offset = v
+	case 5:
+		g.slope = v
+	}
+}
+
+// codes reads n numbers below a limit.
+func (d *decoder) codes(n, limit int) []uint32 {
+	list := make([]uint32, n)
+	for i := range list {
+		v := d.uint()
+		if v >= uint64(limit) {
+			d.fail("a code")
+		}
+		list[i] = uint32(v)
+	}
+	return list
+}

@@ -1,0 +1,304 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"slices"
+)
+
+// A packed column is a list of numbers in as few bits as is cheap to read at any
+// place. It has one of two forms, named by its first byte:
+//
+//	frame       base, and for each number its distance from it in the same number of
+//	            bits; the few that do not fit have their high bits in a list
+//	dictionary  the distinct numbers, and for each place which of them
+//
+// docs/format/segment.md has the bytes.
+const (
+	formFrame      = 0
+	formDictionary = 1
+
+	// maxPacked is how many numbers a column has at most: places of those that do not
+	// fit take 16 bits.
+	maxPacked = 1 << 16
+	// maxDistinct is where a dictionary stops to pay.
+	maxDistinct = 256
+	// packPad is how many bytes MUST follow a column in memory: numbers are read eight
+	// bytes at a time, and one more.
+	packPad = 9
+)
+
+// appendBits writes each value's low width bits, the first value lowest, and fills up
+// the last byte with zeros.
+func appendBits(dst []byte, values []uint64, width int) []byte {
+	if width == 0 {
+		return dst
+	}
+	mask := ^uint64(0) >> (64 - width)
+	var word uint64
+	have := 0
+	for _, v := range values {
+		v &= mask
+		word |= v << have
+		if have += width; have >= 64 {
+			dst = binary.LittleEndian.AppendUint64(dst, word)
+			have -= 64
+			word = v >> (width - have) // 0 where nothing is left
+		}
+	}
+	for ; have > 0; have -= 8 {
+		dst = append(dst, byte(word))
+		word >>= 8
+	}
+	return dst
+}
+
+// bitsLen is what n values of a width take, in bytes.
+func bitsLen(n, width int) int { return (n*width + 7) / 8 }
+
+// bitsAt reads value i of a list that appendBits wrote.
+func bitsAt(b []byte, i, width int) uint64 {
+	at := i * width
+	p, shift := b[at>>3:], at&7
+	v := binary.LittleEndian.Uint64(p) >> shift
+	if shift+width > 64 {
+		v |= uint64(p[8]) << (64 - shift)
+	}
+	return v & (1<<width - 1)
+}
+
+// packer writes packed columns. Its memory is kept from one to the next.
+type packer struct {
+	scratch []uint64
+	seen    []uint32 // by number: when it was last seen, and as which of the distinct ones
+	code    []uint8
+	round   uint32
+}
+
+// frame appends values in the first form. The values are changed.
+func (p *packer) frame(dst []byte, values []uint64) []byte {
+	base := uint64(0)
+	if len(values) > 0 {
+		base = slices.Min(values)
+	}
+	var lengths [65]int
+	for i, v := range values {
+		v -= base
+		values[i] = v
+		lengths[bits.Len64(v)]++
+	}
+	width, over, longest := frameWidth(&lengths, len(values))
+	dst = append(dst, formFrame)
+	dst = binary.AppendUvarint(dst, base)
+	dst = append(dst, byte(width))
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(over))
+	dst = appendBits(dst, values, width)
+	if over == 0 {
+		return dst
+	}
+	dst = append(dst, byte(longest-width))
+	high := p.scratch[:0]
+	for i, v := range values {
+		if bits.Len64(v) > width {
+			dst = binary.LittleEndian.AppendUint16(dst, uint16(i))
+			high = append(high, v>>width)
+		}
+	}
+	p.scratch = high
+	return appendBits(dst, high, longest-width)
+}
+
+// frameWidth chooses the width that takes the fewest bits, and says how many values
+// are over it and how long the longest is.
+func frameWidth(lengths *[65]int, n int) (width, over, longest int) {
+	for longest = 64; longest > 0 && lengths[longest] == 0; {
+		longest--
+	}
+	width = longest
+	best, more := n*longest, 0
+	for w := longest - 1; w >= 0; w-- {
+		more += lengths[w+1]
+		if cost := n*w + more*(16+longest-w) + 8; cost < best && more < maxPacked {
+			best, width, over = cost, w, more
+		}
+	}
+	return width, over, longest
+}
+
+// either appends values below 65,536 in the form that takes fewer bytes. The values
+// are changed.
+func (p *packer) either(dst []byte, values []uint64) []byte {
+	if p.seen == nil {
+		p.seen, p.code = make([]uint32, 1<<16), make([]uint8, 1<<16)
+	}
+	p.round++
+	var distinct []uint64
+	most := uint64(0)
+	for _, v := range values {
+		most = max(most, v)
+		if p.seen[v] != p.round {
+			if len(distinct) == maxDistinct {
+				return p.frame(dst, values)
+			}
+			p.seen[v] = p.round
+			p.code[v] = uint8(len(distinct))
+			distinct = append(distinct, v)
+		}
+	}
+	width := bits.Len(uint(max(len(distinct), 1) - 1))
+	if 16*len(distinct)+width*len(values) >= bits.Len64(most)*len(values) {
+		return p.frame(dst, values)
+	}
+	dst = append(dst, formDictionary, byte(len(distinct)-1))
+	for _, v := range distinct {
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(v))
+	}
+	for i, v := range values {
+		values[i] = uint64(p.code[v])
+	}
+	return appendBits(dst, values, width)
+}
+
+// column is a packed column made ready to be read.
+type column struct {
+	n, width  int
+	base      uint64
+	bits      []byte
+	places    []byte // of those over the width, 16 bits each, ascending
+	highs     []byte // their high bits
+	highWidth int
+	distinct  []byte // of a dictionary, 16 bits each
+}
+
+// parseColumn reads a packed column of n values. b MUST have packPad bytes behind its
+// length. All values that it can return are checked here but those of dictionaries
+// whose codes are too high: see at.
+func parseColumn(b []byte, n int) (c column, err error) {
+	whole := len(b)
+	bad := func(what string) (column, error) {
+		return column{}, fmt.Errorf("packed column of %d bytes for %d numbers: %s", whole, n, what)
+	}
+	if len(b) < 2 {
+		return bad("too short")
+	}
+	c.n = n
+	if b[0] == formDictionary {
+		count := int(b[1]) + 1
+		c.width = bits.Len(uint(count - 1))
+		if len(b) != 2+2*count+bitsLen(n, c.width) {
+			return bad("length of a dictionary")
+		}
+		c.distinct, c.bits = b[2:2+2*count], b[2+2*count:len(b)+packPad]
+		return c, nil
+	}
+	if b[0] != formFrame {
+		return bad("unknown form")
+	}
+	base, k := binary.Uvarint(b[1:])
+	if k <= 0 || len(b) < 1+k+3 {
+		return bad("base")
+	}
+	c.base = base
+	b = b[1+k:]
+	c.width = int(b[0])
+	over := int(binary.LittleEndian.Uint16(b[1:]))
+	b = b[3:]
+	size := bitsLen(n, c.width)
+	if c.width > 64 || over > n || len(b) < size {
+		return bad("width")
+	}
+	c.bits, b = b[:size+packPad], b[size:]
+	if over == 0 {
+		if len(b) != 0 {
+			return bad("too long")
+		}
+		return c, nil
+	}
+	if len(b) < 1 {
+		return bad("no high bits")
+	}
+	c.highWidth = int(b[0])
+	if c.highWidth+c.width > 64 || len(b) != 1+2*over+bitsLen(over, c.highWidth) {
+		return bad("high bits")
+	}
+	c.places, c.highs = b[1:1+2*over], b[1+2*over:len(b)+packPad]
+	last := -1
+	for i := range over {
+		at := int(binary.LittleEndian.Uint16(c.places[2*i:]))
+		if at <= last || at >= n {
+			return bad("places")
+		}
+		last = at
+	}
+	return c, nil
+}
+
+// at is value i. A code beyond its dictionary, which only a file made wrong has, reads
+// as the last of the distinct values.
+func (c *column) at(i int) uint64 {
+	v := bitsAt(c.bits, i, c.width)
+	if c.distinct != nil {
+		return c.distinctAt(v)
+	}
+	if len(c.places) > 0 {
+		if k, ok := c.place(i); ok {
+			v |= bitsAt(c.highs, k, c.highWidth) << c.width
+		}
+	}
+	return v + c.base
+}
+
+func (c *column) distinctAt(code uint64) uint64 {
+	code = min(code, uint64(len(c.distinct)/2-1))
+	return uint64(binary.LittleEndian.Uint16(c.distinct[2*code:]))
+}
+
+// place finds i among the places.
+func (c *column) place(i int) (int, bool) {
+	low, high := 0, len(c.places)/2
+	for low < high {
+		mid := (low + high) / 2
+		if int(binary.LittleEndian.Uint16(c.places[2*mid:])) < i {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low, low < len(c.places)/2 && int(binary.LittleEndian.Uint16(c.places[2*low:])) == i
+}
+
+// all appends every value to dst.
+func (c *column) all(dst []uint64) []uint64 {
+	start := len(dst)
+	dst = slices.Grow(dst, c.n)[:start+c.n]
+	out := dst[start:]
+	switch {
+	case c.width == 0 && c.distinct == nil:
+		for i := range out {
+			out[i] = c.base
+		}
+	case c.distinct != nil:
+		for i := range out {
+			out[i] = c.distinctAt(bitsAt(c.bits, i, c.width))
+		}
+	case c.width <= 56:
+		mask, at := uint64(1)<<c.width-1, 0
+		for i := range out {
+			out[i] = binary.LittleEndian.Uint64(c.bits[at>>3:])>>(at&7)&mask + c.base
+			at += c.width
+		}
+	default:
+		for i := range out {
+			out[i] = bitsAt(c.bits, i, c.width) + c.base
+		}
+	}
+	for k := range len(c.places) / 2 {
+		out[binary.LittleEndian.Uint16(c.places[2*k:])] += bitsAt(c.highs, k, c.highWidth) << c.width
+	}
+	return dst
+}
+
+// zigzag makes small numbers of both signs small unsigned ones.
+func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
+func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
