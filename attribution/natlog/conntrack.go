@@ -26,6 +26,13 @@ type conntrackParser struct {
 	lost    bool  // a line since it could not be read
 }
 
+// maxSilence is how long a file may show no event and still be taken for whole, in
+// milliseconds: nothing marks where the tool was stopped and started again. It is the
+// shortest time for which Linux keeps a connection of TCP, UDP or ICMP after its last
+// packet unless told otherwise (nf_conntrack_tcp_timeout_close; the kernel's
+// nf_conntrack-sysctl.rst): so nobody has a port from begin to end in a shorter one.
+const maxSilence = 10_000
+
 func (p *conntrackParser) line(b []byte) error {
 	e, err := parseConntrack(b)
 	if err != nil {
@@ -36,7 +43,7 @@ func (p *conntrackParser) line(b []byte) error {
 	e.Place = uint64(p.sum.Lines)
 	p.sum.Events++
 	at := milliCeil(e.At)
-	if p.lost && p.last != 0 {
+	if p.last != 0 && (p.lost || at-p.last > maxSilence) {
 		if err := p.tracker.Lost(p.last, max(p.last, at)); err != nil {
 			return err
 		}

@@ -128,6 +128,47 @@ func TestUnreadLineIsALoss(t *testing.T) {
 	}
 }
 
+// A file that was appended to after the tool had been away for longer than the shortest
+// connection lasts shows who had a port before, and nothing of who had it meanwhile.
+func TestBreakInAFile(t *testing.T) {
+	at := func(line, second string) string { return strings.Replace(line, "861.012756", second, 1) }
+	other := strings.NewReplacer("sport=47902", "sport=47903", "dport=1027", "dport=1028").Replace(newLine)
+	for name, c := range map[string]struct {
+		resumed string
+		certain bool
+	}{
+		"no break":               {"871.000000", true},
+		"long enough for a life": {"871.002000", false},
+		"long":                   {"921.000000", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, err := nat.Open(t.TempDir(), nat.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			w, err := store.Begin(nat.Import{Cluster: "c", Kind: "conntrack"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The pod's connection ends in the break, another has its port and ends, too.
+			input := strings.Join([]string{at(newLine, "860.000000"), at(other, "861.000000"), at(strings.Replace(other, "[NEW]", "[UPDATE]", 1), c.resumed)}, "\n")
+			if _, err := Read(strings.NewReader(input), Options{Node: "n"}, w); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Commit(""); err != nil {
+				t.Fatal(err)
+			}
+			q := nat.Asked{Cluster: "c", From: 1795438867000, To: 1795438869000, Tolerance: 1000,
+				Key: nat.Key{Src: netip.MustParseAddr("10.224.0.4"), SrcPort: 1027, Dst: netip.MustParseAddr("203.0.113.66"), DstPort: 8443, Protocol: 6}}
+			got, err := store.Senders(&q)
+			if err != nil || got.Certain != c.certain || len(got.Flows) != 1 {
+				t.Errorf("certain %v, %d senders, %v; want certain %v, one sender", got.Certain, len(got.Flows), err, c.certain)
+			}
+		})
+	}
+}
+
 // The end of a connection of the node's own that is told only after a pod has its port
 // is on record: the pod did not have the port all along.
 func TestLateEndOfAnUntranslatedConnection(t *testing.T) {

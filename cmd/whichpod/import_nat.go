@@ -170,7 +170,7 @@ func (a *app) printImportNAT(report natReport) error {
 			fmt.Fprintf(a.stderr, "whichpod: warning: %s: packets show who used a port, and not until when: alone they make no answer exact\n", f.File)
 		}
 		if f.Losses > 0 {
-			fmt.Fprintf(a.stderr, "whichpod: warning: %s: events are missing in %s; rows of that time stay masked\n", f.File, count(int64(f.Losses), "place"))
+			fmt.Fprintf(a.stderr, "whichpod: warning: %s: events may be missing in %s; rows of that time stay masked\n", f.File, count(int64(f.Losses), "place"))
 		}
 		for i, r := range f.Rejections {
 			if i == 3 {
