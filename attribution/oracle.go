@@ -3,13 +3,45 @@ package attribution
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/whichpod/whichpod/attribution/nat"
 )
 
 // Naive answers like Resolve, but straight from the definitions: for every moment at
 // which the answer can change within the question's span, every interval of the
 // ledger is looked at. It shares the brackets of single stays with the fast way, and
 // none of its indexes, caches or searches. It is what the fast way is tested against.
-func (v *View) Naive(q Question) *Resolution { return v.checked(v.naive(q), &q) }
+func (v *View) Naive(q Question) *Resolution {
+	r := v.checked(v.naive(q), &q)
+	if v.nat == nil || !q.Sent || q.Protocol == 0 || !r.hides() {
+		return r
+	}
+	known := v.nat.Knows(q.Address)
+	if len(known) == 0 {
+		return r
+	}
+	ask, ok := v.evidenceFor(v.work(q.Address), known, &q)
+	if !ok {
+		return r
+	}
+	found, err := v.nat.Naive(&ask)
+	if err != nil {
+		found.Damaged = true
+	}
+	r, _ = v.among(r, &found, &ask, &q, v.naivePod)
+	return r
+}
+
+// naivePod resolves the address before a translation.
+func (v *View) naivePod(clusterName string, f *nat.Flow, q *Question) *Resolution {
+	ask := Question{Address: f.Original.Src, Begin: v.beginOf(f, q), Sent: true, Destination: f.Original.Dst, DestinationPort: f.Original.DstPort}
+	for _, c := range v.clusters {
+		if o := c.oracle(); c.Name == clusterName && o.naiveOwns(&ask) && o.owned(ask.Address).pods != nil {
+			return o.naive(&ask)
+		}
+	}
+	return external
+}
 
 func (v *View) naive(q Question) *Resolution {
 	var clusters []*clusterView

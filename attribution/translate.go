@@ -49,20 +49,29 @@ func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *
 		return r, nil
 	}
 	found, err := v.nat.Senders(&ask)
+	if err != nil {
+		found.Damaged = true
+	}
+	return v.among(r, &found, &ask, q, v.pod)
+}
+
+// among is what is said where the evidence found names the senders that there can be.
+// pod resolves one of them.
+func (v *View) among(r *Resolution, found *nat.Senders, ask *nat.Asked, q *Question, pod func(string, *nat.Flow, *Question) *Resolution) (*Resolution, *nat.Flow) {
 	switch {
-	case err != nil || found.Damaged:
+	case found.Damaged:
 		return r.doubted(noteNATDamaged), nil
 	case found.Contradicted:
 		return r.doubted(noteNATOdd), nil
 	}
-	behind, odd := v.behind(&ask, found.Flows, q)
+	one, odd := soleSender(ask.Cluster, found.Flows, q, pod)
 	switch {
 	case odd:
 		return r.doubted(noteNATOdd), nil
-	case behind == nil || !found.Certain:
+	case one == nil || !found.Certain:
 		return r, nil
 	}
-	lifted := v.checked(behind.lifted(), q)
+	lifted := v.checked(one.lifted(), q)
 	if lifted.Verdict != Exact {
 		return r.doubted(noteNATOdd), nil
 	}
@@ -104,9 +113,9 @@ func (v *View) evidenceFor(av *addressView, known []string, q *Question) (nat.As
 	return ask, slices.Contains(known, ask.Cluster)
 }
 
-// behind is the one pod that all flows come from, exactly; or nil. odd says that a
+// soleSender is the one pod that all flows come from, exactly; or nil. odd says that a
 // flow cannot be what the evidence says under what the ledger knows.
-func (v *View) behind(ask *nat.Asked, flows []nat.Flow, q *Question) (one *Resolution, odd bool) {
+func soleSender(clusterName string, flows []nat.Flow, q *Question, pod func(string, *nat.Flow, *Question) *Resolution) (one *Resolution, odd bool) {
 	sole := true
 	for i := range flows {
 		f := &flows[i]
@@ -114,7 +123,7 @@ func (v *View) behind(ask *nat.Asked, flows []nat.Flow, q *Question) (one *Resol
 			sole = false // the node's own
 			continue
 		}
-		r := v.pod(ask.Cluster, f, q)
+		r := pod(clusterName, f, q)
 		switch {
 		case r.Verdict == Exact && f.Node != "" && r.Candidates[0].Node != "" && r.Candidates[0].Node != f.Node:
 			return nil, true
@@ -139,9 +148,7 @@ func (v *View) behind(ask *nat.Asked, flows []nat.Flow, q *Question) (one *Resol
 // The kernel keeps one for minutes after its last packet, and a pod that gets the
 // address and uses the same port goes on with it.
 func (v *View) pod(clusterName string, f *nat.Flow, q *Question) *Resolution {
-	begin := q.Begin
-	begin.From = min(max(begin.From, f.FromEarliest-v.tolerance), begin.To)
-	begin.To = max(begin.From, min(begin.To, later(f.ToLatest, v.tolerance)))
+	begin := v.beginOf(f, q)
 	if t, id := v.track(f.Original.Src); t != nil {
 		if r := v.along(t, id, begin, sender); r != nil {
 			return r.of(clusterName)
@@ -154,6 +161,12 @@ func (v *View) pod(clusterName string, f *nat.Flow, q *Question) *Resolution {
 		}
 	}
 	return external
+}
+
+// beginOf is when the row's flow can have begun, if it is what the node translated.
+func (v *View) beginOf(f *nat.Flow, q *Question) flow.Span {
+	from := min(max(q.Begin.From, f.FromEarliest-v.tolerance), q.Begin.To)
+	return flow.Span{From: from, To: max(from, min(q.Begin.To, later(f.ToLatest, v.tolerance)))}
 }
 
 // of is the resolution of an address in one cluster, where it may be another's.

@@ -45,8 +45,9 @@ func lives(r *rand.Rand) []life {
 	return out
 }
 
-// record runs sessions of a tracker over the events of lives, with losses, into a store.
-func record(t *testing.T, r *rand.Rand, store *nat.Store, all []life) {
+// record runs sessions of a tracker over the events of lives on a node, with losses,
+// into a store.
+func record(t *testing.T, r *rand.Rand, store *nat.Store, node string, all []life) {
 	t.Helper()
 	type happening struct {
 		at    int64
@@ -64,11 +65,11 @@ func record(t *testing.T, r *rand.Rand, store *nat.Store, all []life) {
 	slices.SortFunc(events, func(a, b happening) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.order, b.order)) })
 	for from := epoch; from < epoch+200_000; {
 		to := from + 5000 + r.Int64N(80_000)
-		w, err := store.Begin(nat.Import{Cluster: "c", Kind: "test", Name: fmt.Sprint(from)})
+		w, err := store.Begin(nat.Import{Cluster: "c", Kind: "test", Name: fmt.Sprint(node, from)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := NewTracker("n", w)
+		tr := NewTracker(node, w)
 		if r.IntN(2) == 0 { // a dump at the start
 			for i := range all {
 				if l := &all[i]; l.from <= from && from < l.to {
@@ -144,7 +145,7 @@ func TestSendersAreNeverWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := lives(r)
-		record(t, r, store, all)
+		record(t, r, store, "n", all)
 		for range 3000 {
 			q := nat.Asked{Cluster: "c", Key: all[r.IntN(len(all))].key, Tolerance: 100}
 			q.From = epoch + r.Int64N(200_000)

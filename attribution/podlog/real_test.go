@@ -67,15 +67,17 @@ func realNodeWith(t *testing.T, name, config string, evidence *nat.Store, fn fun
 	}
 	defer truth.Close()
 	lines := bufio.NewScanner(truth)
-	for lines.Scan() {
+	for n := 0; lines.Scan(); n++ {
 		var tl truthLine
 		if err := json.Unmarshal(lines.Bytes(), &tl); err != nil {
 			t.Fatal(err)
 		}
 		q := attribution.Question{Address: tl.Src, Begin: flow.Span{From: tl.Begin, To: tl.Begin}, NIC: tl.NIC, Near: true, Sent: true, Destination: tl.Dst, DestinationPort: tl.Port, SourcePort: tl.Sport, Protocol: tl.Proto}
 		r := v.Resolve(q)
-		if naive := v.Naive(q); evidence == nil && !naive.Same(r) {
-			t.Errorf("%+v: got %s, the oracle says %s", tl, text(r), text(naive))
+		if evidence == nil || n%50 == 0 { // the oracle reads all evidence for each row
+			if naive := v.Naive(q); !naive.Same(r) {
+				t.Errorf("%+v: got %s, the oracle says %s", tl, text(r), text(naive))
+			}
 		}
 		fn(&tl, r)
 	}
