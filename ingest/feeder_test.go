@@ -28,8 +28,9 @@ func TestRunStopsInAppend(t *testing.T) {
 	}
 	sum, err := ingest.Run(context.Background(), newMemSource(blobOf(0, 12*flow.MaxBatchRows/10)), sink, ingest.Options{Memory: mem})
 	var broken *ingest.SinkError
-	if !errors.Is(err, full) || !errors.As(err, &broken) || sum.Rows != 2*flow.MaxBatchRows || sum.Read != 0 {
-		t.Errorf("got error %v and %+v, want %v and %d rows", err, sum, full, 2*flow.MaxBatchRows)
+	const two = 2 * flow.MaxBatchRows // or a few less: a record is not cut for the last rows of a batch
+	if !errors.Is(err, full) || !errors.As(err, &broken) || sum.Rows > two || sum.Rows < two-40 || sum.Read != 0 {
+		t.Errorf("got error %v and %+v, want %v and the rows of two batches, %d", err, sum, full, two)
 	}
 	if calls["Append"] != 3 || calls["Advance"] != 0 || calls["Commit"] != 0 {
 		t.Errorf("calls of the sink: %v, want Append three times", calls)

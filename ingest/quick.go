@@ -53,6 +53,9 @@ func (d *Decoder) quick() (bool, error) {
 		return false, nil
 	}
 	q.data, q.end, q.at, q.checked, q.done, q.groups = data, end, d.frames.pos, false, 0, 0
+	if err := d.makeRoom(end); err != nil {
+		return false, err
+	}
 	from := d.rows.Len()
 	ok, err := d.quickRecord()
 	switch {
@@ -69,6 +72,17 @@ func (d *Decoder) quick() (bool, error) {
 	q.misses++
 	d.rows.Truncate(from)
 	return false, nil
+}
+
+// makeRoom emits what there is where it fills half of a batch and a record of so many
+// bytes is likely not to fit into the rest: so few records have to be checked before
+// their end.
+func (d *Decoder) makeRoom(bytes int) error {
+	const tuple = 64 // bytes; few are shorter
+	if n := d.rows.Len(); n < flow.MaxBatchRows/2 || n+bytes/tuple <= flow.MaxBatchRows {
+		return nil
+	}
+	return d.flush()
 }
 
 // looksUsual says whether the tuples of the record at pos begin where they usually do.

@@ -11,7 +11,7 @@ import (
 
 const (
 	leastSlots = 1 << 10
-	mostSlots  = 1 << 15 // 1 MB; with more addresses than half of that, all are forgotten
+	mostSlots  = 1 << 17 // 4 MB
 )
 
 // quickAddresses knows the codes of IPv4 addresses by their text: a hash table with

@@ -112,7 +112,9 @@ func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, err
 	}
 	r := &runner{ctx: ctx, src: src, sink: sink, opts: opts, seed: maphash.MakeSeed(), again: map[string]bool{}}
 	r.sum.Rejected = map[string]int64{}
-	r.decoder = NewDecoder(opts.Memory, r.append, r.reject)
+	batches := &pool{mem: opts.Memory}
+	defer batches.close()
+	r.decoder = NewDecoder(batches, r.append, r.reject)
 	defer r.decoder.Close()
 	err = r.run(&sel)
 	r.abandon()
