@@ -103,6 +103,15 @@ func (a *archive) addressID(addr netip.Addr) (uint32, bool) {
 	return n<<1 | 1, ok && addr.Zone() == ""
 }
 
+// glance looks where addressID is going to, so that the memory is near by then. What
+// it returns says nothing.
+func (a *archive) glance(addr netip.Addr) uint32 {
+	if addr.Is4() {
+		return a.v4.glance(v4Key(addr))
+	}
+	return a.v6.glance(addr.As16())
+}
+
 // eachAt calls yield with the numbers of all pods of an address, in any cluster, until
 // it returns false.
 func (a *archive) eachAt(addr netip.Addr, yield func(n uint32) bool) {

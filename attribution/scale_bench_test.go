@@ -102,8 +102,8 @@ const scaleBudget = 200_000_000
 
 // BenchmarkMillion measures a ledger of a million entries, when each address had 16
 // pods in turn and when each had one of its own: lookups of a random address at a
-// random time, first the verdict and the pod's number, then all that can be said; and,
-// last, the memory with everything that those made the view keep.
+// random time, first the verdict and the pod's number, of one and of many at once, then
+// all that can be said; and, last, the memory with everything that those made the view keep.
 func BenchmarkMillion(b *testing.B) {
 	for _, addresses := range []int{60_000, scaleEntries} {
 		b.Run(fmt.Sprintf("addresses=%d", addresses), func(b *testing.B) {
@@ -121,13 +121,25 @@ func BenchmarkMillion(b *testing.B) {
 			first := time.Since(began) / time.Duration(addresses)
 			b.Run("lookup", func(b *testing.B) {
 				b.ReportMetric(float64(first.Nanoseconds()), "ns/first-lookup")
-				ask(b, addresses, func(q *Question) bool {
-					verdict, pod := v.Lookup(q)
-					return verdict == Exact && pod != NoPod
+				ask(b, addresses, 1, func(questions []Question) int {
+					verdict, pod := v.Lookup(&questions[0])
+					return count(verdict == Exact && pod != NoPod)
+				})
+			})
+			b.Run("lookup-all", func(b *testing.B) {
+				var answers []Short
+				ask(b, addresses, 1024, func(questions []Question) (exact int) {
+					answers = v.LookupAll(questions, answers[:0])
+					for i := range answers {
+						if answers[i].Verdict == Exact && answers[i].Pod != NoPod {
+							exact++
+						}
+					}
+					return exact
 				})
 			})
 			b.Run("resolve", func(b *testing.B) {
-				ask(b, addresses, func(q *Question) bool { return v.Resolve(*q).Pod() != nil })
+				ask(b, addresses, 1, func(questions []Question) int { return count(v.Resolve(questions[0]).Pod() != nil) })
 			})
 			b.Run("memory", func(b *testing.B) {
 				for node := range scaleNodes {
@@ -189,19 +201,24 @@ func fileSize(b *testing.B, dir, name string) int64 {
 	return info.Size()
 }
 
-// ask asks about random addresses at random times and reports the rate.
-func ask(b *testing.B, addresses int, exact func(*Question) bool) {
+// ask asks about random addresses at random times, so many questions at once, and
+// reports the rate. What answer returns is how many answers are exact.
+func ask(b *testing.B, addresses, atOnce int, answer func([]Question) (exact int)) {
 	const span = scaleDays * 86_400_000
-	q := Question{Sent: true, Destination: addr("203.0.113.66")}
+	questions := make([]Question, atOnce)
+	for i := range questions {
+		questions[i] = Question{Sent: true, Destination: addr("203.0.113.66")}
+	}
 	seed, found, total := uint64(1), 0, 0
 	for b.Loop() {
-		seed = seed*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
-		slot := int(seed >> 33 % uint64(addresses))
-		at := epoch + int64(seed>>20%span)
-		q.Address, q.Begin = scaledAddress(slot), flow.Span{From: at, To: at}
-		if total++; exact(&q) {
-			found++
+		for i := range questions {
+			seed = seed*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
+			slot := int(seed >> 33 % uint64(addresses))
+			at := epoch + int64(seed>>20%span)
+			questions[i].Address, questions[i].Begin = scaledAddress(slot), flow.Span{From: at, To: at}
 		}
+		total += len(questions)
+		found += answer(questions)
 	}
 	if total > 1000 && found == 0 {
 		b.Fatal("no answer is exact")
