@@ -1,6 +1,9 @@
 package ingest
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Name is the name that a blob has everywhere: in rows, positions and evidence. It
 // is the part of a path from the component on that starts with flowLogResourceID= or
@@ -71,4 +74,14 @@ func pathMAC(name string) string {
 		}
 	}
 	return ""
+}
+
+// BlobOf is the interface and the hour that a blob's name tells, or "" where it does
+// not tell both.
+func BlobOf(name string) (mac string, hour time.Time) {
+	from, to, ok := hoursOf(name)
+	if !ok || to.Sub(from) != time.Hour {
+		return "", time.Time{}
+	}
+	return pathMAC(name), from
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"sync"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -27,6 +28,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	learned uint64 // the index's generation that the view has learned NICs from, 0: none
+	taught  bool   // it learned them from elsewhere
 }
 
 // New returns an engine. The caller keeps and closes both.
@@ -41,6 +43,15 @@ func (e *Engine) View() *attribution.View { return e.view }
 // that changed since it last did. What asks about rows calls it by itself.
 func (e *Engine) LearnNICs(ctx context.Context) error { return e.learnNICs(ctx, false) }
 
+// TeachNICs lets the view learn which NIC is whose from these sightings, and from no
+// others: who derives rows again knows what they were derived with.
+func (e *Engine) TeachNICs(sightings iter.Seq[attribution.NICSighting]) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.view.LearnNICs(sightings, false)
+	e.taught = true
+}
+
 // NICs is what is known of the interfaces that logged rows, with all contradictions.
 func (e *Engine) NICs(ctx context.Context) (attribution.NICSummary, error) {
 	e.mu.Lock()
@@ -54,7 +65,7 @@ func (e *Engine) learnNICs(ctx context.Context, contradictions bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.rows.Generation()
-	if e.learned == now {
+	if e.learned == now || e.taught {
 		return nil
 	}
 	var err error

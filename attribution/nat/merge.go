@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -66,32 +65,8 @@ func (s *Store) writeMerged(name *segmentName, list []*segment) (err error) {
 			err = errors.Join(err, s.opt.FS.Remove(path))
 		}
 	}()
-	var h cursors
-	for _, seg := range list {
-		cur := &cursor{seg: seg}
-		ok, err := cur.next()
-		if err != nil {
-			return err
-		}
-		if ok {
-			h = append(h, cur)
-		}
-	}
-	heap.Init(&h)
-	for len(h) > 0 {
-		cur := h[0]
-		if err := w.add(&cur.flows[cur.at]); err != nil {
-			return err
-		}
-		ok, err := cur.next()
-		if err != nil {
-			return err
-		}
-		if ok {
-			heap.Fix(&h, 0)
-		} else {
-			heap.Pop(&h)
-		}
+	if err := eachMerged(list, w.add); err != nil {
+		return err
 	}
 	name.Flows = w.c.flows
 	return w.finish()

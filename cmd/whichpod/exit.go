@@ -14,6 +14,7 @@ type exitCode int
 const (
 	answered          = 0
 	nothingFound      = 1
+	refuted           = 1 // a claim is violated, a bundle does not check
 	failed            = 2 // usage or failure
 	severalCandidates = 3 // boundary, ambiguous, masked, host
 	unwatched         = 4 // gap

@@ -21,15 +21,31 @@ import (
 func (a *app) exportCommand() *cobra.Command {
 	var format, out string
 	var since, until, known moment
+	var signed bool
+	var b bundleFlags
 	cmd := &cobra.Command{
-		Use:   "export --format FORMAT",
-		Short: "Write attributed rows",
+		Use:   "export --format FORMAT | --bundle --out DIR --key PRIVATE.pem",
+		Short: "Write attributed rows, or a signed bundle of evidence",
 		Long: `Write attributed rows, all without a time, to standard output without --out.
 
 A row is a tuple of a flow log with what can be said of both its ends;
-docs/export.md describes the formats; the columns are the same in all but OCSF.`,
+docs/export.md describes the formats; the columns are the same in all but OCSF.
+
+With --bundle: the rows with all that they rest on, what is missing, and a signed
+manifest that names the bundle before it, as the next folder in --out. "verify" checks
+them; docs/evidence.md says what they prove.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if signed {
+				if err := checkRange(cmd, since, until); err != nil {
+					return err
+				}
+				if format != "" {
+					return usage(cmd, "--format does not go with --bundle, whose rows are Parquet")
+				}
+				b.since, b.until, b.known = since, until, known
+				return a.exportBundle(cmd, out, &b)
+			}
 			if !slices.Contains(evidence.Formats(), format) {
 				return usage(cmd, "format is %q, want %s", format, strings.Join(evidence.Formats(), ", "))
 			}
@@ -56,9 +72,13 @@ docs/export.md describes the formats; the columns are the same in all but OCSF.`
 	}
 	cmd.Flags().StringVar(&format, "format", "", strings.Join(evidence.Formats(), ", ")+" (required)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(evidence.Formats(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringVar(&out, "out", "", "file to write; it appears when it is complete")
+	cmd.Flags().StringVar(&out, "out", "", "file to write, with --bundle the folder of bundles; what is written appears when it is complete")
 	rangeFlags(cmd, &since, &until)
 	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
+	cmd.Flags().BoolVar(&signed, "bundle", false, "write a signed bundle of evidence")
+	cmd.Flags().StringVar(&b.key, "key", "", "with --bundle: private key in PEM, Ed25519 or ECDSA; else $"+signingKey)
+	cmd.Flags().StringVar(&b.raw, "raw", "", "with --bundle: the flow logs, to note the SHA-256 of what was read of each")
+	cmd.Flags().StringArrayVar(&b.claims, "claim", nil, "with --bundle: YAML file of claims to decide; repeatable")
 	return cmd
 }
 

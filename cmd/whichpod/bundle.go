@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/whichpod/whichpod/evidence/bundle"
+	"github.com/whichpod/whichpod/evidence/claim"
+	"github.com/whichpod/whichpod/index"
+)
+
+// signingKey names the environment variable that may hold the private key.
+const signingKey = "WHICHPOD_SIGNING_KEY"
+
+// bundleFlags are those of "export --bundle".
+type bundleFlags struct {
+	key, raw     string
+	claims       []string
+	since, until moment
+	known        moment
+}
+
+// exportBundle writes the next bundle into a folder of them.
+func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags) error {
+	if out == "" {
+		return usage(cmd, "--bundle needs --out, the folder of bundles")
+	}
+	key, err := a.signer(cmd, f.key)
+	if err != nil {
+		return err
+	}
+	lock, err := bundle.Lock(out)
+	if err != nil {
+		return err
+	}
+	var s bundle.Summary
+	err = a.withInput(f, func(in bundle.Input) (err error) {
+		p := newProgress(a.stderr)
+		defer p.done()
+		in.Progress = p.rows
+		s, err = bundle.Write(cmd.Context(), out, in, key)
+		return err
+	})
+	if err = errors.Join(err, lock.Close()); err != nil {
+		return err
+	}
+	return a.printBundle(&s)
+}
+
+// withInput calls fn with what a bundle is made of.
+func (a *app) withInput(f *bundleFlags, fn func(bundle.Input) error) (err error) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
+	in := bundle.Input{Ledger: a.ledgerFolder(), NAT: a.natFolder(), Since: int64(f.since), Until: int64(f.until), AsKnownAt: int64(f.known)}
+	if _, err := os.Stat(a.data); err != nil {
+		return hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
+	}
+	if in.Config, err = a.readConfig(); err != nil {
+		return err
+	}
+	if in.Claims, err = readClaims(f.claims); err != nil {
+		return err
+	}
+	if f.raw != "" {
+		if in.Raw, err = a.source(f.raw); err != nil {
+			return err
+		}
+	}
+	if in.Index, err = index.Open(a.data, index.Options{ReadOnly: true}); err != nil {
+		return err
+	}
+	return errors.Join(fn(in), in.Index.Close())
+}
+
+func readClaims(paths []string) ([]claim.Claim, error) {
+	var out []claim.Claim
+	for _, path := range paths {
+		list, err := claim.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// signer reads the private key from a file, else from the environment.
+func (a *app) signer(cmd *cobra.Command, path string) (bundle.Signer, error) {
+	data := []byte(a.getenv(signingKey))
+	if path != "" {
+		var err error
+		if data, err = os.ReadFile(path); err != nil {
+			return nil, fmt.Errorf("read private key: %w", err)
+		}
+	}
+	if len(data) == 0 {
+		return nil, usage(cmd, "--bundle needs --key, a private key in PEM, or the key itself in %s", signingKey)
+	}
+	key, err := bundle.ParsePrivateKey(data)
+	if err != nil {
+		return nil, hinted{err, `"openssl genpkey -algorithm ed25519 -out private.pem" makes one`}
+	}
+	return key, nil
+}
+
+func (a *app) printBundle(s *bundle.Summary) error {
+	if a.output == "json" {
+		return a.json(s)
+	}
+	fmt.Fprintf(a.stdout, "%s: %s, manifest %s\n", s.Name, count(s.Rows, "row"), s.Digest)
+	for i := range s.Claims {
+		a.printClaim(&s.Claims[i])
+	}
+	for _, m := range s.Missing {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s\n", m)
+	}
+	return nil
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var keyPath, raw string
+	cmd := &cobra.Command{
+		Use:   "verify BUNDLE --key PUBLIC.pem",
+		Short: "Check a bundle of evidence, or a folder of them",
+		Long: `Check a bundle of evidence, or a folder of them, with the public key alone: signatures,
+digests, that the files agree with each other, and of a folder that no bundle is missing
+between the first and the last. With --raw every row is derived again from the flow
+logs and the evidence in the bundle, and each difference is shown.
+
+Exit codes: 0 all is well, 1 something is wrong and was named, 2 it could not be checked.`,
+		Args: args(1, 1, "a bundle, or a folder of bundles"),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			if keyPath == "" {
+				return usage(cmd, "--key is missing: the public key in PEM")
+			}
+			data, err := os.ReadFile(keyPath)
+			if err != nil {
+				return fmt.Errorf("read public key: %w", err)
+			}
+			key, err := bundle.ParsePublicKey(data)
+			if err != nil {
+				return hinted{err, `"openssl pkey -in private.pem -pubout" writes it`}
+			}
+			var opt bundle.Options
+			if raw != "" {
+				if opt.Raw, err = a.source(raw); err != nil {
+					return err
+				}
+			}
+			return a.verify(cmd, words[0], key, opt)
+		},
+	}
+	cmd.Flags().StringVar(&keyPath, "key", "", "public key in PEM, Ed25519 or ECDSA (required)")
+	cmd.Flags().StringVar(&raw, "raw", "", "the flow logs: a folder, or a container's URL")
+	return cmd
+}
+
+func (a *app) verify(cmd *cobra.Command, path string, key *bundle.PublicKey, opt bundle.Options) error {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
+	p := newProgress(a.stderr)
+	opt.Progress = p.rows
+	reports, err := bundle.Verify(cmd.Context(), path, key, opt)
+	p.done()
+	if err != nil {
+		return err
+	}
+	wrong := false
+	for i := range reports {
+		wrong = wrong || !reports[i].OK()
+	}
+	if a.output == "json" {
+		err = a.json(struct {
+			Bundles []bundle.Report `json:"bundles"`
+			OK      bool            `json:"ok"`
+		}{reports, !wrong})
+	} else {
+		for i := range reports {
+			a.printReport(&reports[i])
+		}
+	}
+	if err == nil && wrong {
+		return exitCode(refuted)
+	}
+	return err
+}
+
+func (a *app) printReport(r *bundle.Report) {
+	for _, p := range r.Problems {
+		fmt.Fprintf(a.stdout, "%s: WRONG: %s\n", r.Name, oneLine(p))
+	}
+	for i := range r.Differences {
+		fmt.Fprintf(a.stdout, "%s: %s\n", r.Name, r.Differences[i].String())
+	}
+	if more := r.Different - int64(len(r.Differences)); more > 0 {
+		fmt.Fprintf(a.stdout, "%s: and %d more\n", r.Name, more)
+	}
+	if !r.OK() {
+		return
+	}
+	how := "signed, whole"
+	if r.Derived {
+		how += ", every row derived again"
+	}
+	fmt.Fprintf(a.stdout, "%s: OK: %s, %s, manifest %s\n", r.Name, count(r.Rows, "row"), how, r.Digest)
+	for _, m := range r.Missing {
+		fmt.Fprintf(a.stdout, "%s: missing, as it says itself: %s\n", r.Name, oneLine(m))
+	}
+}

@@ -1,0 +1,112 @@
+// Package claim decides assertions about who reached a destination: whether the rows
+// prove them, refute them, or leave them open, and what would close them.
+//
+// In: a claim and attributed rows. Out: a result with the rows against it and the rows
+// that prove nothing, by why. A [Judge] is for one goroutine.
+package claim
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Claim says that only some pods reached a destination.
+type Claim struct {
+	Name string         `json:"name,omitempty"`
+	To   netip.AddrPort `json:"to"`
+	Only Selector       `json:"only"`
+}
+
+func (c *Claim) String() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return "only " + c.Only.String() + " reached " + c.To.String()
+}
+
+// Read reads claims from a YAML file: one, or a list of them.
+func Read(path string) ([]Claim, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read claims: %w", err)
+	}
+	var list []Claim
+	if err := yaml.UnmarshalStrict(data, &list); err != nil {
+		var one Claim
+		if e := yaml.UnmarshalStrict(data, &one); e != nil {
+			return nil, fmt.Errorf("read claims %q: %w; want a list of name, to, only", path, err)
+		}
+		list = []Claim{one}
+	}
+	for i := range list {
+		if !list[i].To.IsValid() || len(list[i].Only) == 0 {
+			return nil, fmt.Errorf("read claims %q: claim %d has no to or no only", path, i+1)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("read claims %q: there is none", path)
+	}
+	return list, nil
+}
+
+// Selector chooses pods: all of its terms must hold.
+type Selector []Term
+
+// Term compares one property of a pod, or one of its labels, with a value.
+type Term struct {
+	Key, Value string
+	Not        bool
+}
+
+// properties of a pod that a term may name; any other key is a label.
+var properties = []string{"cluster", "namespace", "name", "uid", "owner", "node"}
+
+// ParseSelector reads "namespace=payments,app=api,tier!=test".
+func ParseSelector(text string) (Selector, error) {
+	var s Selector
+	for part := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(part, "=")
+		t := Term{Key: strings.TrimSpace(key), Value: strings.TrimSpace(strings.TrimPrefix(value, "="))}
+		t.Key, t.Not = strings.CutSuffix(t.Key, "!")
+		if !ok || t.Key == "" || strings.ContainsAny(t.Key+t.Value, " !=()") {
+			return nil, fmt.Errorf("selector is %q, want KEY=VALUE or KEY!=VALUE with commas between; a key is %s or a label", text, strings.Join(properties, ", "))
+		}
+		s = append(s, t)
+	}
+	return s, nil
+}
+
+func (s Selector) String() string {
+	terms := make([]string, len(s))
+	for i, t := range s {
+		op := "="
+		if t.Not {
+			op = "!="
+		}
+		terms[i] = t.Key + op + t.Value
+	}
+	return strings.Join(terms, ",")
+}
+
+// MarshalText writes what [ParseSelector] reads.
+func (s Selector) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText is [ParseSelector].
+func (s *Selector) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSelector(string(text))
+	return err
+}
+
+// label finds a label's value among sorted "key=value".
+func label(labels []string, key string) (string, bool) {
+	i := slices.IndexFunc(labels, func(l string) bool { return strings.HasPrefix(l, key+"=") })
+	if i < 0 {
+		return "", false
+	}
+	return labels[i][len(key)+1:], true
+}
