@@ -89,3 +89,27 @@ func TestLearnedNICContradicts(t *testing.T) {
 		t.Errorf("known of NICs: %+v", s)
 	}
 }
+
+// A machine that is made again with its name, and its address or another, has another
+// interface: each is the node's in its time, and neither contradicts the other.
+func TestNICsOfAReplacedNode(t *testing.T) {
+	t.Parallel()
+	v := viewOf(t, podRange(), factsOf(watched(0, 20_000), aPod("a").has(theIP).made(10).seen(12).ran(11, 900).stopped(901),
+		aPod("a2").on("n", "10.224.0.14").has(theIP).made(9000).seen(9002).ran(9001, 19_000),
+		aPod("b").on("n2", "10.224.0.6").has("10.244.1.9").made(10).seen(12).ran(11, 19_000)))
+	again := func(nic, address string, from, to float64) NICSighting {
+		s := behind(address, from, to)
+		s.NIC = nic
+		return s
+	}
+	v.LearnNICs(slices.Values([]NICSighting{behind("10.224.0.4", 40, 800), behind(theIP, 20, 890), again("000D3A00000B", "10.224.0.14", 9100, 9900), again("000D3A00000B", theIP, 9100, 9900)}), true)
+	at := func(second float64, nic string) Question {
+		q := sent(second)
+		q.NIC, q.Near = nic, true
+		return q
+	}
+	check(t, v, []say{{at(100, "000D3A00000A"), "exact a"}, {at(9200, "000D3A00000B"), "exact a2"}})
+	if s := v.NICs(); s.Learned != 2 || len(s.Contradictions) != 0 {
+		t.Errorf("known of NICs: %+v", s)
+	}
+}

@@ -126,7 +126,10 @@ func soleSender(clusterName string, flows []nat.Flow, q *Question, pod func(stri
 		r := pod(clusterName, f, q)
 		switch {
 		case r.Verdict == Exact && f.Node != "" && r.Candidates[0].Node != "" && r.Candidates[0].Node != f.Node:
-			return nil, true
+			if !f.Redirected() {
+				return nil, true
+			}
+			sole = false // forwarded for another node's pod, which called a port of the node
 		case r.Verdict == External:
 			sole = false // forwarded for somebody outside, or a range that is not known
 		case r.Verdict != Exact || r.Candidates[0].HostNetwork:

@@ -70,6 +70,10 @@ type Flow struct {
 // Translated says whether the flow has an Original.
 func (f *Flow) Translated() bool { return f.Original.Src.IsValid() }
 
+// Redirected says whether the destination was translated too: then others than the
+// node's pods may have been forwarded, who called one of its ports or a load balancer.
+func (f *Flow) Redirected() bool { return f.Original.Dst != f.Dst || f.Original.DstPort != f.DstPort }
+
 // compare orders records: by key, when they are certain to have begun, and the rest.
 func (f *Flow) compare(o *Flow) int {
 	if c := f.Key.Compare(&o.Key); c != 0 {

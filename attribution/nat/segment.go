@@ -46,7 +46,8 @@ type blockRef struct {
 }
 
 // Source counts what a node translated for one of its pods' addresses: what can be
-// held against the ledger without reading every record.
+// held against the ledger without reading every record. What was redirected does not
+// count, since a node forwards for others too.
 type Source struct {
 	Cluster, Node string
 	Address       netip.Addr // before the translation
@@ -133,7 +134,7 @@ func (w *segmentWriter) add(f *Flow) error {
 }
 
 func (w *segmentWriter) count(f *Flow) {
-	if !f.Translated() {
+	if !f.Translated() || f.Redirected() {
 		return
 	}
 	k := sourceKey{f.Node, f.Original.Src}
