@@ -117,7 +117,7 @@ func (c *comparison) compare(v *View) {
 	for i := range c.seen {
 		f := &c.seen[i]
 		for j := i + 1; j < min(i+1+maxRivals, len(c.seen)) && c.seen[j].begin.From <= f.begin.To+v.tolerance; j++ {
-			if o := &c.seen[j]; o.nic != f.nic {
+			if o := &c.seen[j]; o.nic != f.nic && v.oneFlow(f, o) {
 				f.hold(v, o)
 				o.hold(v, f)
 			}
@@ -126,6 +126,26 @@ func (c *comparison) compare(v *View) {
 	for i := range c.seen {
 		c.seen[i].apply()
 	}
+}
+
+// oneFlow says whether what two interfaces logged can be one flow: not where they are
+// of two clusters that both can have an address of it, for those reach each other
+// only within one.
+func (v *View) oneFlow(f, o *seenFlow) bool {
+	if len(v.clusters) < 2 {
+		return true
+	}
+	a, known := v.ownerOf(&Question{NIC: f.nic, Begin: f.begin})
+	b, both := v.ownerOf(&Question{NIC: o.nic, Begin: o.begin})
+	if !known || !both || a.owner.cluster == b.owner.cluster {
+		return true
+	}
+	for _, code := range []uint32{f.rows.Src[f.from], f.rows.Dst[f.from]} {
+		if address := f.rows.Addresses[code]; a.owner.cluster.owns(address) && b.owner.cluster.owns(address) {
+			return false
+		}
+	}
+	return true
 }
 
 // hold holds what is said of the ends of f against a copy.

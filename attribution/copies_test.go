@@ -222,3 +222,29 @@ func TestCompare(t *testing.T) {
 		})
 	}
 }
+
+// Two clusters with one pod range, and pods of both that have the same addresses, ports
+// and moments: two flows, each of its own cluster.
+func TestCompareOfTwoClusters(t *testing.T) {
+	t.Parallel()
+	cfg := podRange()
+	cfg.Clusters[0].NICs = map[string]string{"000D3A00000A": "n", "000D3A00000B": "m"}
+	cfg.Clusters = append(cfg.Clusters, Cluster{Name: "d", Network: Overlay, PodCIDRs: prefixes("10.244.0.0/16"), NICs: map[string]string{"000D3A00000D": "n", "000D3A00000E": "m"}})
+	facts := []*told{watched(0, 1000), watched(0, 1000).in("d")}
+	for i, cluster := range []string{"c", "d"} {
+		facts = append(facts, aPod("a").in(cluster).on("n", fmt.Sprintf("10.224.0.%d", 4+2*i)).has(theIP).made(10).seen(12).ran(11, 900),
+			aPod("b").in(cluster).on("m", fmt.Sprintf("10.224.0.%d", 5+2*i)).has("10.244.1.9").made(10).seen(12).ran(11, 900))
+	}
+	v := viewOf(t, cfg, factsOf(facts...))
+	var rows []flow.Row
+	for i, nic := range []string{"A", "B", "D", "E"} {
+		rows = append(rows, flow.Row{Time: sec(50) + int64(i), NIC: "000D3A00000" + nic, Direction: "OI"[i%2], State: flow.Begin, Src: addr(theIP), Dst: addr("10.244.1.9"),
+			SrcPort: 40003, DstPort: 80, Protocol: 6, Offset: int64(i)})
+	}
+	_, after, _ := compared(t, v, rows, len(rows))
+	for i, want := range []string{"exact a, exact b", "exact a, exact b", "exact d:a, exact d:b", "exact d:a, exact d:b"} {
+		if got := text(after[0].Src[i]) + ", " + text(after[0].Dst[i]); got != want {
+			t.Errorf("row %d: got %s, want %s", i, got, want)
+		}
+	}
+}
