@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/bits"
+	"slices"
 )
 
 // A block holds the rows that are read and checked together, column by column. Rows
@@ -39,7 +40,7 @@ const (
 // A block's head: rows, runs and loud rows, and each column's length, 16 bits each.
 const blockHead = 2 * (3 + packedColumns)
 
-const classQuiet = 1 << 13 // above state, nulls and allowed
+const classQuiet = flagQuiet << 8 // a class is a row's state, and its flags above it
 
 // blockMeta is what the directory says about a block.
 type blockMeta struct {
@@ -52,36 +53,37 @@ type blockMeta struct {
 // blockWriter makes blocks. Its memory is kept from one to the next.
 type blockWriter struct {
 	packer packer
+	rows   [blockRows]row
 	values [packedColumns][]uint64
 	out    []byte // valid until the next block
 }
 
-// block encodes rows, of which there MUST be 1 to blockRows.
-func (w *blockWriter) block(c *sealing, rows []uint32) ([]byte, blockMeta) {
+// block encodes the rows at the given places, of which there MUST be 1 to blockRows.
+func (w *blockWriter) block(c *sealing, places []uint32) ([]byte, blockMeta) {
 	for i := range w.values {
-		w.values[i] = w.values[i][:0]
+		w.values[i] = slices.Grow(w.values[i][:0], blockRows)
 	}
-	m := blockMeta{lowSrc: c.src[rows[0]], highSrc: c.src[rows[len(rows)-1]], first: c.time[rows[0]], last: c.time[rows[0]]}
-	var starts [blockRows / 8]byte
-	w.runs(c, rows, &starts)
+	rows := w.rows[:len(places)]
 	v := &w.values
-	for _, r := range rows {
-		t := c.time[r]
-		m.first, m.last = min(m.first, t), max(m.last, t)
-		g := &c.groups[c.group[r]]
-		v[packGroup] = append(v[packGroup], uint64(c.group[r]))
-		v[packTime] = append(v[packTime], uint64(t-g.time))
-		v[packOffset] = append(v[packOffset], zigzag(c.offset[r]-g.expected(t)))
-		class := uint64(c.state[r]) | uint64(c.flags[r])<<8
-		if c.counters[0][r]|c.counters[1][r]|c.counters[2][r]|c.counters[3][r] == 0 {
-			class |= classQuiet
-		} else {
-			for k := range c.counters {
-				v[packCounter0+k] = append(v[packCounter0+k], c.counters[k][r])
+	for i, at := range places {
+		rows[i] = c.rows[at]
+		if rows[i].flags&flagQuiet == 0 {
+			for k, n := range &c.counters[at] {
+				v[packCounter0+k] = append(v[packCounter0+k], n)
 			}
 		}
-		v[packClass] = append(v[packClass], class)
 	}
+	m := blockMeta{lowSrc: rows[0].src, highSrc: rows[len(rows)-1].src, first: rows[0].time, last: rows[0].time}
+	for i := range rows {
+		r := &rows[i]
+		m.first, m.last = min(m.first, r.time), max(m.last, r.time)
+		g := &c.groups[r.group]
+		v[packGroup] = append(v[packGroup], uint64(r.group))
+		v[packTime] = append(v[packTime], uint64(r.time-g.time))
+		v[packOffset] = append(v[packOffset], zigzag(r.offset-g.expected(r.time)))
+		v[packClass] = append(v[packClass], uint64(r.state)|uint64(r.flags)<<8)
+	}
+	starts := w.runs(rows)
 	w.out = append(w.out[:0], make([]byte, blockHead)...)
 	put := binary.LittleEndian.PutUint16
 	put(w.out, uint16(len(rows)))
@@ -103,28 +105,30 @@ func (w *blockWriter) block(c *sealing, rows []uint32) ([]byte, blockMeta) {
 	return w.out, m
 }
 
-// runs fills the columns that have a value for each run.
-func (w *blockWriter) runs(c *sealing, rows []uint32, starts *[blockRows / 8]byte) {
+// runs fills the columns that have a value for each run, and returns where one starts.
+func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte) {
 	v := &w.values
 	var src, dst uint32
-	var last [3]uint64
-	for i, r := range rows {
-		this := [3]uint64{uint64(c.src[r])<<32 | uint64(c.dst[r]), uint64(c.srcPort[r])<<16 | uint64(c.dstPort[r]), uint64(c.protocol[r]) | uint64(c.direction[r])<<8}
-		if i > 0 && this == last {
-			continue
+	for i := range rows {
+		r := &rows[i]
+		if i > 0 {
+			b := &rows[i-1]
+			if r.src == b.src && r.dst == b.dst && r.srcPort == b.srcPort && r.dstPort == b.dstPort && r.protocol == b.protocol && r.direction == b.direction {
+				continue
+			}
 		}
-		last = this
 		starts[i/8] |= 1 << (i % 8)
-		if c.src[r] != src {
+		if r.src != src {
 			dst = 0
 		}
-		v[packSrc] = append(v[packSrc], uint64(c.src[r]-src))
-		v[packDst] = append(v[packDst], uint64(c.dst[r]-dst))
-		src, dst = c.src[r], c.dst[r]
-		v[packKind] = append(v[packKind], this[2])
-		v[packSrcPort] = append(v[packSrcPort], uint64(c.srcPort[r]))
-		v[packDstPort] = append(v[packDstPort], uint64(c.dstPort[r]))
+		v[packSrc] = append(v[packSrc], uint64(r.src-src))
+		v[packDst] = append(v[packDst], uint64(r.dst-dst))
+		src, dst = r.src, r.dst
+		v[packKind] = append(v[packKind], uint64(r.protocol)|uint64(r.direction)<<8)
+		v[packSrcPort] = append(v[packSrcPort], uint64(r.srcPort))
+		v[packDstPort] = append(v[packDstPort], uint64(r.dstPort))
 	}
+	return starts
 }
 
 // block is one that was read, ready to be decoded.

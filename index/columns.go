@@ -2,6 +2,7 @@ package index
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -9,18 +10,12 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// columns holds the rows of a segment that is being filled, 70 bytes a row and so 37
+// columns holds the rows of a segment that is being filled, 72 bytes a row and so 38
 // MB for a full one. Its memory is taken at the first row and kept from one segment
 // to the next.
 type columns struct {
-	time, offset     []int64
-	counters         [4][]uint64
-	src, dst         []uint32 // into addresses
-	group            []uint32 // into groups
-	srcPort, dstPort []uint16
-	protocol, state  []uint8
-	direction        []uint8
-	flags            []uint8 // nulls in bits 0 to 3, then allowed
+	rows     []row
+	counters [][4]uint64 // of rows; 0 where null
 
 	addresses   []netip.Addr
 	addressCode map[[16]byte]uint32 // by As16
@@ -35,6 +30,18 @@ type columns struct {
 	remap []uint32 // scratch: a batch's address codes to ours
 }
 
+// row is one row without its counters. Rows are put in order and read out of order, so
+// what is needed of one stands together.
+type row struct {
+	time, offset     int64
+	src, dst         uint32 // into addresses
+	group            uint32 // into groups
+	srcPort, dstPort uint16
+	protocol, state  uint8
+	direction        uint8
+	flags            uint8 // nulls in bits 0 to 3, then allowed, then quiet
+}
+
 // setting is what a stretch of rows has in common. Few combinations occur, so that
 // one number stands for four texts.
 type setting struct{ nic, encryption, rule, acl string }
@@ -45,7 +52,10 @@ type groupKey struct {
 	record           int64
 }
 
-const flagAllowed = 1 << 4
+const (
+	flagAllowed = 1 << 4
+	flagQuiet   = 1 << 5
+)
 
 func newColumns() *columns {
 	return &columns{
@@ -56,26 +66,13 @@ func newColumns() *columns {
 	}
 }
 
-func (c *columns) len() int { return len(c.time) }
+func (c *columns) len() int { return len(c.rows) }
 
 // reserve takes the memory of a whole segment at once: growing by doubling would
 // need half as much again.
 func (c *columns) reserve() {
-	if cap(c.time) > 0 {
-		return
-	}
-	for _, s := range []*[]int64{&c.time, &c.offset} {
-		*s = make([]int64, 0, segmentRows)
-	}
-	for i := range c.counters {
-		c.counters[i] = make([]uint64, 0, segmentRows)
-	}
-	for _, s := range []*[]uint32{&c.src, &c.dst, &c.group} {
-		*s = make([]uint32, 0, segmentRows)
-	}
-	c.srcPort, c.dstPort = make([]uint16, 0, segmentRows), make([]uint16, 0, segmentRows)
-	for _, s := range []*[]uint8{&c.protocol, &c.state, &c.direction, &c.flags} {
-		*s = make([]uint8, 0, segmentRows)
+	if cap(c.rows) == 0 {
+		c.rows, c.counters = make([]row, 0, segmentRows), make([][4]uint64, 0, segmentRows)
 	}
 }
 
@@ -89,41 +86,18 @@ func (c *columns) reset() {
 	clear(c.groupCode)
 }
 
-func (c *columns) truncate(n int) {
-	c.time, c.offset = c.time[:n], c.offset[:n]
-	for i := range c.counters {
-		c.counters[i] = c.counters[i][:n]
-	}
-	c.src, c.dst, c.group = c.src[:n], c.dst[:n], c.group[:n]
-	c.srcPort, c.dstPort = c.srcPort[:n], c.dstPort[:n]
-	c.protocol, c.state = c.protocol[:n], c.state[:n]
-	c.direction, c.flags = c.direction[:n], c.flags[:n]
-}
+func (c *columns) truncate(n int) { c.rows, c.counters = c.rows[:n], c.counters[:n] }
 
 // keep drops the rows of which the ordinal's code is not wanted.
 func (c *columns) keep(wanted func(code uint32) bool) {
 	n := 0
-	for i := range c.len() {
-		if !wanted(c.groups[c.group[i]].ordinal) {
-			continue
+	for i := range c.rows {
+		if wanted(c.groups[c.rows[i].group].ordinal) {
+			c.rows[n], c.counters[n] = c.rows[i], c.counters[i]
+			n++
 		}
-		if n != i {
-			c.move(n, i)
-		}
-		n++
 	}
 	c.truncate(n)
-}
-
-func (c *columns) move(to, from int) {
-	c.time[to], c.offset[to] = c.time[from], c.offset[from]
-	for k := range c.counters {
-		c.counters[k][to] = c.counters[k][from]
-	}
-	c.src[to], c.dst[to], c.group[to] = c.src[from], c.dst[from], c.group[from]
-	c.srcPort[to], c.dstPort[to] = c.srcPort[from], c.dstPort[from]
-	c.protocol[to], c.state[to] = c.protocol[from], c.state[from]
-	c.direction[to], c.flags[to] = c.direction[from], c.flags[from]
 }
 
 // source is a batch with what append needs of it at hand.
@@ -164,41 +138,38 @@ func newSource(b *flow.Batch) source {
 // append copies rows [from, to) of the batch. ordinals are those of its blob codes.
 func (c *columns) append(s *source, from, to int, ordinals []uint32) {
 	c.reserve()
-	c.time = appendTimes(c.time, s.Time[from:to])
-	c.offset = append(c.offset, s.Offset[from:to]...)
-	c.srcPort = append(c.srcPort, s.SrcPort[from:to]...)
-	c.dstPort = append(c.dstPort, s.DstPort[from:to]...)
-	c.protocol = append(c.protocol, s.Protocol[from:to]...)
-	c.state = append(c.state, s.State[from:to]...)
-	c.direction = append(c.direction, s.Direction[from:to]...)
-	c.appendAddresses(s, from, to)
-	c.appendCounters(s, from, to)
-	c.appendGroups(s, from, to, ordinals)
-}
-
-func appendTimes(dst []int64, src []arrow.Timestamp) []int64 {
-	for _, t := range src {
-		dst = append(dst, int64(t))
+	n := len(c.rows)
+	c.rows = slices.Grow(c.rows, to-from)[:n+to-from]
+	rows := c.rows[n:]
+	for i := range rows {
+		k := from + i
+		rows[i] = row{time: int64(s.Time[k]), offset: s.Offset[k], srcPort: s.SrcPort[k], dstPort: s.DstPort[k],
+			protocol: s.Protocol[k], state: s.State[k], direction: s.Direction[k]}
+		if s.allowed.Value(k) {
+			rows[i].flags = flagAllowed
+		}
 	}
-	return dst
+	c.appendAddresses(s, rows, from)
+	c.appendCounters(s, rows, from)
+	c.appendGroups(s, rows, from, ordinals)
 }
 
 const noCode = ^uint32(0)
 
-func (c *columns) appendAddresses(s *source, from, to int) {
+func (c *columns) appendAddresses(s *source, rows []row, from int) {
 	c.remap = c.remap[:0]
 	for range s.Addresses {
 		c.remap = append(c.remap, noCode)
 	}
-	code := func(k uint32) uint32 {
-		if c.remap[k] == noCode {
-			c.remap[k] = c.address(s.Addresses[k])
+	for i := range rows {
+		src, dst := s.Src[from+i], s.Dst[from+i]
+		if c.remap[src] == noCode {
+			c.remap[src] = c.address(s.Addresses[src])
 		}
-		return c.remap[k]
-	}
-	for i := from; i < to; i++ {
-		c.src = append(c.src, code(s.Src[i]))
-		c.dst = append(c.dst, code(s.Dst[i]))
+		if c.remap[dst] == noCode {
+			c.remap[dst] = c.address(s.Addresses[dst])
+		}
+		rows[i].src, rows[i].dst = c.remap[src], c.remap[dst]
 	}
 }
 
@@ -224,40 +195,42 @@ func (c *columns) ordinal(o uint32, path string) uint32 {
 	return code
 }
 
-func (c *columns) appendCounters(s *source, from, to int) {
-	start := len(c.flags)
-	for i := from; i < to; i++ {
-		f := byte(0)
-		if s.allowed.Value(i) {
-			f |= flagAllowed
-		}
-		c.flags = append(c.flags, f)
-	}
+func (c *columns) appendCounters(s *source, rows []row, from int) {
+	n := len(c.counters)
+	c.counters = slices.Grow(c.counters, len(rows))[:n+len(rows)]
+	mine := c.counters[n:]
 	for k, col := range s.counters {
-		values := col.Uint64Values()
-		c.counters[k] = append(c.counters[k], values[from:to]...)
+		values := col.Uint64Values()[from:]
+		for i := range mine {
+			mine[i][k] = values[i]
+		}
 		if col.NullN() == 0 {
 			continue
 		}
-		mine := c.counters[k][start:]
-		for i := from; i < to; i++ {
-			if col.IsNull(i) {
-				c.flags[start+i-from] |= 1 << k
-				mine[i-from] = 0
+		for i := range mine {
+			if col.IsNull(from + i) {
+				rows[i].flags |= 1 << k
+				mine[i][k] = 0
 			}
+		}
+	}
+	for i, v := range mine {
+		if v == [4]uint64{} {
+			rows[i].flags |= flagQuiet
 		}
 	}
 }
 
-func (c *columns) appendGroups(s *source, from, to int, ordinals []uint32) {
+func (c *columns) appendGroups(s *source, rows []row, from int, ordinals []uint32) {
 	known := make(map[[4]uint32]uint32) // the batch's codes to ours: cheaper than hashing texts
 	var last [5]uint32
 	var record arrow.Timestamp
 	code := noCode
-	for i := from; i < to; i++ {
-		k := [5]uint32{s.nicCodes[i], s.encryption.codes[i], s.rule.codes[i], s.acl.codes[i], s.blob.codes[i]}
-		if code == noCode || k != last || s.RecordTime[i] != record {
-			last, record = k, s.RecordTime[i]
+	for i := range rows {
+		at := from + i
+		k := [5]uint32{s.nicCodes[at], s.encryption.codes[at], s.rule.codes[at], s.acl.codes[at], s.blob.codes[at]}
+		if code == noCode || k != last || s.RecordTime[at] != record {
+			last, record = k, s.RecordTime[at]
 			own, ok := known[[4]uint32(k[:4])]
 			if !ok {
 				own = c.settingOf(setting{s.nics[k[0]], s.encryption.at(k[1]), s.rule.at(k[2]), s.acl.at(k[3])})
@@ -265,7 +238,7 @@ func (c *columns) appendGroups(s *source, from, to int, ordinals []uint32) {
 			}
 			code = c.groupOf(groupKey{c.ordinal(ordinals[k[4]], s.blob.values.Value(int(k[4]))), own, int64(record)})
 		}
-		c.group = append(c.group, code)
+		rows[i].group = code
 	}
 }
 

@@ -38,19 +38,21 @@ func (c *columns) fitGroups() {
 	type end struct{ time, offset int64 }
 	last := make([]end, len(c.groups))
 	seen := make([]bool, len(c.groups))
-	for i, k := range c.group {
-		g, t := &c.groups[k], c.time[i]
+	for i := range c.rows {
+		r := &c.rows[i]
+		k := r.group
+		g := &c.groups[k]
 		if !seen[k] {
 			seen[k] = true
-			g.time, g.offset, g.slope = t, c.offset[i], 0
-			last[k] = end{t, c.offset[i]}
+			g.time, g.offset, g.slope = r.time, r.offset, 0
+			last[k] = end{r.time, r.offset}
 			continue
 		}
-		if t < g.time {
-			g.time, g.offset = t, c.offset[i]
+		if r.time < g.time {
+			g.time, g.offset = r.time, r.offset
 		}
-		if t > last[k].time {
-			last[k] = end{t, c.offset[i]}
+		if r.time > last[k].time {
+			last[k] = end{r.time, r.offset}
 		}
 	}
 	for k := range c.groups {

@@ -77,13 +77,14 @@ func (c *sealing) sightings() []nicGroup {
 			of[i] = k.group(nicKey{nics[nic], g.ordinal}, nic, c.ordinals[g.ordinal])
 		}
 	}
-	for r, g := range c.group {
-		switch {
-		case of[g] < 0:
-		case c.direction[r] == flow.Outbound:
-			k.add(of[g], c.src[r], 0, c.time[r])
+	for i := range c.rows {
+		r := &c.rows[i]
+		switch group := of[r.group]; {
+		case group < 0:
+		case r.direction == flow.Outbound:
+			k.add(group, r.src, 0, r.time)
 		default:
-			k.add(of[g], c.dst[r], 1, c.time[r])
+			k.add(group, r.dst, 1, r.time)
 		}
 	}
 	return k.finish(c.addresses)

@@ -35,7 +35,8 @@ func (s *sorter) sort(c *columns) []uint32 {
 	s.rows, s.rows2 = slices.Grow(s.rows[:0], n)[:n], slices.Grow(s.rows2[:0], n)[:n]
 	width := max(bits.Len(uint(len(c.addresses)-1)), 1) // at most 20: segmentRows is 2^19
 	for i := range n {
-		s.keys[i] = (uint64(c.src[i])<<width|uint64(c.dst[i]))<<24 | uint64(c.protocol[i])<<16 | uint64(c.srcPort[i])
+		r := &c.rows[i]
+		s.keys[i] = (uint64(r.src)<<width|uint64(r.dst))<<24 | uint64(r.protocol)<<16 | uint64(r.srcPort)
 		s.rows[i] = uint32(i)
 	}
 	s.radix(2*width + 24)
@@ -44,9 +45,7 @@ func (s *sorter) sort(c *columns) []uint32 {
 		for to < n && s.keys[to] == s.keys[from] {
 			to++
 		}
-		if to-from > 1 {
-			slices.SortFunc(s.rows[from:to], func(a, b uint32) int { return s.compareTied(c, a, b) })
-		}
+		s.sortTied(c, s.rows[from:to])
 		from = to
 	}
 	return s.rows
@@ -82,17 +81,40 @@ func (s *sorter) radix(width int) {
 	}
 }
 
+// sortTied sorts rows of one key. There are few, as a rule, and in order already: a
+// flow's rows come in the order of time.
+func (s *sorter) sortTied(c *columns, rows []uint32) {
+	if len(rows) > 12 {
+		slices.SortFunc(rows, func(a, b uint32) int { return s.compareTied(c, a, b) })
+		return
+	}
+	for i := 1; i < len(rows); i++ {
+		for k := i; k > 0 && s.compareTied(c, rows[k-1], rows[k]) > 0; k-- {
+			rows[k-1], rows[k] = rows[k], rows[k-1]
+		}
+	}
+}
+
 // compareTied is the rest of flow.Compare.
-func (s *sorter) compareTied(c *columns, a, b uint32) int {
-	ga, gb := &c.groups[c.group[a]], &c.groups[c.group[b]]
+func (s *sorter) compareTied(c *columns, i, j uint32) int {
+	a, b := &c.rows[i], &c.rows[j]
+	if a.dstPort != b.dstPort {
+		return cmp.Compare(a.dstPort, b.dstPort)
+	}
+	ga, gb := &c.groups[a.group], &c.groups[b.group]
+	if x := cmp.Compare(s.nicRank[ga.setting], s.nicRank[gb.setting]); x != 0 {
+		return x
+	}
+	if a.direction != b.direction {
+		return cmp.Compare(a.direction, b.direction)
+	}
+	if a.time != b.time {
+		return cmp.Compare(a.time, b.time)
+	}
 	return cmp.Or(
-		cmp.Compare(c.dstPort[a], c.dstPort[b]),
-		cmp.Compare(s.nicRank[ga.setting], s.nicRank[gb.setting]),
-		cmp.Compare(c.direction[a], c.direction[b]),
-		cmp.Compare(c.time[a], c.time[b]),
-		cmp.Compare(flow.StateRank(c.state[a]), flow.StateRank(c.state[b])),
+		cmp.Compare(flow.StateRank(a.state), flow.StateRank(b.state)),
 		cmp.Compare(s.pathRank[ga.ordinal], s.pathRank[gb.ordinal]),
-		cmp.Compare(c.offset[a], c.offset[b]),
+		cmp.Compare(a.offset, b.offset),
 	)
 }
 
@@ -121,8 +143,8 @@ func rankTexts(list []string) []uint32 {
 // that no row holds any more are dropped.
 func rankAddresses(c *columns) {
 	used := make([]bool, len(c.addresses))
-	for i := range c.src {
-		used[c.src[i]], used[c.dst[i]] = true, true
+	for i := range c.rows {
+		used[c.rows[i].src], used[c.rows[i].dst] = true, true
 	}
 	order := make([]uint32, 0, len(c.addresses))
 	for code, u := range used {
@@ -137,8 +159,9 @@ func rankAddresses(c *columns) {
 		rank[code] = uint32(i)
 		sorted[i] = c.addresses[code]
 	}
-	for i := range c.src {
-		c.src[i], c.dst[i] = rank[c.src[i]], rank[c.dst[i]]
+	for i := range c.rows {
+		r := &c.rows[i]
+		r.src, r.dst = rank[r.src], rank[r.dst]
 	}
 	c.addresses = sorted
 }

@@ -50,7 +50,7 @@ func newSealer(fsys disk.FS) (*sealer, error) {
 // sealing is a segment's rows in order, as they go to disk.
 type sealing struct {
 	*columns
-	rows []uint32
+	order []uint32 // places of rows
 }
 
 // seal writes the rows to a file of that name, makes it durable, and says what the
@@ -84,9 +84,9 @@ func (s *sealer) write(w *segmentWriter, c *sealing) {
 	seg.sightings = encodeSightings(c.sightings())
 	c.fitGroups()
 	w.put([]byte(segmentMagic))
-	d := directory{rows: len(c.rows), addresses: len(c.addresses)}
+	d := directory{rows: len(c.order), addresses: len(c.addresses)}
 	s.postings.reset(len(c.addresses))
-	for from := 0; from < len(c.rows) && w.err == nil; {
+	for from := 0; from < len(c.order) && w.err == nil; {
 		from = s.writeBlocks(w, &d, c, from)
 	}
 	if w.err != nil {
@@ -119,17 +119,17 @@ func (s *sealer) writeBlocks(w *segmentWriter, d *directory, c *sealing, from in
 	blocks := make([]made, 0, len(s.writers))
 	start := from
 	for _, bw := range s.writers {
-		if from == len(c.rows) {
+		if from == len(c.order) {
 			break
 		}
-		to := min(from+blockRows, len(c.rows))
+		to := min(from+blockRows, len(c.order))
 		blocks = append(blocks, made{})
-		m, mine := &blocks[len(blocks)-1], c.rows[from:to]
+		m, mine := &blocks[len(blocks)-1], c.order[from:to]
 		wg.Go(func() { m.bytes, m.meta = bw.block(c, mine) })
 		from = to
 	}
-	for i, r := range c.rows[start:from] { // while they are made
-		s.postings.add(c.dst[r], uint32(len(d.blocks)+i/blockRows))
+	for i, r := range c.order[start:from] { // while they are made
+		s.postings.add(c.rows[r].dst, uint32(len(d.blocks)+i/blockRows))
 	}
 	wg.Wait()
 	for _, m := range blocks {
