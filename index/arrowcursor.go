@@ -145,6 +145,10 @@ func (s *arrowSource) decodeBatch(c *cursor, raw []byte, b *arrowBatch) (err err
 			return err
 		}
 	}
+	c.ordinal = c.ordinal[:0]
+	for _, code := range c.codes[dictBlob] {
+		c.ordinal = append(c.ordinal, s.seg.ordinals[code])
+	}
 	return nil
 }
 

@@ -290,13 +290,13 @@ func (s *blockSource) fillOffsets(c *cursor, groups []uint64) {
 
 // fillGroups sets what rows have by their group.
 func (s *blockSource) fillGroups(c *cursor, groups []uint64) {
-	c.record = c.record[:0]
+	c.record, c.ordinal = c.record[:0], c.ordinal[:0]
 	for dict := range c.codes {
 		c.codes[dict] = c.codes[dict][:0]
 	}
 	for _, k := range groups {
 		g := &s.tables.groups[k]
-		c.record = append(c.record, g.record)
+		c.record, c.ordinal = append(c.record, g.record), append(c.ordinal, s.tables.ordinals[g.ordinal])
 		for i, text := range s.tables.settings[g.setting] {
 			c.codes[tableOrder[i]] = append(c.codes[tableOrder[i]], text)
 		}

@@ -25,6 +25,7 @@ type cursor struct {
 	counters             [4][]uint64
 	src, dst             []uint32
 	codes                [numDictionaries][]uint32 // of the text columns
+	ordinal              []uint32                  // itself, not its code
 	srcPort, dstPort     []uint16
 
 	toText [numDictionaries]remap

@@ -14,7 +14,10 @@
 // neither. A row counts when its blob's position was advanced past it and that was
 // committed; one that was appended and not advanced is never seen.
 //
+// Small segments are merged after a commit ([Writer.Compact] does it thoroughly), and
+// whole ones can be dropped by age.
+//
 // One process writes, under a lock; any number read beside it, each from the
-// manifest as it stood when it opened. A Store is safe for concurrent use, a Writer
+// manifest as it stood when it opened, or when a merge took a file away that it needs. A Store is safe for concurrent use, a Writer
 // and a Scanner are each for one goroutine.
 package index

@@ -26,6 +26,7 @@ const (
 	frameArrow   = 1 // a segment of version 1
 	frameBlob    = 2 // the whole state of one blob, in place of the one before
 	frameSegment = 3 // a segment
+	frameDrop    = 4 // segments that count no longer
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -79,8 +80,17 @@ func (m *manifest) apply(payload []byte) error {
 			return err
 		}
 		m.setBlob(b)
+	case frameDrop:
+		ids := make([]uint64, d.count())
+		for i := range ids {
+			ids[i] = d.uint()
+		}
+		if err := d.done(); err != nil {
+			return err
+		}
+		m.drop(ids)
 	default:
-		return fmt.Errorf("frame is of kind %d, known are 1 to 3", kind)
+		return fmt.Errorf("frame is of kind %d, known are 1 to 4", kind)
 	}
 	return nil
 }
@@ -91,6 +101,20 @@ func (m *manifest) addSegment(s *segment) {
 	for _, o := range s.ordinals {
 		m.nextOrd = max(m.nextOrd, o+1)
 	}
+}
+
+// drop takes segments out. The numbers stay used.
+func (m *manifest) drop(ids []uint64) {
+	m.segments = slices.DeleteFunc(slices.Clone(m.segments), func(s *segment) bool { return slices.Contains(ids, s.id) })
+}
+
+func encodeDrop(segments []*segment) []byte {
+	e := encoder{b: []byte{frameDrop}}
+	e.uint(uint64(len(segments)))
+	for _, s := range segments {
+		e.uint(s.id)
+	}
+	return e.b
 }
 
 func (m *manifest) setBlob(b *blobState) {

@@ -16,23 +16,36 @@ const batchRows = 8192
 // Scanner returns the rows of a filter. It sees what was committed when it was made.
 // It is for one goroutine; its batches are not.
 type Scanner struct {
-	ctx    context.Context
-	store  *Store
-	unpack *unpacker
-	heap   []*cursor // a binary heap by head; those at their end are gone
-	out    *output
-	err    error // what Next returns from now on
+	ctx      context.Context
+	store    *Store
+	manifest *manifest
+	unpack   *unpacker
+	heap     []*cursor // a binary heap by head; those at their end are gone
+	out      *output
+	err      error // what Next returns from now on
 }
 
 // Scan starts a scan. The caller MUST Close the Scanner. Next fails when ctx ends.
 // The error may be a [CorruptError].
 func (s *Store) Scan(ctx context.Context, f Filter) (*Scanner, error) {
-	m := s.manifest()
+	for {
+		m := s.manifest()
+		sc, err := s.scan(ctx, m, f)
+		var damage CorruptError
+		if !errors.As(err, &damage) || s.manifest() == m {
+			return sc, err
+		}
+	}
+}
+
+// scan opens all files that the scan will read, so that a merge cannot take one from
+// under it later.
+func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, error) {
 	u, err := newUnpacker()
 	if err != nil {
 		return nil, fmt.Errorf("scan index: %w", err)
 	}
-	sc := &Scanner{ctx: ctx, store: s, unpack: u, out: newOutput(s.mem)}
+	sc := &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, out: newOutput(s.mem)}
 	p := newPlan(f, m.live)
 	for _, seg := range m.segments {
 		if !p.wants(seg) {
@@ -51,6 +64,12 @@ func (s *Store) Scan(ctx context.Context, f Filter) (*Scanner, error) {
 // add opens a segment and puts a cursor at its first match, if it has any.
 func (sc *Scanner) add(seg *segment, p *plan) error {
 	c, err := sc.store.newCursor(seg, p, sc.unpack)
+	var damage CorruptError
+	if errors.As(err, &damage) {
+		if overtaken, rerr := sc.store.overtaken(sc.manifest, seg); overtaken || rerr != nil {
+			return errors.Join(err, rerr)
+		}
+	}
 	if err != nil {
 		return sc.tolerate(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -31,7 +32,8 @@ const shortenBytes = 4 << 20
 // Options of [Open]. The zero value opens for writing.
 type Options struct {
 	// ReadOnly opens without a lock and changes nothing. A folder that is not there is
-	// an empty store. What others commit later is not seen.
+	// an empty store. What others commit later is not seen, until a merge takes a file
+	// away that a scan needs: that scan and later ones see all that was committed by then.
 	ReadOnly bool
 	// Mem allocates the batches of scans; nil is memory.DefaultAllocator.
 	Mem memory.Allocator
@@ -96,6 +98,24 @@ func Open(dir string, opt Options) (*Store, error) {
 }
 
 func (s *Store) replay(_ int64, payload []byte) error { return s.current.apply(payload) }
+
+// overtaken says whether a segment of a manifest, of which the file is not what was
+// written, counts no longer: a merge took it away. A store that only reads learns it
+// from the disk, and everything else that was committed by then.
+func (s *Store) overtaken(m *manifest, seg *segment) (bool, error) {
+	if s.manifest() != m || s.journal != nil {
+		return s.manifest() != m, nil
+	}
+	now := newManifest()
+	now.generation = m.generation + 1
+	damage, err := journal.Read(filepath.Join(s.root, manifestName), magic(), version, func(_ int64, payload []byte) error { return now.apply(payload) })
+	same := func(x *segment) bool { return x.id == seg.id && x.directory == seg.directory }
+	if err != nil || len(damage) > 0 || slices.ContainsFunc(now.segments, same) {
+		return false, err
+	}
+	s.publish(now)
+	return true, nil
+}
 
 func (s *Store) openReadOnly() error {
 	damage, err := journal.Read(filepath.Join(s.root, manifestName), magic(), version, s.replay)

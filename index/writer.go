@@ -28,6 +28,8 @@ type Writer struct {
 	nextID  uint64
 	nextOrd uint32
 	err     error
+
+	unreadable map[uint64]bool // segments that could not be merged
 }
 
 // stretch is the rows of one blob between two Advances: what becomes live as one.
@@ -55,7 +57,7 @@ func (s *Store) Writer() (*Writer, error) {
 		return nil, fmt.Errorf("write index %q: %w", s.root, err)
 	}
 	s.writing = true
-	w := &Writer{store: s, sealer: sealer, rows: newColumns(), nextID: s.current.nextID, nextOrd: s.current.nextOrd}
+	w := &Writer{store: s, sealer: sealer, rows: newColumns(), nextID: s.current.nextID, nextOrd: s.current.nextOrd, unreadable: make(map[uint64]bool)}
 	w.forget()
 	return w, nil
 }
@@ -255,7 +257,7 @@ func (w *Writer) commit() error {
 	open := w.open
 	w.forget()
 	w.open = open
-	return nil
+	return w.tidy()
 }
 
 // Close drops what was not committed, and lets the next Writer begin. The files of

@@ -21,11 +21,19 @@ func (a *app) readConfig() (attribution.Config, error) {
 	return attribution.ReadConfig(a.config)
 }
 
+// needData says what makes a data folder where there is none.
+func (a *app) needData() error {
+	if _, err := os.Stat(a.data); err != nil {
+		return hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
+	}
+	return nil
+}
+
 // ask opens index and ledger for reading, calls fn with an engine over both, and
 // closes them. knownAt leaves out what the ledger learnt later; 0 is all.
 func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
-	if _, err := os.Stat(a.data); err != nil {
-		return hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
+	if err := a.needData(); err != nil {
+		return err
 	}
 	cfg, err := a.readConfig()
 	if err != nil {

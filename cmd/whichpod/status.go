@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -147,8 +146,8 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) status(ctx context.Context) (st status, err error) {
-	if _, err := os.Stat(a.data); err != nil {
-		return st, hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
+	if err := a.needData(); err != nil {
+		return st, err
 	}
 	store, err := index.Open(a.data, index.Options{ReadOnly: true})
 	if err != nil {
