@@ -304,7 +304,9 @@ func (d *Decoder) quickGroup(i int) (int, bool, error) {
 		if q.data[i] != ',' {
 			break
 		}
-		i++
+		if i++; !q.comes(i, '"') { // a comma and no tuple
+			return 0, false, nil
+		}
 	}
 	i, ok := q.literal(i, "]")
 	return i, ok, nil
