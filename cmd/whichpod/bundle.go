@@ -25,13 +25,19 @@ type bundleFlags struct {
 }
 
 // exportBundle writes the next bundle into a folder of them.
-func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags) error {
+func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windows *scheduleFlags) error {
 	if out == "" {
 		return usage(cmd, "--bundle needs --out, the folder of bundles")
 	}
 	key, err := a.signer(cmd, f.key)
 	if err != nil {
 		return err
+	}
+	if err := windows.check(cmd, f.until); err != nil {
+		return err
+	}
+	if windows.scheduled() {
+		return a.exportWindows(cmd.Context(), out, f, windows, key)
 	}
 	lock, err := bundle.Lock(out)
 	if err != nil {
@@ -42,7 +48,11 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags) error
 		p := newProgress(a.stderr)
 		defer p.done()
 		in.Progress = p.rows
-		s, err = bundle.Write(cmd.Context(), out, in, key)
+		if windows.amend != "" {
+			s, err = a.exportAmendment(cmd.Context(), out, windows.amend, in, key)
+		} else {
+			s, err = bundle.Write(cmd.Context(), out, in, key)
+		}
 		return err
 	})
 	if err = errors.Join(err, lock.Close()); err != nil {

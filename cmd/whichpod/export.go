@@ -23,6 +23,7 @@ func (a *app) exportCommand() *cobra.Command {
 	var since, until, known moment
 	var signed bool
 	var b bundleFlags
+	var windows scheduleFlags
 	cmd := &cobra.Command{
 		Use:   "export --format FORMAT | --bundle --out DIR --key PRIVATE.pem",
 		Short: "Write attributed rows, or a signed bundle of evidence",
@@ -33,7 +34,11 @@ docs/export.md describes the formats; the columns are the same in all but OCSF.
 
 With --bundle: the rows with all that they rest on, what is missing, and a signed
 manifest that names the bundle before it, as the next folder in --out. "verify" checks
-them; docs/evidence.md says what they prove.`,
+them; docs/evidence.md says what they prove.
+
+With --every or --once, a bundle for each window of time that is over, from where the
+last one ended, once the logs of its interfaces are in or --deadline has passed; and
+an amendment where rows came late.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if signed {
@@ -44,7 +49,7 @@ them; docs/evidence.md says what they prove.`,
 					return usage(cmd, "--format does not go with --bundle, whose rows are Parquet")
 				}
 				b.since, b.until, b.known = since, until, known
-				return a.exportBundle(cmd, out, &b)
+				return a.exportBundle(cmd, out, &b, &windows)
 			}
 			if !slices.Contains(evidence.Formats(), format) {
 				return usage(cmd, "format is %q, want %s", format, strings.Join(evidence.Formats(), ", "))
@@ -79,6 +84,7 @@ them; docs/evidence.md says what they prove.`,
 	cmd.Flags().StringVar(&b.key, "key", "", "with --bundle: private key in PEM, Ed25519 or ECDSA; else $"+signingKey)
 	cmd.Flags().StringVar(&b.raw, "raw", "", "with --bundle: the flow logs, to note the SHA-256 of what was read of each")
 	cmd.Flags().StringArrayVar(&b.claims, "claim", nil, "with --bundle: YAML file of claims to decide; repeatable")
+	windows.add(cmd)
 	return cmd
 }
 
