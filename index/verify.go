@@ -5,7 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 )
+
+// Check reads every byte of the index of the data folder dir and reports what is not as
+// it was written, with the rows that cannot be read because of it, or 0 where that is
+// not known. An error means that the check itself could not be finished, or that a newer
+// program wrote there.
+func Check(ctx context.Context, dir string, report func(damage CorruptError, rows int)) error {
+	s, err := Open(dir, Options{ReadOnly: true, OnDamage: func(d CorruptError) { report(d, 0) }})
+	var damage CorruptError
+	if errors.As(err, &damage) {
+		report(damage, 0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	older, err := s.isOlder()
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if newest := slices.ContainsFunc(s.current.segments, func(x *segment) bool { return x.arrow == nil }); older && newest {
+		report(CorruptError{Path: filepath.Join(s.root, manifestName), Offset: 4, Detail: fmt.Sprintf("format version is older than %d, which it names segments of", version)}, 0)
+	}
+	return errors.Join(s.Verify(ctx, report), s.Close())
+}
 
 // Verify reads every byte of every segment that counts and compares it with its
 // checksum. Each damaged part is reported, with the rows that cannot be read because

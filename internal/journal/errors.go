@@ -23,7 +23,7 @@ func (e CorruptError) Error() string {
 
 // Hint says what to do about it.
 func (e CorruptError) Hint() string {
-	return `restore the file from a copy; the index alone can be removed and built again with "whichpod ingest"`
+	return `"whichpod fsck" names all damage; "whichpod fsck --rebuild SOURCE" builds the index again from its blobs; other files are restored from a copy`
 }
 
 // NewerVersionError says that a file has a format that this program does not know.
