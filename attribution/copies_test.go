@@ -248,3 +248,45 @@ func TestCompareOfTwoClusters(t *testing.T) {
 		}
 	}
 }
+
+// A batch in which two interfaces logged every flow, its begin and its end; 100k pods.
+func BenchmarkCompare(b *testing.B) {
+	l, addresses := fleetOf(b, 100_000)
+	cfg := podRange()
+	cfg.Clusters[0].NICs = map[string]string{"000D3A00000A": "aks-np1-12345678-vmss000000", "000D3A00000B": "aks-np1-12345678-vmss000001"}
+	v := l.View(cfg)
+	var rows []flow.Row
+	for _, row := range fleetRows(rand.New(rand.NewPCG(2, 2)), addresses, flow.MaxBatchRows/4) {
+		for _, end := range []struct {
+			nic       string
+			direction byte
+		}{{"000D3A00000A", 'O'}, {"000D3A00000C", 'I'}} {
+			begin := row
+			begin.NIC, begin.Direction = end.nic, end.direction
+			after := begin
+			after.Time, after.State = begin.Time+5000, flow.End
+			rows = append(rows, begin, after)
+		}
+	}
+	slices.SortFunc(rows, func(a, b flow.Row) int { return flow.Compare(&a, &b) })
+	builder := flow.NewBuilder(memory.DefaultAllocator)
+	defer builder.Release()
+	for i := range rows {
+		builder.Append(&rows[i])
+	}
+	batch := builder.NewBatch()
+	defer batch.Release()
+	var begins flow.Begins
+	spans := begins.Of(batch, nil)
+	joined, err := v.Join(batch, spans, flow.Answered(batch, nil, nil))
+	if err != nil {
+		b.Fatal(err)
+	}
+	src, dst := slices.Clone(joined.Src), slices.Clone(joined.Dst)
+	for b.Loop() {
+		copy(joined.Src, src)
+		copy(joined.Dst, dst)
+		v.Compare(&Rows{batch, spans, &joined}, nil)
+	}
+	b.ReportMetric(float64(batch.Len())*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
