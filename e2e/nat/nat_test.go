@@ -47,10 +47,11 @@ const (
 func TestNAT(t *testing.T) {
 	r := record(t)
 	r.hostile(t)
-	without := r.judge(t, r.data(t))
-	agents := r.judge(t, r.shippedEvidence(t))
-	printed := r.judge(t, r.printedEvidence(t))
-	all := slices.Concat(r.lines(without, "none"), r.lines(agents, "agent"), r.lines(printed, "conntrack"), simulated(t))
+	without := r.judge(t, r.data(t), r.config())
+	agents := r.judge(t, r.shippedEvidence(t), r.config())
+	printed := r.judge(t, r.printedEvidence(t), r.config())
+	learned := r.judge(t, r.shippedEvidence(t), r.configWithoutNICs())
+	all := slices.Concat(r.lines(without, "none"), r.lines(agents, "agent"), r.lines(printed, "conntrack"), r.lines(learned, "agent, NICs learned"), simulated(t))
 	slices.SortStableFunc(all, func(a, b line) int { return cmp.Compare(a.name, b.name) })
 	fmt.Printf("\n%s\nwithout evidence:\n%s\nwith evidence:\n%s\n", table(all), r.classes(without), r.classes(agents))
 	for i := range all {
@@ -194,7 +195,11 @@ func serve(t *testing.T) *rig.Server {
 			_, address, _ := strings.Cut(target, "/")
 			a := netip.MustParseAddrPort(address).Addr()
 			if !has[a.String()] {
-				rig.VNet.Do(t, fmt.Sprintf("ip addr add %s/%d dev lo", a, a.BitLen()))
+				nodad := ""
+				if a.Is6() {
+					nodad = " nodad" // else it can not be listened at for a moment
+				}
+				rig.VNet.Do(t, fmt.Sprintf("ip addr add %s/%d dev lo%s", a, a.BitLen(), nodad))
 				has[a.String()] = true
 			}
 			targets = append(targets, target)
@@ -208,17 +213,22 @@ func serve(t *testing.T) *rig.Server {
 func (r *recording) write(t *testing.T, since time.Time) {
 	t.Helper()
 	rig.WriteFlowLog(t, r.file("blobs"), r.rows)
-	config := "clusters:\n"
+	config, without := "clusters:\n", "clusters:\n"
 	for _, c := range r.clusters {
 		c.WriteJournal(t, r.file(c.Name+".jsonl"), since)
-		config += fmt.Sprintf("- {name: %s, network: %s, vnetCIDRs: [%s], podCIDRs: [%s], nics: {%s: %s, %s: %s}}\n", c.Name, c.mode, list(vnetCIDRs),
-			list(prefixes(strings.Join(c.pods[:], " "))), c.Nodes[0].MAC, c.Nodes[0], c.Nodes[1].MAC, c.Nodes[1])
+		said := fmt.Sprintf("- {name: %s, network: %s, vnetCIDRs: [%s], podCIDRs: [%s]", c.Name, c.mode, list(vnetCIDRs), list(prefixes(strings.Join(c.pods[:], " "))))
+		config += fmt.Sprintf("%s, nics: {%s: %s, %s: %s}}\n", said, c.Nodes[0].MAC, c.Nodes[0], c.Nodes[1].MAC, c.Nodes[1])
+		without += said + "}\n"
 	}
 	process.Must(t, os.WriteFile(r.config(), []byte(config), 0o644))
+	process.Must(t, os.WriteFile(r.configWithoutNICs(), []byte(without), 0o644))
 }
 
 func (r *recording) file(name string) string { return filepath.Join(r.dir, name) }
 func (r *recording) config() string          { return r.file("config.yaml") }
+
+// configWithoutNICs leaves to the rows whose the interfaces are.
+func (r *recording) configWithoutNICs() string { return r.file("learn.yaml") }
 
 // data is a data folder with the recording in it.
 func (r *recording) data(t *testing.T) string {
@@ -263,10 +273,10 @@ func (r *recording) hostile(t *testing.T) {
 }
 
 // judge attributes all rows, and returns them by the node that they were sent from.
-func (r *recording) judge(t *testing.T, data string) map[*rig.Node][]rig.Judged {
+func (r *recording) judge(t *testing.T, data, config string) map[*rig.Node][]rig.Judged {
 	t.Helper()
 	out := make(map[*rig.Node][]rig.Judged)
-	for _, j := range rig.Judge(t, data, r.config(), r.rows, r.truth) {
+	for _, j := range rig.Judge(t, data, config, r.rows, r.truth) {
 		for _, c := range r.clusters {
 			if !slices.Contains(c.Nodes, j.Node) {
 				continue
