@@ -28,9 +28,10 @@ type conntrackParser struct {
 
 // maxSilence is how long a file may show no event and still be taken for whole, in
 // milliseconds: nothing marks where the tool was stopped and started again. It is the
-// shortest time for which Linux keeps a connection of TCP, UDP or ICMP after its last
-// packet unless told otherwise (nf_conntrack_tcp_timeout_close; the kernel's
-// nf_conntrack-sysctl.rst): so nobody has a port from begin to end in a shorter one.
+// shortest time for which Linux keeps an answered connection of TCP, UDP or ICMP after
+// its last packet, unless told otherwise (nf_conntrack_tcp_timeout_close; the kernel's
+// nf_conntrack-sysctl.rst). One that is refused goes at once (nf_conntrack_proto_tcp.c),
+// so a shorter break can hide a user of a port all the same: docs/verdicts.md says so.
 const maxSilence = 10_000
 
 func (p *conntrackParser) line(b []byte) error {
