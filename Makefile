@@ -8,6 +8,7 @@ SHELL := /bin/bash
 GO ?= go
 AZURITE := azurite@3.37.0
 DUCKDB := @duckdb/node-api@1.5.6-r.1
+CLICKHOUSE := chdb@3.4.0
 FUZZTIME ?= 20s
 
 # Go files, without those that npm brings along.
@@ -35,9 +36,18 @@ lint: ## check with go vet, the end-to-end tests too, and gofmt
 	$(GO) vet -tags e2e ./...
 	@bad="$$(gofmt -l $(GOFILES))"; if [[ -n "$$bad" ]]; then printf 'gofmt would change:\n%s\n' "$$bad" >&2; exit 1; fi
 
+# What "make bench" does beside the peers: how many tuples, how often.
+TUPLES ?= 1200000
+ROUNDS ?= 3
+
 .PHONY: bench
-bench: ## run the benchmarks beside the code
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: bench-code build .e2e/node_modules/@duckdb/node-api .e2e/node_modules/chdb ## measure the code, and whichpod beside ClickHouse and DuckDB: bin/peers.md
+	$(GO) build -trimpath -o bin/peers ./benchmarks/peers
+	bin/peers -tuples $(TUPLES) -rounds $(ROUNDS) -report bin/peers.md | tee bin/peers.txt
+
+.PHONY: bench-code
+bench-code: ## run the short benchmarks beside the code
+	$(GO) test -short -run '^$$' -bench . -benchmem ./...
 
 # The programs that the end-to-end tests run: e2e/components.
 SERVERS := $(addprefix .e2e/bin/,etcd kube-apiserver kubelet kwok)
@@ -65,6 +75,9 @@ bench-agent: ## measure the agent beside a node with 20,000 new connections a se
 
 .e2e/node_modules/@duckdb/node-api:
 	npm install --prefix .e2e $(DUCKDB) --no-audit --no-fund
+
+.e2e/node_modules/chdb:
+	npm install --prefix .e2e $(CLICKHOUSE) --no-audit --no-fund
 
 .PHONY: fuzz-short
 fuzz-short: ## run each fuzz target for FUZZTIME (20s)
