@@ -126,6 +126,9 @@ func TestQuickLargeRecord(t *testing.T) {
 		{"last tuple is a number", whole[:last] + "17" + whole[strings.LastIndex(whole, `"]}]}]}}`)+1:], tuples - 1, 1},
 		{"space behind the tuples", strings.Replace(whole, "]}]}]}}", "] }]}]}}", 1), tuples, 0},
 		{"not closed", strings.Replace(whole, "]}]}]}}", "]}]]}]}}", 1), 0, 1},
+		{"a comma and no tuple", strings.Replace(whole, `"]}]}]}}`, `",]}]}]}}`, 1), 0, 1},
+		{"a comma and no rule", strings.Replace(whole, "]}]}]}}", "]},]}]}}", 1), 0, 1},
+		{"a comma and no ACL", strings.Replace(whole, "]}]}]}}", "]}]},]}}", 1), 0, 1},
 		{"two keys", strings.Replace(whole, "]}]}]}}", `],"flowTuples":3}]}]}}`, 1), tuples, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -26,6 +26,7 @@ type config struct {
 	sizes   []int64 // tuples; of several, a table of growth
 	rounds  int
 	systems []string
+	steps   []string
 	program string // whichpod
 	modules string // folder node_modules
 	dir     string
@@ -36,6 +37,7 @@ func main() {
 	var c config
 	sizes := flag.String("tuples", "1200000", "how many tuples; several, by commas, for a table of growth")
 	systems := flag.String("systems", "whichpod,clickhouse,duckdb", "which of them, in this order")
+	names := flag.String("steps", "raw,ingest,export,question", "which of the steps; each needs those before it, but for raw")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is run, one system after the other")
 	flag.StringVar(&c.program, "program", "bin/whichpod", "the built whichpod")
 	flag.StringVar(&c.modules, "modules", ".e2e/node_modules", "where npm installed @duckdb/node-api and chdb")
@@ -45,7 +47,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := c.set(*sizes, *systems)
+	err := c.set(*sizes, *systems, *names)
 	switch {
 	case err != nil:
 	case *data != "":
@@ -59,7 +61,7 @@ func main() {
 	}
 }
 
-func (c *config) set(sizes, names string) error {
+func (c *config) set(sizes, systems, names string) error {
 	for s := range strings.SplitSeq(sizes, ",") {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n < 1 {
@@ -68,6 +70,12 @@ func (c *config) set(sizes, names string) error {
 		c.sizes = append(c.sizes, n)
 	}
 	for name := range strings.SplitSeq(names, ",") {
+		if !slices.Contains([]string{stepRaw, stepIngest, stepExport, stepQuestion}, name) {
+			return fmt.Errorf("-steps has %q, want some of raw, ingest, export, question", name)
+		}
+		c.steps = append(c.steps, name)
+	}
+	for name := range strings.SplitSeq(systems, ",") {
 		if steps[name] == nil {
 			return fmt.Errorf("-systems has %q, want some of whichpod, clickhouse, duckdb", name)
 		}
@@ -130,6 +138,9 @@ func (c *config) measure(ctx context.Context, r *results, system string, t Traff
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	for _, step := range steps[system] {
+		if !slices.Contains(c.steps, step.name) {
+			continue
+		}
 		m, err := step.run(ctx, c, t, dir)
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)

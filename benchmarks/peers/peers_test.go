@@ -125,14 +125,17 @@ func TestReport(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	for _, bad := range [][3]any{{"x", "whichpod", 1}, {"0", "whichpod", 1}, {"1", "mysql", 1}, {"1", "duckdb", 0}} {
-		c := config{rounds: bad[2].(int)}
-		if c.set(bad[0].(string), bad[1].(string)) == nil {
+	for _, bad := range []struct {
+		sizes, systems, steps string
+		rounds                int
+	}{{"x", "whichpod", "raw", 1}, {"0", "whichpod", "raw", 1}, {"1", "mysql", "raw", 1}, {"1", "duckdb", "join", 1}, {"1", "duckdb", "raw", 0}} {
+		c := config{rounds: bad.rounds}
+		if c.set(bad.sizes, bad.systems, bad.steps) == nil {
 			t.Errorf("%v is taken", bad)
 		}
 	}
 	c := config{rounds: 1}
-	if err := c.set("1,20", "duckdb,whichpod"); err != nil || len(c.sizes) != 2 || c.systems[0] != "duckdb" {
+	if err := c.set("1,20", "duckdb,whichpod", "raw"); err != nil || len(c.sizes) != 2 || c.systems[0] != "duckdb" {
 		t.Errorf("got %+v, error %v", c, err)
 	}
 }

@@ -1,0 +1,107 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// read reads a blob from a position, closes it and advances the sink. An error that is
+// not of the sink leaves the sink in order.
+func (r *runner) read(b Blob, from flow.Position, body io.ReadCloser) error {
+	r.from, r.appended, r.omitted, r.rejected = from, 0, 0, nil
+	r.feeder = startFeeder(r.sink)
+	p, err := r.decoder.Decode(r.ctx, body, from)
+	r.fed()
+	if closeErr := body.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil && p.Length != b.Length {
+		err = fmt.Errorf("read blob %q: source gave %d bytes, listed %d", b.Name, p.Length, b.Length)
+	}
+	switch {
+	case r.sinkErr != nil:
+		return r.sinkErr
+	case errors.Is(err, ErrRewritten):
+		return err
+	case errors.Is(err, ErrChanged):
+		return r.forget(b, err)
+	}
+	p.ETag = b.ETag
+	if err != nil {
+		p.ETag, p.Length, p.Tail = "", p.Offset, "reading failed"
+	}
+	if advanceErr := r.advance(p); advanceErr != nil {
+		return advanceErr
+	}
+	return err
+}
+
+// forget drops the rows of a blob that changed under way: some may be of neither
+// version.
+func (r *runner) forget(b Blob, err error) error {
+	if r.appended == 0 {
+		return err
+	}
+	if restartErr := r.sink.Restart(b.Name); restartErr != nil {
+		r.sinkErr = &SinkError{fmt.Errorf("restart blob %q: %w", b.Name, restartErr)}
+		return r.sinkErr
+	}
+	r.sum.Rows -= r.appended
+	return err
+}
+
+func (r *runner) advance(p flow.Position) error {
+	if r.omitted > 0 {
+		r.flood.Detail = fmt.Sprintf("%d more rejections from here on", r.omitted)
+		r.rejected = append(r.rejected, r.flood)
+	}
+	if err := r.sink.Advance(p, r.rejected); err != nil {
+		r.sinkErr = &SinkError{fmt.Errorf("advance blob %q: %w", p.Blob, err)}
+		return r.sinkErr
+	}
+	r.sum.Bytes += p.Length - r.from.Offset
+	r.blobs++
+	r.rows += r.appended
+	return nil
+}
+
+func (r *runner) append(b *flow.Batch) error {
+	if err := r.feeder.put(b); err != nil {
+		return err
+	}
+	r.appended += int64(b.Len())
+	r.sum.Rows += int64(b.Len())
+	r.progress()
+	return nil
+}
+
+// fed waits for the sink to take what the decoder emitted. From here on, the sink is
+// the runner's again.
+func (r *runner) fed() {
+	rows, err := r.feeder.stop()
+	r.sum.Rows -= r.appended - rows // of batches that were dropped
+	r.appended = rows
+	if err != nil {
+		r.sinkErr = &SinkError{fmt.Errorf("append rows of blob %q: %w", r.from.Blob, err)}
+	}
+}
+
+// reject keeps a rejection for Advance. The bytes behind an earlier position that
+// were no record then were counted then: they are not counted again.
+func (r *runner) reject(x flow.Rejection) {
+	if r.from.Tail != "" && x.Offset < r.from.Length && x.Reason != ReasonTuple && x.Reason != ReasonUnsupported {
+		return
+	}
+	r.sum.Rejected[x.Reason]++
+	if len(r.rejected) < maxRejections {
+		r.rejected = append(r.rejected, x)
+		return
+	}
+	if r.omitted == 0 {
+		r.flood = flow.Rejection{Blob: x.Blob, Offset: x.Offset, Reason: ReasonFlood}
+	}
+	r.omitted++
+}
