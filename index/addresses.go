@@ -130,34 +130,35 @@ func (p *addressPage) appendBlocks(dst []uint32, i int) []uint32 {
 
 // postings collects the blocks of each destination while blocks are made in order.
 type postings struct {
-	last    []uint32 // by code: 1 + the block it was last seen in
-	count   []uint32
+	codes   []posted // by code
 	entries []posting
 }
+
+type posted struct{ last, count uint32 } // 1 + the block it was last seen in; its number of blocks
 
 type posting struct{ code, block uint32 }
 
 func (p *postings) reset(addresses int) {
-	p.last = append(p.last[:0], make([]uint32, addresses)...)
-	p.count = append(p.count[:0], make([]uint32, addresses)...)
+	p.codes = append(p.codes[:0], make([]posted, addresses)...)
 	p.entries = p.entries[:0]
 }
 
 func (p *postings) add(code, block uint32) {
-	if p.last[code] == block+1 {
+	c := &p.codes[code]
+	if c.last == block+1 {
 		return
 	}
-	p.last[code] = block + 1
-	p.count[code]++
+	c.last = block + 1
+	c.count++
 	p.entries = append(p.entries, posting{code, block})
 }
 
 // lists are the blocks by code, ascending.
 func (p *postings) lists() [][]uint32 {
-	out := make([][]uint32, len(p.count))
+	out := make([][]uint32, len(p.codes))
 	all := make([]uint32, len(p.entries))
-	for code, n := range p.count {
-		out[code], all = all[:0:n], all[n:]
+	for code, c := range p.codes {
+		out[code], all = all[:0:c.count], all[c.count:]
 	}
 	for _, e := range p.entries {
 		out[e.code] = append(out[e.code], e.block)

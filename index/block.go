@@ -55,7 +55,8 @@ type blockWriter struct {
 	packer packer
 	rows   [blockRows]row
 	values [packedColumns][]uint64
-	out    []byte // valid until the next block
+	dst    []uint32 // by run: the destination's code; valid until the next block, as out is
+	out    []byte
 }
 
 // block encodes the rows at the given places, of which there MUST be 1 to blockRows.
@@ -108,6 +109,7 @@ func (w *blockWriter) block(c *sealing, places []uint32) ([]byte, blockMeta) {
 // runs fills the columns that have a value for each run, and returns where one starts.
 func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte) {
 	v := &w.values
+	w.dst = w.dst[:0]
 	var src, dst uint32
 	for i := range rows {
 		r := &rows[i]
@@ -124,6 +126,7 @@ func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte) {
 		v[packSrc] = append(v[packSrc], uint64(r.src-src))
 		v[packDst] = append(v[packDst], uint64(r.dst-dst))
 		src, dst = r.src, r.dst
+		w.dst = append(w.dst, dst)
 		v[packKind] = append(v[packKind], uint64(r.protocol)|uint64(r.direction)<<8)
 		v[packSrcPort] = append(v[packSrcPort], uint64(r.srcPort))
 		v[packDstPort] = append(v[packDstPort], uint64(r.dstPort))

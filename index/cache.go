@@ -1,9 +1,6 @@
 package index
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 const (
 	// cacheBytes bounds the directories, tables and pages that are kept for the next scan:
@@ -18,7 +15,7 @@ const (
 type cache struct {
 	mu    sync.Mutex
 	held  map[uint64]*opened
-	order []uint64 // by last use, oldest first
+	clock uint64 // counts questions
 	bytes int64
 
 	closed bool
@@ -29,7 +26,8 @@ func (c *cache) get(id uint64, load func() (*opened, error)) (*opened, error) {
 	c.mu.Lock()
 	o := c.held[id]
 	if o != nil {
-		c.touch(id)
+		c.clock++
+		o.used = c.clock
 		o.retain()
 	}
 	c.mu.Unlock()
@@ -54,19 +52,30 @@ func (c *cache) put(id uint64, o *opened) {
 		c.held = make(map[uint64]*opened)
 	}
 	o.retain()
+	c.clock++
+	o.used = c.clock
 	c.held[id] = o
-	c.order = append(c.order, id)
 	c.bytes += o.bytes()
-	for c.bytes > cacheBytes || len(c.order) > cacheFiles {
-		c.drop(c.order[0])
+	for c.bytes > cacheBytes || len(c.held) > cacheFiles {
+		c.drop(c.oldest())
 	}
+}
+
+// oldest is the one that was asked for the longest time ago.
+func (c *cache) oldest() (id uint64) {
+	least := c.clock + 1
+	for k, o := range c.held {
+		if o.used < least {
+			id, least = k, o.used
+		}
+	}
+	return id
 }
 
 // drop forgets one that is held. The lock is the caller's.
 func (c *cache) drop(id uint64) {
 	o := c.held[id]
 	delete(c.held, id)
-	c.order = slices.DeleteFunc(c.order, func(x uint64) bool { return x == id })
 	c.bytes -= o.bytes()
 	o.release()
 }
@@ -75,7 +84,7 @@ func (c *cache) drop(id uint64) {
 func (c *cache) forget(wanted func(id uint64) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, id := range slices.Clone(c.order) {
+	for id := range c.held {
 		if !wanted(id) {
 			c.drop(id)
 		}
@@ -88,14 +97,4 @@ func (c *cache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-}
-
-// touch moves id to the end. There are few: a scan of all segments is linear anyway.
-func (c *cache) touch(id uint64) {
-	for i, o := range c.order {
-		if o == id {
-			c.order = append(append(c.order[:i:i], c.order[i+1:]...), id)
-			return
-		}
-	}
 }

@@ -30,7 +30,8 @@ func (m *model) rows() (all []flow.Row) {
 }
 
 // TestRandomHistories drives a store and the model through the same random steps:
-// appends, advances, restarts, commits, writers that are closed halfway, reopening.
+// appends, advances, restarts, commits, writers that are closed halfway, reopening,
+// compaction.
 func TestRandomHistories(t *testing.T) {
 	seeds := uint64(60)
 	if testing.Short() {
@@ -51,7 +52,7 @@ func randomHistory(t *testing.T, r *rand.Rand) {
 	next := int64(0)
 	for range 40 {
 		blob := fmt.Sprint("blob", r.IntN(4))
-		switch r.IntN(12) {
+		switch r.IntN(13) {
 		case 0, 1, 2, 3, 4:
 			rows := randomRows(r, blob, r.IntN(3000)+1, next)
 			next += 100_000
@@ -70,6 +71,18 @@ func randomHistory(t *testing.T, r *rand.Rand) {
 			m.committed = map[string][]flow.Row{}
 			for b, rows := range m.advanced {
 				m.committed[b] = slices.Clone(rows)
+			}
+		case 12: // as the command does: with nothing under way
+			must(t, w.Close())
+			w = mustWriter(t, s)
+			m.pending, m.advanced = map[string][]flow.Row{}, map[string][]flow.Row{}
+			for b, rows := range m.committed {
+				m.advanced[b] = slices.Clone(rows)
+			}
+			_, err := w.Compact(t.Context())
+			must(t, err)
+			if st := s.Stats(); st.DeadRows != 0 {
+				t.Fatalf("%d rows that do not count are left", st.DeadRows)
 			}
 		case 11: // the writer goes away with what it did not commit
 			must(t, w.Close())

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sort"
 	"sync/atomic"
 )
 
@@ -15,6 +16,7 @@ type opened struct {
 	seg       *segment
 	file      *os.File
 	users     atomic.Int32
+	used      uint64 // when it was last asked for: the cache's
 	directory []byte
 	blocks    int
 	pages     []atomic.Pointer[addressPage] // those that were asked for first
@@ -174,15 +176,7 @@ func (o *opened) below(a netip.Addr, orEqual bool, u *unpacker) (int, error) {
 	if orEqual {
 		most = 1
 	}
-	low, high := 0, len(o.pages) // the pages from high on begin at or behind a
-	for low < high {
-		mid := (low + high) / 2
-		if o.firstOf(mid).Compare(a) < most {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
+	low := sort.Search(len(o.pages), func(i int) bool { return o.firstOf(i).Compare(a) >= most })
 	if low == 0 {
 		return 0, nil
 	}
@@ -199,6 +193,21 @@ func (o *opened) below(a netip.Addr, orEqual bool, u *unpacker) (int, error) {
 	return (low-1)*pageAddresses + n, nil
 }
 
+// find is the code of an address, if the segment has it. Most have not: it costs one
+// page.
+func (o *opened) find(a netip.Addr, u *unpacker) (code int, ok bool, err error) {
+	at := sort.Search(len(o.pages), func(i int) bool { return o.firstOf(i).Compare(a) > 0 }) - 1
+	if at < 0 {
+		return 0, false, nil
+	}
+	p, err := o.page(at, u)
+	if err != nil {
+		return 0, false, err
+	}
+	n, ok := slices.BinarySearchFunc(p.addresses, a, netip.Addr.Compare)
+	return at*pageAddresses + n, ok, nil
+}
+
 // codesOf is the addresses inside the prefixes; nil without prefixes.
 func (o *opened) codesOf(list []netip.Prefix, u *unpacker) (codeRanges, error) {
 	if len(list) == 0 {
@@ -206,6 +215,16 @@ func (o *opened) codesOf(list []netip.Prefix, u *unpacker) (codeRanges, error) {
 	}
 	codes := codeRanges{}
 	for _, p := range list {
+		if p.IsSingleIP() {
+			code, ok, err := o.find(p.Addr(), u)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				codes = codes.add(code, code+1)
+			}
+			continue
+		}
 		low, err := o.below(p.Addr(), false, u)
 		if err != nil {
 			return nil, err

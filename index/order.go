@@ -51,19 +51,24 @@ func (s *sorter) sort(c *columns) []uint32 {
 	return s.rows
 }
 
-// radix sorts rows by keys, from the lowest byte up; a byte that is the same
+// digit is how many bits the radix sort takes at once: its counts fit into the
+// fastest cache.
+const digit = 11
+
+// radix sorts rows by keys, from the lowest digit up; a digit that is the same
 // everywhere is passed over.
 func (s *sorter) radix(width int) {
-	passes := (width + 7) / 8
-	var counts [8][256]uint32
+	const mask = 1<<digit - 1
+	passes := (width + digit - 1) / digit
+	var counts [(64 + digit - 1) / digit][1 << digit]uint32
 	for _, k := range s.keys {
 		for p := range passes {
-			counts[p][byte(k>>(8*p))]++
+			counts[p][k>>(digit*p)&mask]++
 		}
 	}
 	for p := range passes {
 		count := &counts[p]
-		if int(count[byte(s.keys[0]>>(8*p))]) == len(s.keys) {
+		if int(count[s.keys[0]>>(digit*p)&mask]) == len(s.keys) {
 			continue
 		}
 		at := uint32(0)
@@ -72,7 +77,7 @@ func (s *sorter) radix(width int) {
 			at += n
 		}
 		for i, k := range s.keys {
-			v := byte(k >> (8 * p))
+			v := k >> (digit * p) & mask
 			to := count[v]
 			count[v]++
 			s.keys2[to], s.rows2[to] = k, s.rows[i]

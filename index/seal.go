@@ -117,7 +117,6 @@ func (s *sealer) writeBlocks(w *segmentWriter, d *directory, c *sealing, from in
 		meta  blockMeta
 	}
 	blocks := make([]made, 0, len(s.writers))
-	start := from
 	for _, bw := range s.writers {
 		if from == len(c.order) {
 			break
@@ -128,11 +127,11 @@ func (s *sealer) writeBlocks(w *segmentWriter, d *directory, c *sealing, from in
 		wg.Go(func() { m.bytes, m.meta = bw.block(c, mine) })
 		from = to
 	}
-	for i, r := range c.order[start:from] { // while they are made
-		s.postings.add(c.rows[r].dst, uint32(len(d.blocks)+i/blockRows))
-	}
 	wg.Wait()
-	for _, m := range blocks {
+	for i, m := range blocks {
+		for _, dst := range s.writers[i].dst {
+			s.postings.add(dst, uint32(len(d.blocks)))
+		}
 		m.meta.offset = w.at
 		d.blocks = append(d.blocks, m.meta)
 		w.put(m.bytes)
