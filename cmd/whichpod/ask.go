@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ const knownAtHelp = "answer as the ledger would have at this time"
 func (a *app) whoCommand() *cobra.Command {
 	var to string
 	var at, since, until, known moment
+	var incident caseFlags
 	cmd := &cobra.Command{
 		Use:   "who ADDR[:PORT]",
 		Short: "Which pod sent this",
@@ -29,6 +31,9 @@ of it; without a time, all rows there are.`,
 		Args: args(1, 1, "one address, with or without a port"),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			q := query.Question{At: int64(at), Since: int64(since), Until: int64(until), AsKnownAt: int64(known)}
+			if err := incident.check(cmd); err != nil {
+				return err
+			}
 			if at != 0 && (since != 0 || until != 0) {
 				return usage(cmd, "--at excludes --since and --until")
 			}
@@ -47,23 +52,24 @@ of it; without a time, all rows there are.`,
 					return usage(cmd, "--to: %s", err)
 				}
 			}
-			return a.who(cmd, q, known)
+			return a.who(cmd, q, known, &incident)
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "where it went: ADDR[:PORT]")
 	timeFlag(cmd, &at, "at", "at this moment (RFC 3339, or how long ago: 45m, 7d)")
 	rangeFlags(cmd, &since, &until)
 	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
+	incident.add(cmd)
 	return cmd
 }
 
-func (a *app) who(cmd *cobra.Command, q query.Question, known moment) error {
+func (a *app) who(cmd *cobra.Command, q query.Question, known moment, incident *caseFlags) error {
 	return a.ask(known, func(e *query.Engine) error {
 		answer, err := e.Who(cmd.Context(), q)
 		if err != nil {
 			return err
 		}
-		if err := a.printAnswer(answer); err != nil {
+		if err := errors.Join(a.note(incident, answer), a.printAnswer(answer)); err != nil {
 			return err
 		}
 		return exitFor(answer.Verdict)

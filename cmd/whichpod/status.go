@@ -128,11 +128,15 @@ type damaged struct {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var cases bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "What the data folder holds, and what was rejected",
 		Args:  args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cases {
+				return a.printCases()
+			}
 			st, err := a.status(cmd.Context())
 			if err != nil {
 				return err
@@ -143,6 +147,8 @@ func (a *app) statusCommand() *cobra.Command {
 			return a.printStatus(st)
 		},
 	}
+	cmd.Flags().BoolVar(&cases, "case", false, "the case log instead: how long it took to identify who it was")
+	return cmd
 }
 
 func (a *app) status(ctx context.Context) (st status, err error) {
