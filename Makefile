@@ -49,6 +49,10 @@ bench: bench-code build .e2e/node_modules/@duckdb/node-api .e2e/node_modules/chd
 bench-code: ## run the short benchmarks beside the code
 	$(GO) test -short -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-plugins
+bench-plugins: build ## write bench-report/report.html: network modes and lookup rules, compared
+	bin/whichpod bench report --out bench-report >/dev/null
+
 # The programs that the end-to-end tests run: e2e/components.
 SERVERS := $(addprefix .e2e/bin/,etcd kube-apiserver kubelet kwok)
 # Which of the end-to-end tests run.
