@@ -1,6 +1,6 @@
 //go:build e2e
 
-// Package duckdb_test reads with DuckDB what "whichpod decode" writes.
+// Package duckdb_test reads with DuckDB what "whichpod decode" and "whichpod export" write.
 //
 // It needs node, and the npm package @duckdb/node-api (1.5.6-r.1) in the folder
 // node_modules below the one that WHICHPOD_E2E names, by default .e2e at the root of

@@ -47,7 +47,6 @@ type predicate struct {
 	Until    query.Time `json:"until"`
 	Rows     int64      `json:"rows"`
 	Complete bool       `json:"complete"` // nothing is known to be missing
-	Reason   string     `json:"reason,omitempty"`
 }
 
 // Ref names a bundle by its folder and the SHA-256 of its manifest, in hex.
