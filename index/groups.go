@@ -27,8 +27,8 @@ const (
 	// open one, 48 bytes each. A segment is sealed before it has more; one batch may
 	// exceed it.
 	segmentGroups = 1 << 16
-	// maxGroups is what a reader takes.
-	maxGroups = 2 * segmentRows
+	// maxGroups is what a reader takes, of anything in a segment's tables.
+	maxGroups = 8 * segmentRows
 	// maxSlope is where an expectation is no longer worth anything: 1 MiB in a millisecond.
 	maxSlope = 1 << 36
 )
@@ -135,15 +135,21 @@ func (t *tables) encode(z *zstd.Encoder) []byte {
 	return z.EncodeAll(e.b, binary.LittleEndian.AppendUint32(nil, uint32(len(e.b))))
 }
 
-// maxTables bounds what is allocated for tables, whatever a file says.
-const maxTables = 256 << 20
+const (
+	// maxTables bounds what is allocated for tables, whatever a file says: a path for each
+	// row takes half of it.
+	maxTables = 256 << 20
+	// zstdRatio is how much more a zstd frame can become than it is: a block of it takes
+	// at least four bytes, and makes at most 128 KiB.
+	zstdRatio = 1 << 15
+)
 
 func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
 	if len(raw) < 4 {
 		return nil, fmt.Errorf("tables have %d bytes", len(raw))
 	}
 	n := int64(binary.LittleEndian.Uint32(raw))
-	if n > maxTables || n > maxRatio*int64(len(raw)) {
+	if n > maxTables || n > zstdRatio*int64(len(raw)) {
 		return nil, fmt.Errorf("tables claim %d bytes", n)
 	}
 	b, err := z.DecodeAll(raw[4:], make([]byte, 0, n))
@@ -151,21 +157,17 @@ func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
 		return nil, fmt.Errorf("tables: %w", err)
 	}
 	d := &decoder{b: b}
-	t := &tables{texts: make([]string, d.count())}
+	t := &tables{texts: make([]string, d.few())}
 	for i := range t.texts {
 		t.texts[i] = d.text()
 	}
 	t.ordinals = d.ordinals()
 	t.paths = d.codes(len(t.ordinals), len(t.texts))
-	t.settings = make([][4]uint32, d.count())
+	t.settings = make([][4]uint32, d.few())
 	for i := range t.settings {
 		copy(t.settings[i][:], d.codes(4, len(t.texts)))
 	}
-	t.groups = make([]group, d.count())
-	if len(t.groups) > maxGroups {
-		d.fail("the groups")
-		t.groups = nil
-	}
+	t.groups = make([]group, d.few())
 	for col := range 6 {
 		last := int64(0)
 		for i := range t.groups {
@@ -198,6 +200,16 @@ func (g *group) set(col int, v int64) {
 	case 5:
 		g.slope = v
 	}
+}
+
+// few reads the number of elements of a table, none of which has more than groups.
+func (d *decoder) few() int {
+	n := d.count()
+	if n > maxGroups {
+		d.fail("a table")
+		return 0
+	}
+	return n
 }
 
 // codes reads n numbers below a limit.
