@@ -2,9 +2,8 @@
 // charts that needs nothing from outside, the same as Markdown, and the same as JSON.
 //
 // In: a [Document], which the measures fill. Out: text. The same Document gives the same
-// bytes; what differs between two runs of one seed (times, the machine) stands in
-// [Document.Environment] and in tables and charts marked Timed, and [Document.Figures]
-// leaves it out.
+// bytes; what differs between two runs of one seed (the machine, the time) stands in
+// [Document.Environment] alone.
 package report
 
 import (
@@ -55,7 +54,6 @@ type Table struct {
 	Title string   `json:"title"`
 	Head  []string `json:"head"`
 	Rows  [][]Cell `json:"rows"`
-	Timed bool     `json:"timed,omitempty"` // its figures are this machine's times
 }
 
 // Cell is text, or the summary of a figure over all runs with its text.
@@ -75,10 +73,6 @@ const (
 	Hidden Tone = "hidden" // behind a node's address
 	Absent Tone = "absent" // not logged, or nothing said
 	Bad    Tone = "bad"    // wrong
-	First  Tone = "first"  // times: four in the order of what happens
-	Second Tone = "second"
-	Third  Tone = "third"
-	Fourth Tone = "fourth"
 )
 
 // Chart is a set of panels with stacked bars on one scale.
@@ -86,9 +80,8 @@ type Chart struct {
 	Title  string  `json:"title"`
 	Legend []Key   `json:"legend"`
 	Max    float64 `json:"max"`  // of the scale
-	Unit   string  `json:"unit"` // "%", where values are shares, or "s"
+	Unit   string  `json:"unit"` // "%" where values are shares
 	Panels []Panel `json:"panels"`
-	Timed  bool    `json:"timed,omitempty"`
 }
 
 // Key says what a tone means in a chart.
@@ -114,28 +107,6 @@ type Bar struct {
 type Part struct {
 	Tone  Tone    `json:"tone"`
 	Value float64 `json:"value"`
-}
-
-// Figures is the document without what differs between two runs of one seed.
-func (d *Document) Figures() *Document {
-	out := *d
-	out.Environment, out.Sections = nil, nil
-	for _, s := range d.Sections {
-		charts, tables := s.Charts, s.Tables
-		s.Charts, s.Tables = nil, nil
-		for _, c := range charts {
-			if !c.Timed {
-				s.Charts = append(s.Charts, c)
-			}
-		}
-		for _, t := range tables {
-			if !t.Timed {
-				s.Tables = append(s.Tables, t)
-			}
-		}
-		out.Sections = append(out.Sections, s)
-	}
-	return &out
 }
 
 // Text is a cell of text.

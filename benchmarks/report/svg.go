@@ -22,7 +22,6 @@ const (
 // colours can be told apart without red and green too, by lightness.
 var colours = map[Tone]string{
 	Good: "#12795b", Doubt: "#e3a72f", Hidden: "#8693a6", Absent: "#e6eaef", Bad: "#c2302a",
-	First: "#8693a6", Second: "#4c84b5", Third: "#12795b", Fourth: "#e3a72f",
 }
 
 // svg draws the chart.

@@ -30,13 +30,13 @@ const (
 
 var vnetCIDRs = prefixes("10.224.0.0/12 fd00:224::/48")
 
-// others are the servers that are no pods, by what they are.
+// others are the servers that are no pods, by what they are, in the words of "bench plugins".
 var others = map[string][]string{
-	"internet":            {"tcp/" + internet + ":443", "udp/" + internet + ":443"},
-	"internet, IPv6":      {"tcp/[" + internet6 + "]:443"},
-	"peered network":      {"tcp/" + peered + ":443"},
-	"VM in the VNet":      {"tcp/" + database + ":5432"},
-	"Azure DNS, metadata": {"udp/" + azureDNS + ":53", "tcp/" + azureDNS + ":53", "tcp/" + metadata + ":80"},
+	string(attribution.Internet):            {"tcp/" + internet + ":443", "udp/" + internet + ":443"},
+	string(attribution.Internet) + ", IPv6": {"tcp/[" + internet6 + "]:443"},
+	string(attribution.Beyond):              {"tcp/" + peered + ":443"},
+	string(attribution.InVNet):              {"tcp/" + database + ":5432"},
+	string(attribution.Platform):            {"udp/" + azureDNS + ":53", "tcp/" + azureDNS + ":53", "tcp/" + metadata + ":80"},
 }
 
 // plan is what a cluster is to be.
@@ -102,7 +102,7 @@ func newCluster(t *testing.T, number int, p plan) *cluster {
 func (c *cluster) fill(t *testing.T) {
 	t.Helper()
 	for _, n := range c.Nodes {
-		c.hosts = append(c.hosts, n.Call(t, "", []string{"-every", "600ms"}, others["internet"]...))
+		c.hosts = append(c.hosts, n.Call(t, "", []string{"-every", "600ms"}, others[string(attribution.Internet)]...))
 	}
 	for slot := range podsPerNode {
 		for i := range c.Nodes {
@@ -181,7 +181,7 @@ func (c *cluster) call(t *testing.T, p *rig.Pod, slot int) {
 	targets = append(targets, fmt.Sprintf("tcp/%s:80", service), fmt.Sprintf("tcp/%s:%d", c.Nodes[1-node].Addresses[0], nodeServer))
 	p.Call(t, []string{"-every", "900ms"}, targets...)
 	if slot == 2 {
-		p.Call(t, []string{"-every", "1s", "-hold", "12s"}, others["internet"]...)
+		p.Call(t, []string{"-every", "1s", "-hold", "12s"}, others[string(attribution.Internet)]...)
 	}
 }
 
@@ -196,11 +196,11 @@ func (c *cluster) class(n *rig.Node, to netip.AddrPort) string {
 	}
 	switch a := to.Addr(); {
 	case a == c.Nodes[0].Addresses[0] || a == c.Nodes[1].Addresses[0]:
-		return "another node"
+		return string(attribution.NodeOwn)
 	case n.Behind(a):
-		return "pod on the same node"
+		return string(attribution.SameNode)
 	default:
-		return "pod on another node"
+		return string(attribution.OtherNode)
 	}
 }
 

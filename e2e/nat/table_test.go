@@ -10,6 +10,7 @@ import (
 	"testing"
 	"text/tabwriter"
 
+	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
@@ -124,7 +125,7 @@ func (r *recording) classes(answers map[*rig.Node][]rig.Judged) string {
 			set(class, c, text)
 		}
 		if slices.ContainsFunc(r.unseen, c.local) {
-			set("pod on the same node", c, "not logged")
+			set(string(attribution.SameNode), c, "not logged")
 		}
 	}
 	var out strings.Builder
