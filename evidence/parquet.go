@@ -1,183 +1,144 @@
 package evidence
 
 import (
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
-	"github.com/apache/arrow/go/v17/parquet"
-	"github.com/apache/arrow/go/v17/parquet/compress"
-	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 
+	"github.com/whichpod/whichpod/internal/parquet"
 	"github.com/whichpod/whichpod/query"
 )
 
-// rowGroupRows is how many rows are held in memory before they are written: about
-// 40 MB, and as much again while they are encoded.
+// rowGroupRows is how many rows are held in memory before they are written: about 15 MB
+// while they gather, as much again while those before them are encoded, and as many
+// as a reader has to hold.
 const rowGroupRows = 64 * 1024
 
-// parquetSchema has the columns of Columns; time is a timestamp, candidates a list.
-var parquetSchema = newParquetSchema()
+// Numbers of columns, in the order of Columns.
+const (
+	colTime = iota
+	colNIC
+	colDirection
+	colState
+	colSrcIP
+	colSrcPort
+	colDstIP
+	colDstPort
+	colProtocol
+	colEncryption
+	colRule
+	colACL
+	colPacketsSent // the four counters follow each other
+	_
+	_
+	_
+	colBlob
+	colOffset
+	colSrc // the first of what is said of an end
+	colDst = colSrc + endColumns
 
-func newParquetSchema() *arrow.Schema {
-	types := map[string]arrow.DataType{
-		"time":     &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: "UTC"},
-		"src_port": arrow.PrimitiveTypes.Uint16, "dst_port": arrow.PrimitiveTypes.Uint16, "protocol": arrow.PrimitiveTypes.Uint8,
-		"packets_sent": arrow.PrimitiveTypes.Uint64, "bytes_sent": arrow.PrimitiveTypes.Uint64,
-		"packets_received": arrow.PrimitiveTypes.Uint64, "bytes_received": arrow.PrimitiveTypes.Uint64,
-		"offset":         arrow.PrimitiveTypes.Int64,
-		"src_candidates": arrow.ListOf(arrow.BinaryTypes.String), "dst_candidates": arrow.ListOf(arrow.BinaryTypes.String),
+	endColumns = 8
+	numColumns = colDst + endColumns
+)
+
+// parquetColumns are those of Columns; time is a timestamp, candidates a list.
+var parquetColumns = newParquetColumns()
+
+func newParquetColumns() []parquet.Column {
+	kinds := map[string]parquet.Kind{
+		"time": parquet.Millis, "src_port": parquet.Uint16, "dst_port": parquet.Uint16, "protocol": parquet.Uint8,
+		"packets_sent": parquet.Uint64, "bytes_sent": parquet.Uint64, "packets_received": parquet.Uint64, "bytes_received": parquet.Uint64,
+		"offset": parquet.Int64, "src_candidates": parquet.Texts, "dst_candidates": parquet.Texts,
 	}
 	required := map[string]bool{"src_verdict": true, "blob": true, "offset": true, "time": true,
 		"state": true, "src_ip": true, "src_port": true, "dst_port": true, "protocol": true}
-	fields := make([]arrow.Field, len(Columns))
+	columns := make([]parquet.Column, len(Columns))
 	for i, name := range Columns {
-		t := types[name]
-		if t == nil {
-			t = arrow.BinaryTypes.String
-		}
-		fields[i] = arrow.Field{Name: name, Type: t, Nullable: !required[name]}
+		columns[i] = parquet.Column{Name: name, Kind: kinds[name], Required: required[name]} // else a text
+	}
+	return columns
+}
+
+// parquetSchema is how arrow reads parquetColumns.
+var parquetSchema = newParquetSchema()
+
+func newParquetSchema() *arrow.Schema {
+	types := map[parquet.Kind]arrow.DataType{
+		parquet.Text: arrow.BinaryTypes.String, parquet.Texts: arrow.ListOf(arrow.BinaryTypes.String),
+		parquet.Millis: &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: "UTC"}, parquet.Int64: arrow.PrimitiveTypes.Int64,
+		parquet.Uint64: arrow.PrimitiveTypes.Uint64, parquet.Uint16: arrow.PrimitiveTypes.Uint16, parquet.Uint8: arrow.PrimitiveTypes.Uint8,
+	}
+	fields := make([]arrow.Field, len(parquetColumns))
+	for i, c := range parquetColumns {
+		fields[i] = arrow.Field{Name: c.Name, Type: types[c.Kind], Nullable: !c.Required}
 	}
 	return arrow.NewSchema(fields, nil)
 }
 
-// columnar writes Parquet, zstd-compressed.
+// columnar writes Parquet. While one group of rows is encoded, the next one gathers.
 type columnar struct {
-	out     *sink
-	file    *pqarrow.FileWriter
-	builder *array.RecordBuilder
-	ends    ends
-	row     Row
-	rows    int
+	group *rowGroup // gathers; nil once the output is lost
+	free  chan *rowGroup
+	full  chan *rowGroup
+	ended chan error
+	ends  ends
+	kept  []int32
+	err   error
 }
 
-func newParquet(w io.Writer, mem memory.Allocator) (*columnar, error) {
-	props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithAllocator(mem),
-		parquet.WithMaxRowGroupLength(rowGroupRows), parquet.WithCreatedBy("whichpod"))
-	out := &sink{w: w}
-	file, err := pqarrow.NewFileWriter(parquetSchema, out, props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(mem)))
+func newParquet(w io.Writer) (*columnar, error) {
+	file, err := parquet.NewWriter(w, parquetColumns, "whichpod")
 	if err != nil {
-		return nil, fmt.Errorf("write Parquet: %w", err)
+		return nil, err
 	}
-	return &columnar{out: out, file: file, builder: array.NewRecordBuilder(mem, parquetSchema), ends: make(ends)}, nil
+	c := &columnar{group: newRowGroup(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error), ends: make(ends)}
+	c.free <- newRowGroup()
+	go c.encode(file)
+	return c, nil
 }
 
-// sink keeps the first error of a writer and takes the rest for written: arrow panics
-// where it can not write a file's first bytes. It hides the Close of the writer, which
-// arrow's file writer would call.
-type sink struct {
-	w   io.Writer
-	err error
-}
-
-func (s *sink) Write(p []byte) (int, error) {
-	if s.err == nil {
-		_, s.err = s.w.Write(p)
+// encode writes groups as they become full, and at last what completes the file.
+func (c *columnar) encode(file *parquet.Writer) {
+	for g := range c.full {
+		g.err = g.write(file)
+		g.reset()
+		c.free <- g
 	}
-	return len(p), nil
+	c.ended <- file.Close()
 }
 
 func (c *columnar) Write(a query.Attributed, keep func(int) bool) error {
+	c.kept = c.kept[:0]
 	for i := range a.Len() {
-		if !keep(i) {
-			continue
-		}
-		c.row.fill(a, i, c.ends)
-		c.append(int64(a.Time[i]))
-		if c.rows++; c.rows == rowGroupRows {
-			if err := c.flush(); err != nil {
-				return err
-			}
+		if keep(i) {
+			c.kept = append(c.kept, int32(i))
 		}
 	}
-	return nil
-}
-
-func (c *columnar) append(time int64) {
-	r, next := &c.row, 0
-	field := func() array.Builder {
-		b := c.builder.Field(next)
-		next++
-		return b
-	}
-	text := func(values ...string) {
-		for _, v := range values {
-			field().(*array.StringBuilder).Append(v)
+	for rows := c.kept; len(rows) > 0 && c.err == nil; {
+		n := min(len(rows), rowGroupRows-c.group.rows)
+		c.group.add(&a, rows[:n], c.ends)
+		if rows = rows[n:]; c.group.rows == rowGroupRows {
+			c.flush()
 		}
 	}
-	field().(*array.TimestampBuilder).Append(arrow.Timestamp(time))
-	appendText(field(), r.NIC)
-	appendText(field(), r.Direction)
-	text(r.State, r.SrcIP)
-	field().(*array.Uint16Builder).Append(r.SrcPort)
-	appendText(field(), r.DstIP)
-	field().(*array.Uint16Builder).Append(r.DstPort)
-	field().(*array.Uint8Builder).Append(r.Protocol)
-	for _, v := range []*string{r.Encryption, r.Rule, r.ACL} {
-		appendText(field(), v)
-	}
-	for _, v := range []*uint64{r.PacketsSent, r.BytesSent, r.PacketsReceived, r.BytesReceived} {
-		if b := field().(*array.Uint64Builder); v == nil {
-			b.AppendNull()
-		} else {
-			b.Append(*v)
-		}
-	}
-	text(r.Blob)
-	field().(*array.Int64Builder).Append(r.Offset)
-	appendEnd(field, &r.SrcVerdict, []*string{r.SrcCluster, r.SrcNamespace, r.SrcPod, r.SrcPodUID, r.SrcNode}, r.SrcCandidates, r.SrcSource)
-	appendEnd(field, r.DstVerdict, []*string{r.DstCluster, r.DstNamespace, r.DstPod, r.DstPodUID, r.DstNode}, r.DstCandidates, r.DstSource)
+	return c.err
 }
 
-func appendEnd(field func() array.Builder, verdict *string, names []*string, candidates []string, source *string) {
-	optional := func(v *string) { appendText(field(), v) }
-	optional(verdict)
-	for _, v := range names {
-		optional(v)
-	}
-	list := field().(*array.ListBuilder)
-	if candidates == nil {
-		list.AppendNull()
-	} else {
-		list.Append(true)
-		for _, uid := range candidates {
-			list.ValueBuilder().(*array.StringBuilder).Append(uid)
-		}
-	}
-	optional(source)
+// flush hands the group over and goes on with another one.
+func (c *columnar) flush() {
+	c.full <- c.group
+	c.group = <-c.free
+	c.err = c.group.err
 }
 
-func appendText(to array.Builder, v *string) {
-	if b := to.(*array.StringBuilder); v == nil {
-		b.AppendNull()
-	} else {
-		b.Append(*v)
-	}
-}
-
-func (c *columnar) flush() error {
-	if c.rows == 0 {
-		return nil
-	}
-	rec := c.builder.NewRecord()
-	defer rec.Release()
-	c.rows = 0
-	if err := errors.Join(c.file.Write(rec), c.out.err); err != nil {
-		return fmt.Errorf("write Parquet row group: %w", err)
-	}
-	return nil
-}
-
+// Close completes the file, also after an error: then it only ends the encoding.
 func (c *columnar) Close() error {
-	defer c.builder.Release()
-	if err := c.flush(); err != nil {
-		return err
+	if c.err == nil && c.group.rows > 0 {
+		c.full <- c.group
 	}
-	if err := errors.Join(c.file.Close(), c.out.err); err != nil {
-		return fmt.Errorf("write Parquet footer: %w", err)
+	close(c.full)
+	if err := <-c.ended; c.err == nil {
+		c.err = err
 	}
-	return nil
+	return c.err
 }

@@ -249,3 +249,26 @@ func destination(r *flow.Row) *string {
 	}
 	return text(r.Dst.String())
 }
+
+// sink keeps the first error of a writer and takes the rest for written: arrow panics
+// where it can not write a file's first bytes. It hides the Close of the writer, which
+// arrow's file writer would call.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.err == nil {
+		_, s.err = s.w.Write(p)
+	}
+	return len(p), nil
+}
+
+func appendText(to array.Builder, v *string) {
+	if b := to.(*array.StringBuilder); v == nil {
+		b.AppendNull()
+	} else {
+		b.Append(*v)
+	}
+}

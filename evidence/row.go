@@ -81,8 +81,8 @@ func (m ends) of(r *attribution.Resolution) *end {
 	if e := m[r]; e != nil {
 		return e
 	}
-	if len(m) > 1<<16 {
-		clear(m) // ranges of time make resolutions of their own without end
+	if len(m) >= 1<<12 {
+		clear(m) // ranges of time make resolutions of their own without end, of dozens of candidates
 	}
 	e := newEnd(r)
 	m[r] = e

@@ -29,7 +29,7 @@ func Formats() []string {
 }
 
 // NewRowWriter returns a writer of the format to w. mem is what Arrow data is
-// allocated from; only Parquet uses it.
+// allocated from; only OCSF as Parquet uses it.
 func NewRowWriter(w io.Writer, format string, mem memory.Allocator) (RowWriter, error) {
 	switch format {
 	case "jsonl":
@@ -43,7 +43,7 @@ func NewRowWriter(w io.Writer, format string, mem memory.Allocator) (RowWriter, 
 	case "csv":
 		return newTable(w)
 	case "parquet":
-		return newParquet(w, mem)
+		return newParquet(w)
 	default:
 		return nil, fmt.Errorf("format is %q, want %s", format, strings.Join(Formats(), ", "))
 	}

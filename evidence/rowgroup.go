@@ -1,0 +1,251 @@
+package evidence
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow/array"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/internal/parquet"
+	"github.com/whichpod/whichpod/query"
+)
+
+// rowGroup is rows on their way to a Parquet file, as codes of dictionaries that hold
+// for the group. What is said of ends is kept as one code an end, and parted into
+// columns when it is written.
+type rowGroup struct {
+	rows   int
+	chunks [numColumns]parquet.Chunk
+	dicts  [numColumns]dictionary
+
+	ends     []*end
+	endCodes map[*end]uint32
+	end      [2][]uint32 // of src and dst: index into ends
+	nameless []int       // rows without a destination's address
+	ports    [1 << 16]uint32
+	table    []uint32
+	err      error // from when it was written
+}
+
+// dictionary numbers the texts of a column.
+type dictionary struct{ codes map[string]uint32 }
+
+func newRowGroup() *rowGroup {
+	g := &rowGroup{endCodes: make(map[*end]uint32)}
+	for i, col := range parquetColumns {
+		if col.Kind == parquet.Text || col.Kind == parquet.Texts {
+			g.dicts[i].codes = make(map[string]uint32)
+		}
+	}
+	g.reset()
+	return g
+}
+
+func (g *rowGroup) reset() {
+	g.rows = 0
+	for i := range g.chunks {
+		c := &g.chunks[i]
+		c.Codes, c.Texts, c.Lists, c.Numbers, c.Null = c.Codes[:0], c.Texts[:0], c.Lists[:0], c.Numbers[:0], c.Null[:0]
+		clear(g.dicts[i].codes)
+	}
+	clear(g.endCodes)
+	clear(g.ends)
+	g.ends, g.end, g.nameless = g.ends[:0], [2][]uint32{g.end[0][:0], g.end[1][:0]}, g.nameless[:0]
+	for i := range g.ports {
+		g.ports[i] = parquet.None
+	}
+}
+
+// code is the number of a text in a column's dictionary, which keeps a copy of it.
+func (g *rowGroup) code(column int, text string) uint32 {
+	codes, c := g.dicts[column].codes, &g.chunks[column]
+	n, ok := codes[text]
+	if !ok {
+		n, text = uint32(len(c.Texts)), strings.Clone(text)
+		codes[text], c.Texts = n, append(c.Texts, text)
+	}
+	return n
+}
+
+// optional is the code of a text, or None.
+func (g *rowGroup) optional(column int, text *string) uint32 {
+	if text == nil {
+		return parquet.None
+	}
+	return g.code(column, *text)
+}
+
+// unset marks what has no code yet.
+const unset = parquet.None - 1
+
+// unsetTable has room for the codes of n values.
+func (g *rowGroup) unsetTable(n int) []uint32 {
+	g.table = g.table[:0]
+	for range n {
+		g.table = append(g.table, unset)
+	}
+	return g.table
+}
+
+// add takes in some rows of a batch.
+func (g *rowGroup) add(a *query.Attributed, rows []int32, known ends) {
+	for _, i := range rows {
+		g.chunks[colTime].Numbers = append(g.chunks[colTime].Numbers, int64(a.Time[i]))
+		g.chunks[colSrcPort].Numbers = append(g.chunks[colSrcPort].Numbers, int64(a.SrcPort[i]))
+		g.chunks[colOffset].Numbers = append(g.chunks[colOffset].Numbers, a.Offset[i])
+	}
+	g.addLetters(colDirection, a.Direction, rows)
+	g.addLetters(colState, a.State, rows)
+	g.addSmall(a, rows)
+	g.addAddresses(colSrcIP, a.Batch.Src, a.Addresses, rows)
+	g.addAddresses(colDstIP, a.Batch.Dst, a.Addresses, rows)
+	for _, c := range [][2]int{{flow.ColNIC, colNIC}, {flow.ColEncryption, colEncryption}, {flow.ColRule, colRule}, {flow.ColACL, colACL}, {flow.ColBlob, colBlob}} {
+		g.addTexts(c[1], a.Record().Column(c[0]).(*array.Dictionary), rows)
+	}
+	for k := range 4 {
+		g.addCounters(colPacketsSent+k, a.Record().Column(flow.ColPacketsSent+k).(*array.Uint64), rows)
+	}
+	for _, i := range rows {
+		if a.Addresses[a.Batch.Dst[i]] == flow.Unknown {
+			g.nameless = append(g.nameless, len(g.end[1]))
+		}
+		g.end[0] = append(g.end[0], g.endCode(a.Joined.Src[i], g.end[0], known))
+		g.end[1] = append(g.end[1], g.endCode(a.Joined.Dst[i], g.end[1], known))
+	}
+	g.rows += len(rows)
+}
+
+// addLetters takes in a column of letters; 0 is null.
+func (g *rowGroup) addLetters(column int, letters []uint8, rows []int32) {
+	table, c := g.unsetTable(256), &g.chunks[column]
+	for _, i := range rows {
+		l := letters[i]
+		if table[l] == unset {
+			table[l] = g.optional(column, letter(l))
+		}
+		c.Codes = append(c.Codes, table[l])
+	}
+}
+
+// addSmall takes in the numbers of which there are few: destination ports, protocols.
+func (g *rowGroup) addSmall(a *query.Attributed, rows []int32) {
+	ports, protocols := &g.chunks[colDstPort], &g.chunks[colProtocol]
+	for _, i := range rows {
+		p := a.DstPort[i]
+		if g.ports[p] == parquet.None {
+			g.ports[p] = uint32(len(ports.Numbers))
+			ports.Numbers = append(ports.Numbers, int64(p))
+		}
+		ports.Codes = append(ports.Codes, g.ports[p])
+		n := 0
+		for n < len(protocols.Numbers) && protocols.Numbers[n] != int64(a.Protocol[i]) {
+			n++
+		}
+		if n == len(protocols.Numbers) {
+			protocols.Numbers = append(protocols.Numbers, int64(a.Protocol[i]))
+		}
+		protocols.Codes = append(protocols.Codes, uint32(n))
+	}
+}
+
+func (g *rowGroup) addAddresses(column int, codes []uint32, addresses []netip.Addr, rows []int32) {
+	table, c := g.unsetTable(len(addresses)), &g.chunks[column]
+	for _, i := range rows {
+		n := codes[i]
+		if table[n] == unset {
+			table[n] = parquet.None
+			if addresses[n] != flow.Unknown || column == colSrcIP {
+				table[n] = g.code(column, addresses[n].String())
+			}
+		}
+		c.Codes = append(c.Codes, table[n])
+	}
+}
+
+// addTexts takes in a text column; an empty text is null where the column can be.
+func (g *rowGroup) addTexts(column int, from *array.Dictionary, rows []int32) {
+	codes, values := from.Indices().(*array.Uint32).Uint32Values(), from.Dictionary().(*array.String)
+	table, c := g.unsetTable(values.Len()), &g.chunks[column]
+	for _, i := range rows {
+		n := codes[i]
+		if table[n] == unset {
+			table[n] = parquet.None
+			if v := values.Value(int(n)); v != "" || parquetColumns[column].Required {
+				table[n] = g.code(column, v)
+			}
+		}
+		c.Codes = append(c.Codes, table[n])
+	}
+}
+
+func (g *rowGroup) addCounters(column int, from *array.Uint64, rows []int32) {
+	c, values, some := &g.chunks[column], from.Uint64Values(), from.NullN() > 0
+	for _, i := range rows {
+		c.Numbers = append(c.Numbers, int64(values[i]))
+		c.Null = append(c.Null, some && from.IsNull(int(i)))
+	}
+}
+
+// endCode is the code of what is said of an end. Mostly it is what was said of the row
+// before.
+func (g *rowGroup) endCode(r *attribution.Resolution, before []uint32, known ends) uint32 {
+	e := known.of(r)
+	if n := len(before); n > 0 && g.ends[before[n-1]] == e {
+		return before[n-1]
+	}
+	code, ok := g.endCodes[e]
+	if !ok {
+		code = uint32(len(g.ends))
+		g.ends, g.endCodes[e] = append(g.ends, e), code
+	}
+	return code
+}
+
+// write parts what is said of ends into columns, and writes all.
+func (g *rowGroup) write(file *parquet.Writer) error {
+	g.partEnds(colSrc, g.end[0])
+	g.partEnds(colDst, g.end[1])
+	for _, i := range g.nameless {
+		g.chunks[colDst].Codes[i] = parquet.None // there is no verdict on nothing
+	}
+	return file.WriteGroup(g.rows, g.chunks[:])
+}
+
+// partEnds fills the columns of an end, from the first one on.
+func (g *rowGroup) partEnds(first int, codes []uint32) {
+	texts := [endColumns]func(*end) *string{
+		func(e *end) *string { return &e.verdict }, func(e *end) *string { return e.cluster }, func(e *end) *string { return e.namespace },
+		func(e *end) *string { return e.pod }, func(e *end) *string { return e.uid }, func(e *end) *string { return e.node },
+		nil, func(e *end) *string { return e.source },
+	}
+	for k, text := range texts {
+		column := first + k
+		table, c := g.unsetTable(len(g.ends)), &g.chunks[column]
+		for _, code := range codes {
+			switch {
+			case table[code] != unset:
+			case text == nil:
+				table[code] = g.candidates(column, g.ends[code])
+			default:
+				table[code] = g.optional(column, text(g.ends[code]))
+			}
+			c.Codes = append(c.Codes, table[code])
+		}
+	}
+}
+
+// candidates is the code of an end's list of candidates, or None.
+func (g *rowGroup) candidates(column int, e *end) uint32 {
+	if e.candidates == nil {
+		return parquet.None
+	}
+	c := &g.chunks[column]
+	list := make([]uint32, len(e.candidates))
+	for i, uid := range e.candidates {
+		list[i] = g.code(column, uid)
+	}
+	c.Lists = append(c.Lists, list)
+	return uint32(len(c.Lists) - 1)
+}

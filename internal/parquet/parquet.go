@@ -1,0 +1,151 @@
+package parquet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Kind is what a column has.
+type Kind uint8
+
+// Kinds of columns, and what gives their values in a [Chunk].
+const (
+	Text   Kind = iota // UTF-8: Codes and Texts
+	Texts              // a list of texts: Codes, Lists and Texts
+	Millis             // a time in UTC, in milliseconds: Numbers
+	Int64              // Numbers
+	Uint64             // Numbers, as the int64 of the same bits
+	Uint16             // Numbers, or Codes and Numbers for their dictionary
+	Uint8              // likewise
+)
+
+// Column describes a column.
+type Column struct {
+	Name     string
+	Kind     Kind
+	Required bool // never null
+}
+
+// None is the code of null.
+const None = ^uint32(0)
+
+// Chunk is a column of a group.
+type Chunk struct {
+	Codes   []uint32 // one a row, or None; nil where Numbers has one a row
+	Texts   []string // the dictionary: by code, or by what Lists names
+	Lists   [][]uint32
+	Numbers []int64
+	Null    []bool // with one number a row: nil where none is null
+}
+
+// Writer writes a file.
+type Writer struct {
+	w         io.Writer
+	columns   []Column
+	createdBy string
+	zstd      *zstd.Encoder
+	at        int64
+	rows      int64
+	groups    []group
+	enc       encoder
+	err       error // the first one; the file is lost
+}
+
+// group is what the footer says of a group.
+type group struct {
+	rows   int
+	chunks []chunkMeta
+}
+
+type chunkMeta struct {
+	at, data, dictionary int64 // where it begins, and its pages; dictionary is 0 without one
+	raw, stored          int64 // bytes
+	values               int
+	nulls                int
+	encoding             int
+	compressed           bool
+	min, max             []byte // nil: not known
+}
+
+var magic = []byte("PAR1")
+
+// NewWriter begins a file.
+func NewWriter(w io.Writer, columns []Column, createdBy string) (*Writer, error) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
+	if err != nil {
+		return nil, fmt.Errorf("write Parquet: %w", err)
+	}
+	p := &Writer{w: w, columns: columns, createdBy: createdBy, zstd: z}
+	p.write(magic)
+	return p, p.err
+}
+
+func (p *Writer) write(b []byte) {
+	if p.err != nil {
+		return
+	}
+	if _, err := p.w.Write(b); err != nil {
+		p.err = fmt.Errorf("write Parquet: %w", err)
+	}
+	p.at += int64(len(b))
+}
+
+// WriteGroup writes rows as one group, at least one. There MUST be a chunk for each
+// column. It keeps nothing of them.
+func (p *Writer) WriteGroup(rows int, chunks []Chunk) error {
+	g := group{rows: rows, chunks: make([]chunkMeta, len(chunks))}
+	for i := range chunks {
+		g.chunks[i] = p.writeChunk(&p.columns[i], &chunks[i], rows)
+	}
+	p.groups, p.rows = append(p.groups, g), p.rows+int64(rows)
+	return p.err
+}
+
+// writeChunk writes a column chunk: its dictionary if it has one, and one data page.
+func (p *Writer) writeChunk(col *Column, c *Chunk, rows int) chunkMeta {
+	m := p.enc.encode(col, c, rows)
+	pages := [][]byte{p.enc.dictionary, p.enc.data}
+	var squeezed [2][]byte
+	raw, small := 0, 0
+	for i, page := range pages {
+		if i > 0 || m.encoding == encodingDictionary {
+			p.enc.squeezed[i] = p.zstd.EncodeAll(page, p.enc.squeezed[i][:0])
+			squeezed[i] = p.enc.squeezed[i]
+		}
+		raw, small = raw+len(page), small+len(squeezed[i])
+	}
+	stored := pages
+	if m.compressed = small < raw-raw/16; m.compressed {
+		stored = squeezed[:]
+	}
+	m.at = p.at
+	if m.encoding == encodingDictionary {
+		m.dictionary = p.at
+		head := p.enc.dictionaryHeader(len(pages[0]), len(stored[0]))
+		p.write(head)
+		p.write(stored[0])
+		m.raw += int64(len(head) + len(pages[0]))
+	}
+	m.data = p.at
+	head := p.enc.dataHeader(&m, len(pages[1]), len(stored[1]))
+	p.write(head)
+	p.write(stored[1])
+	m.raw += int64(len(head) + len(pages[1]))
+	m.stored = p.at - m.at
+	return m
+}
+
+// Close writes the footer. It does not close the writer below.
+func (p *Writer) Close() error {
+	footer := p.footer()
+	p.write(footer)
+	p.write(binary.LittleEndian.AppendUint32(nil, uint32(len(footer))))
+	p.write(magic)
+	if err := p.zstd.Close(); p.err == nil {
+		p.err = err
+	}
+	return p.err
+}
