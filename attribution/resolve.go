@@ -93,8 +93,10 @@ func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
 		if s.vanished() || !watched.has(s.gone.At, t+tolerance) || s.handedOn(t, stays, tolerance) {
 			r.Verdict = Boundary // somebody else may have had it since
 		}
-	case t < from || (t >= to && !s.live() && !s.lingers()):
-		r.Notes = []string{noteEdge}
+	case t < from || (t >= to && !s.live()):
+		if t < from || !s.lingers() { // what lingers can still have sent; it is just not sure to have been there
+			r.Notes = []string{noteEdge}
+		}
 	case c.exclusive() || !refuses(t, s, stays, tolerance):
 		return r
 	}

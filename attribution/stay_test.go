@@ -74,6 +74,13 @@ func TestWhoHadAnAddress(t *testing.T) {
 			{sent(71.5), "boundary a b"},
 			{sent(100), "exact b"},
 		}},
+		{"deleted by force, and the news of it came long after: until then nobody may have had the address", []*told{day,
+			a().deleted(160, 9).after(60)}, []say{
+			{sent(100), "exact a"}, // nobody else can have
+			{received(48), "exact a"},
+			{received(100), "boundary a [lingers] [vacant]"},
+			{answered(100), "exact a"},
+		}},
 		{"two live pods have it, the second since just before the watch ended: neither ends the other", []*told{day,
 			a(), aPod("b").has(theIP).made(9_993).seen(9_996).ran(9_995, 9_995).versions(8, 8)}, []say{
 			{sent(9_980), "exact a"},

@@ -52,15 +52,14 @@ func (r *reader) readInventory(in *bufio.Reader) error {
 		}
 		_, _ = in.Discard(1)
 	}
-	first, _ := in.Peek(1)
 	head, _ := in.Peek(256)
 	var err error
 	switch {
-	case first[0] == '[':
+	case head[0] == '[':
 		err = v.array(json.NewDecoder(in))
-	case first[0] == '{' && bytes.HasPrefix(bytes.TrimLeft(head[1:], " \t\r\n"), []byte(`"tables"`)):
+	case head[0] == '{' && bytes.HasPrefix(bytes.TrimLeft(head[1:], " \t\r\n"), []byte(`"tables"`)):
 		err = v.tables(json.NewDecoder(in))
-	case first[0] == '{':
+	case head[0] == '{':
 		err = v.lines(in)
 	default:
 		err = v.csv(in)
