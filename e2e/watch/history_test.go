@@ -54,9 +54,8 @@ func newHistory(t *testing.T, c *cluster) *history {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &history{cluster: c, stop: cancel, now: make(map[string]*lifeLog)}
-	revision, err := c.Revision()
-	process.Must(t, err)
-	h.revision = revision
+	process.Must(t, h.tick()) // before the first change that the watch is told of
+	h.revision = h.ticks[0].revision
 	h.done.Go(func() { h.fail(h.watch(ctx)) })
 	h.done.Go(func() { h.fail(h.tell(ctx)) })
 	t.Cleanup(func() { cancel(); h.done.Wait() })
@@ -130,13 +129,9 @@ func (h *history) end(t *testing.T) []*truePod {
 	revision, err := h.cluster.Revision()
 	process.Must(t, err)
 	process.Until(t, "the history is complete", func() bool { return h.reached(t, revision) })
-	process.Until(t, "the last revision has its time", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return len(h.ticks) > 0 && h.ticks[len(h.ticks)-1].revision >= revision
-	})
 	h.stop()
 	h.done.Wait()
+	process.Must(t, h.tick()) // after the last change that the watch was told of
 	pods := make([]*truePod, len(h.all))
 	for i, l := range h.all {
 		p := &l.pod
@@ -150,7 +145,8 @@ func (h *history) end(t *testing.T) []*truePod {
 	return pods
 }
 
-// when is the time in which a revision came about; that of none (0) is none.
+// when is the time in which a revision came about; that of none (0) is none. The first
+// tick is older than every revision here, and the last one no older than any.
 func (h *history) when(revision int64) window {
 	if revision == 0 {
 		return window{}
@@ -167,19 +163,27 @@ func (h *history) when(revision int64) window {
 // tell notes how far etcd is, many times a second.
 func (h *history) tell(ctx context.Context) error {
 	for ctx.Err() == nil {
-		from := now()
-		revision, err := h.cluster.Revision()
-		if err != nil {
-			return fmt.Errorf("ask etcd for its revision: %w", err)
+		if err := h.tick(); err != nil {
+			return err
 		}
-		h.mu.Lock()
-		h.ticks = append(h.ticks, tick{window{from, now()}, revision})
-		h.mu.Unlock()
 		select {
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	return nil
+}
+
+// tick notes how far etcd is now.
+func (h *history) tick() error {
+	from := now()
+	revision, err := h.cluster.Revision()
+	if err != nil {
+		return fmt.Errorf("ask etcd for its revision: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ticks = append(h.ticks, tick{window{from, now()}, revision})
 	return nil
 }
 
