@@ -1,15 +1,14 @@
 package benchmarks
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/benchmarks/sim"
+	"github.com/whichpod/whichpod/benchmarks/trial"
 	"github.com/whichpod/whichpod/flow"
-	"github.com/whichpod/whichpod/query"
 )
 
 // The one promise: exact is never wrong, and where a verdict names candidates, the
@@ -37,7 +36,7 @@ func TestExactIsNeverWrong(t *testing.T) {
 					if cfg.Seed > 1 {
 						nth = 29
 					}
-					s := measure(t, sim.Generate(cfg), named, nth)
+					s := measure(t, cfg, trial.Options{}, nth)
 					if s.source[attribution.Exact] == 0 || s.dest[attribution.Exact] == 0 || s.masked == 0 {
 						t.Fatalf("the run shows nothing: %+v", s)
 					}
@@ -67,7 +66,7 @@ func TestExactIsNeverWrongByItself(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s/%s/%d", name, mode, cfg.Seed), func(t *testing.T) {
 					t.Parallel()
-					s := measure(t, sim.Generate(cfg), detected, 29)
+					s := measure(t, cfg, trial.Options{Detect: true}, 29)
 					if s.source[attribution.Exact] == 0 || s.masked == 0 || (s.host == 0 && name == "plain") {
 						t.Fatalf("the run shows nothing: %+v", s)
 					}
@@ -98,7 +97,7 @@ func TestExactIsOften(t *testing.T) {
 			cfg.Faults.DoubledAddress /= 2 // each has a victim: 2 % of the pods share an address
 			t.Run(fmt.Sprintf("%s/%s", name, mode), func(t *testing.T) {
 				t.Parallel()
-				s := measure(t, sim.Generate(cfg), named, 9973)
+				s := measure(t, cfg, trial.Options{}, 9973)
 				for end, counts := range map[string][8]int{"sources": s.source, "destinations": s.dest} {
 					t.Logf("%.2f %% of %d %s that show a pod's address are exact (ambiguous %d, boundary %d, gap %d); %d rows", 100*share(counts), counts[0], end,
 						counts[attribution.Ambiguous], counts[attribution.Boundary], counts[attribution.Gap], s.rows)
@@ -125,65 +124,44 @@ func share(ends [8]int) float64 { return float64(ends[attribution.Exact]) / floa
 
 // measure takes a world through the ordinary path and compares each row with the
 // truth, and every nth end with the naive oracle.
-func measure(t *testing.T, w *sim.World, knows knowledge, nth int) score {
+func measure(t *testing.T, cfg sim.Config, opt trial.Options, nth int) (s score) {
 	t.Helper()
-	return measureMangled(t, w, knows, nth, nil)
-}
-
-// measureMangled is measure with a journal that something happened to; nil is nothing.
-func measureMangled(t *testing.T, w *sim.World, knows knowledge, nth int, mangle func(journal []byte) []byte) score {
-	t.Helper()
-	truth := truthByPlace(w)
-	var s score
-	e := loadWith(t, w, knows, nil, mangle)
-	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
-		for i := range a.Len() {
-			tr, ok := truth[place{a.Blob(i), a.Offset[i]}]
-			if !ok {
-				return fmt.Errorf("row at %s:%d is not in the truth, or twice", a.Blob(i), a.Offset[i])
-			}
-			delete(truth, place{a.Blob(i), a.Offset[i]})
-			s.row(t, a, i, &tr)
-			if q := sourceOf(a, i); knows == detected && e.View().Contradicts(q, a.Joined.Src[i]) {
-				t.Errorf("a row against the rules, and these are right: %s", tr.Row.Tuple())
-			}
-			if s.rows++; s.rows%nth == 0 {
-				agree(t, e.View(), a, i)
-			}
+	tr := load(t, opt, sim.Generate(cfg))
+	e := tr.Engine()
+	must(t, tr.Rows(t.Context(), e, func(r trial.Row) {
+		s.row(t, &r)
+		if opt.Detect && e.View().Contradicts(sourceOf(&r), r.SaidSrc) {
+			t.Errorf("a row against the rules, and these are right: %s", r.Row.Tuple())
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(truth) != 0 {
-		t.Errorf("%d rows are missing from the index", len(truth))
-	}
+		if s.rows++; s.rows%nth == 0 {
+			agree(t, e.View(), &r)
+		}
+	}))
 	return s
 }
 
 // row judges both ends of a row.
-func (s *score) row(t *testing.T, a query.Attributed, i int, tr *sim.Truth) {
+func (s *score) row(t *testing.T, row *trial.Row) {
 	for _, end := range []struct {
 		name   string
 		r      *attribution.Resolution
 		pod    *sim.Pod
 		masked bool
 		counts *[8]int
-	}{{"source", a.Joined.Src[i], tr.SrcPod, tr.Masked, &s.source}, {"destination", a.Joined.Dst[i], tr.DstPod, false, &s.dest}} {
+	}{{"source", row.SaidSrc, row.SrcPod, row.Masked, &s.source}, {"destination", row.SaidDst, row.DstPod, false, &s.dest}} {
 		r, uid := end.r, ""
 		if end.pod != nil {
 			uid = end.pod.UID
 		}
 		if r.Verdict == attribution.Exact && r.Candidates[0].UID != uid {
-			t.Errorf("wrong exact: %s of %s, flow begun %v\n is %+v\n said %+v", end.name, tr.Row.Tuple(), a.Begins[i], end.pod, r.Candidates[0])
+			t.Errorf("wrong exact: %s of %s, flow begun %v\n is %+v\n said %+v", end.name, row.Row.Tuple(), row.Begun(), end.pod, r.Candidates[0])
 		}
 		named := r.Verdict != attribution.Gap && r.Verdict != attribution.External
 		if named && uid != "" && !r.Has(uid) {
-			t.Errorf("%v without the right pod: %s of %s, flow begun %v\n is %+v\n said %+v", r.Verdict, end.name, tr.Row.Tuple(), a.Begins[i], end.pod, r.Candidates)
+			t.Errorf("%v without the right pod: %s of %s, flow begun %v\n is %+v\n said %+v", r.Verdict, end.name, row.Row.Tuple(), row.Begun(), end.pod, r.Candidates)
 		}
 		if r.Verdict == attribution.External && uid != "" {
-			t.Errorf("external: %s of %s is %+v", end.name, tr.Row.Tuple(), end.pod)
+			t.Errorf("external: %s of %s is %+v", end.name, row.Row.Tuple(), end.pod)
 		}
 		if r.Verdict == attribution.Masked {
 			s.masked++
@@ -200,20 +178,19 @@ func (s *score) row(t *testing.T, a query.Attributed, i int, tr *sim.Truth) {
 }
 
 // sourceOf asks who sent a row.
-func sourceOf(a query.Attributed, i int) attribution.Question {
-	row := a.Row(i)
-	return attribution.Question{Address: row.Src, Begin: a.Begins[i], NIC: row.NIC, Near: row.Direction == flow.Outbound,
-		Sent: true, Destination: row.Dst, DestinationPort: row.DstPort}
+func sourceOf(r *trial.Row) attribution.Question {
+	return attribution.Question{Address: r.Src, Begin: r.Begun(), NIC: r.NIC, Near: r.Direction == flow.Outbound,
+		Sent: true, Destination: r.Dst, DestinationPort: r.DstPort}
 }
 
 // agree compares both ends of a row with the oracle, which scans every interval.
-func agree(t *testing.T, v *attribution.View, a query.Attributed, i int) {
-	row, q := a.Row(i), sourceOf(a, i)
-	if want := v.Naive(q); !a.Joined.Src[i].Same(want) {
-		t.Errorf("source of %s: the join says %v %+v, the oracle %v %+v", row.Tuple(), a.Joined.Src[i].Verdict, a.Joined.Src[i].Candidates, want.Verdict, want.Candidates)
+func agree(t *testing.T, v *attribution.View, r *trial.Row) {
+	q := sourceOf(r)
+	if want := v.Naive(q); !r.SaidSrc.Same(want) {
+		t.Errorf("source of %s: the join says %v %+v, the oracle %v %+v", r.Row.Tuple(), r.SaidSrc.Verdict, r.SaidSrc.Candidates, want.Verdict, want.Candidates)
 	}
-	q.Address, q.Near, q.Sent, q.Answered = row.Dst, !q.Near, false, a.Answered[i]
-	if want := v.Naive(q); !a.Joined.Dst[i].Same(want) {
-		t.Errorf("destination of %s: the join says %v %+v, the oracle %v %+v", row.Tuple(), a.Joined.Dst[i].Verdict, a.Joined.Dst[i].Candidates, want.Verdict, want.Candidates)
+	q.Address, q.Near, q.Sent, q.Answered = r.Dst, !q.Near, false, r.Among.Answered[r.Index]
+	if want := v.Naive(q); !r.SaidDst.Same(want) {
+		t.Errorf("destination of %s: the join says %v %+v, the oracle %v %+v", r.Row.Tuple(), r.SaidDst.Verdict, r.SaidDst.Candidates, want.Verdict, want.Candidates)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/benchmarks/sim"
+	"github.com/whichpod/whichpod/benchmarks/trial"
 )
 
 var receivedAt = regexp.MustCompile(`"receivedAt":"([^"]+)"`)
@@ -58,9 +59,9 @@ func TestClockJumps(t *testing.T) {
 		cfg := sim.DefaultConfig()
 		cfg.Seed, cfg.Mode = seed+1, sim.PodSubnet
 		cfg.Duration, cfg.Warmup = 20*time.Minute, 5*time.Minute
-		s := measureMangled(t, sim.Generate(cfg), named, 997, func(journal []byte) []byte {
+		s := measure(t, cfg, trial.Options{Mangle: func(journal []byte) []byte {
 			return mangle(t, journal, rand.New(rand.NewPCG(seed, 5)))
-		})
+		}}, 997)
 		t.Logf("seed %d: %d of %d sources are exact", cfg.Seed, s.source[attribution.Exact], s.source[0])
 		exact += s.source[attribution.Exact]
 	}

@@ -1,17 +1,13 @@
 package benchmarks
 
 import (
-	"bytes"
-	"context"
-	"fmt"
-	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
-	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/benchmarks/sim"
-	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/benchmarks/trial"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -20,50 +16,52 @@ import (
 // the wrong cluster, with and without what their nodes translated. Rows teach which NIC is
 // whose as well as the configuration tells.
 func TestClustersWithOnePodRange(t *testing.T) {
-	worlds := []*sim.World{sim.Generate(twin("east", 3, 0)), sim.Generate(twin("west", 4, 500))}
-	for _, with := range []bool{false, true} {
-		var told [2]int // ends that are exact where the configuration names the NICs
-		for _, named := range []bool{true, false} {
-			e := loadTwins(t, worlds, with, named)
-			for i, w := range worlds {
-				exact, wrong := rightCluster(t, e, w, joined)
-				t.Logf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong", with, named, exact, w.Config.Cluster, wrong)
-				if named {
-					told[i] = exact
+	var told [2][2]int // ends that are exact where the configuration names the NICs; without evidence, and with it
+	for _, hidden := range []bool{false, true} {
+		tr := load(t, trial.Options{HideNICs: hidden}, twins()...)
+		check := func(evidence int, e *query.Engine) error {
+			for i, s := range rightCluster(t, tr, e, joined) {
+				cluster := tr.Worlds[i].Config.Cluster
+				t.Logf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong", evidence > 0, !hidden, s.exact, cluster, s.wrong)
+				if !hidden {
+					told[evidence][i] = s.exact
 				}
-				if wrong > 0 || exact < 10_000 || float64(exact) < 0.99*float64(told[i]) {
-					t.Errorf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong; %d where they are named", with, named, exact, w.Config.Cluster, wrong, told[i])
+				if want := told[evidence][i]; s.wrong > 0 || s.exact < 10_000 || float64(s.exact) < 0.99*float64(want) {
+					t.Errorf("evidence %v, NICs named %v: %d ends in %s are exact, %d wrong; %d where they are named", evidence > 0, !hidden, s.exact, cluster, s.wrong, want)
 				}
 			}
-			if !named {
-				rightNICs(t, e, worlds)
+			if hidden {
+				rightNICs(t, e, tr.Worlds)
 			}
+			return nil
 		}
+		must(t, check(0, tr.Engine()))
+		must(t, tr.WithNAT(func(e *query.Engine) error { return check(1, e) }))
 	}
 }
 
 // Where no row's interface is known, an end is exact only where the other cluster can
 // not have had the address either.
 func TestClustersOfUnknownNICs(t *testing.T) {
-	worlds := []*sim.World{sim.Generate(twin("east", 3, 0)), sim.Generate(twin("west", 4, 500))}
-	e := loadTwins(t, worlds, false, false)
-	for _, w := range worlds {
-		exact, wrong := rightCluster(t, e, w, func(a *query.Attributed, i int) (src, dst *attribution.Resolution) {
-			q := attribution.Question{Address: a.Addresses[a.Batch.Src[i]], Begin: a.Begins[i], Sent: true, Destination: a.Addresses[a.Batch.Dst[i]], DestinationPort: a.DstPort[i]}
-			src = e.View().Resolve(q)
-			return src, e.View().Resolve(attribution.Question{Address: q.Destination, Begin: q.Begin, Answered: a.Answered[i]})
-		})
-		t.Logf("%d ends in %s are exact, %d wrong", exact, w.Config.Cluster, wrong)
-		if wrong > 0 || exact < 5_000 {
-			t.Errorf("%d ends in %s are exact, %d wrong", exact, w.Config.Cluster, wrong)
+	tr := load(t, trial.Options{HideNICs: true}, twins()...)
+	e := tr.Engine()
+	scores := rightCluster(t, tr, e, func(r *trial.Row) (src, dst *attribution.Resolution) {
+		q := sourceOf(r)
+		q.NIC, q.Near = "", false
+		src = e.View().Resolve(q)
+		return src, e.View().Resolve(attribution.Question{Address: q.Destination, Begin: q.Begin, Answered: r.Among.Answered[r.Index]})
+	})
+	for i, s := range scores {
+		cluster := tr.Worlds[i].Config.Cluster
+		t.Logf("%d ends in %s are exact, %d wrong", s.exact, cluster, s.wrong)
+		if s.wrong > 0 || s.exact < 5_000 {
+			t.Errorf("%d ends in %s are exact, %d wrong", s.exact, cluster, s.wrong)
 		}
 	}
 }
 
 // joined is how the ends of a row were joined with the ledger.
-func joined(a *query.Attributed, i int) (src, dst *attribution.Resolution) {
-	return a.Joined.Src[i], a.Joined.Dst[i]
-}
+func joined(r *trial.Row) (src, dst *attribution.Resolution) { return r.SaidSrc, r.SaidDst }
 
 // rightNICs compares what rows taught of NICs with the truth: each node's is known, no
 // other machine's is, and nothing contradicts it.
@@ -87,7 +85,11 @@ func rightNICs(t *testing.T, e *query.Engine, worlds []*sim.World) {
 	}
 }
 
-// twin is a cluster that shares all but its nodes' addresses with its twin.
+// twins are clusters that share all but their nodes' addresses.
+func twins() []*sim.World {
+	return []*sim.World{sim.Generate(twin("east", 3, 0)), sim.Generate(twin("west", 4, 500))}
+}
+
 func twin(name string, seed uint64, from int) sim.Config {
 	cfg := sim.DefaultConfig()
 	cfg.Cluster, cfg.Seed, cfg.NodesFrom = name, seed, from
@@ -95,67 +97,30 @@ func twin(name string, seed uint64, from int) sim.Config {
 	return cfg
 }
 
-func loadTwins(t *testing.T, worlds []*sim.World, with, named bool) *query.Engine {
-	t.Helper()
-	dir := t.TempDir()
-	cfg := attribution.DefaultConfig()
-	ledger := attribution.NewLedger()
-	translated, err := nat.Open(filepath.Join(dir, "nat"), nat.Options{})
-	must(t, err)
-	t.Cleanup(func() { must(t, translated.Close()) })
-	for _, w := range worlds {
-		must(t, w.WriteBlobs(filepath.Join(dir, "blobs")))
-		var journal, config bytes.Buffer
-		must(t, w.WriteWatch(&journal))
-		must(t, w.WriteConfig(&config))
-		keep(t, ledger, w, &journal)
-		one, err := attribution.ParseConfig(config.Bytes())
-		must(t, err)
-		if !named {
-			one.Clusters[0].NICs = nil
-		}
-		cfg.Clusters = append(cfg.Clusters, one.Clusters...)
-		for i := range w.Config.Nodes {
-			if with {
-				importNode(t, translated, w, i, w.NICs[i].Name)
-			}
-		}
-	}
-	return query.New(indexed(t, dir), ledger.View(cfg).WithNAT(translated))
-}
+// clusterScore counts the ends of a cluster's rows that are exact, and those of them
+// that are another pod's, or another cluster's.
+type clusterScore struct{ exact, wrong int }
 
-// rightCluster counts the ends of a world's rows that are exact, and those of them that
-// are another pod's, or another cluster's.
-func rightCluster(t *testing.T, e *query.Engine, w *sim.World, ends func(a *query.Attributed, i int) (src, dst *attribution.Resolution)) (exact, wrong int) {
+// rightCluster compares the ends of all rows with the truth, by the clusters whose the
+// rows are.
+func rightCluster(t *testing.T, tr *trial.Trial, e *query.Engine, ends func(r *trial.Row) (src, dst *attribution.Resolution)) []clusterScore {
 	t.Helper()
-	truth := truthByPlace(w)
-	seen := 0
-	judge := func(r *attribution.Resolution, is *sim.Pod, row *flow.Row) {
-		if r.Verdict != attribution.Exact {
-			return
-		}
-		exact++
-		if c := &r.Candidates[0]; is == nil || c.UID != is.UID || c.Cluster != w.Config.Cluster {
-			wrong++
-			t.Logf("%s is %+v, said %+v", row.Tuple(), is, c)
-		}
-	}
-	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
-		for i := range a.Len() {
-			tr, ok := truth[place{a.Blob(i), a.Offset[i]}]
-			if !ok {
-				continue // the other world's
+	scores := make([]clusterScore, len(tr.Worlds))
+	must(t, tr.Rows(t.Context(), e, func(row trial.Row) {
+		s := &scores[slices.Index(tr.Worlds, row.World)]
+		judge := func(r *attribution.Resolution, is *sim.Pod) {
+			if r.Verdict != attribution.Exact {
+				return
 			}
-			seen++
-			src, dst := ends(&a, i)
-			judge(src, tr.SrcPod, &tr.Row)
-			judge(dst, tr.DstPod, &tr.Row)
+			s.exact++
+			if c := &r.Candidates[0]; is == nil || c.UID != is.UID || c.Cluster != row.World.Config.Cluster {
+				s.wrong++
+				t.Logf("%s is %+v, said %+v", row.Row.Tuple(), is, c)
+			}
 		}
-		return nil
-	})
-	must(t, err)
-	if seen != len(truth) {
-		t.Fatal(fmt.Errorf("%d of %d rows of %s are in the index", seen, len(truth), w.Config.Cluster))
-	}
-	return exact, wrong
+		src, dst := ends(&row)
+		judge(src, row.SrcPod)
+		judge(dst, row.DstPod)
+	}))
+	return scores
 }

@@ -1,17 +1,13 @@
 package benchmarks
 
 import (
-	"context"
 	"flag"
-	"fmt"
-	"io"
 	"testing"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
-	"github.com/whichpod/whichpod/attribution/nat"
-	"github.com/whichpod/whichpod/attribution/natlog"
 	"github.com/whichpod/whichpod/benchmarks/sim"
+	"github.com/whichpod/whichpod/benchmarks/trial"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -24,27 +20,27 @@ var natFlows = flag.Float64("nat.flows", 30_000, "flows that TestNATEvidence sim
 func TestNATEvidence(t *testing.T) {
 	t.Logf("%-12s %-10s %9s %9s %9s %9s %9s", "mode", "evidence", "rows", "masked", "exact", "wrong", "share")
 	for _, mode := range sim.Modes {
-		cfg := hostile(mode, *natFlows)
-		w := sim.Generate(cfg)
-		for _, with := range []bool{false, true} {
-			var store *nat.Store
-			name := "none"
-			if with {
-				store, name = evidence(t, w), "conntrack"
-			}
-			s := lift(t, loadWith(t, w, named, store, nil), w)
-			t.Logf("%-12s %-10s %9d %9d %9d %9d %8.2f%%", mode, name, s.rows, s.masked, s.exact, s.wrong, 100*s.share())
-			switch {
-			case s.wrong > 0 || s.lost > 0:
+		tr := load(t, trial.Options{}, sim.Generate(hostile(mode, *natFlows)))
+		judge := func(evidence string, e *query.Engine) liftScore {
+			s := lift(t, tr, e)
+			t.Logf("%-12s %-10s %9d %9d %9d %9d %8.2f%%", mode, evidence, s.rows, s.masked, s.exact, s.wrong, 100*s.share())
+			if s.wrong > 0 || s.lost > 0 {
 				t.Errorf("%s: %d wrong pods, %d rows without the right one", mode, s.wrong, s.lost)
-			case !with && s.exact > 0:
-				t.Errorf("%s: %d masked rows are exact without evidence", mode, s.exact)
-			case with && s.share() < 0.99:
-				t.Errorf("%s: %.4f of the masked rows are exact, want 0.99", mode, s.share())
-			case s.masked == 0:
+			}
+			if s.masked == 0 {
 				t.Errorf("%s: no row is masked", mode)
 			}
+			return s
 		}
+		if s := judge("none", tr.Engine()); s.exact > 0 {
+			t.Errorf("%s: %d masked rows are exact without evidence", mode, s.exact)
+		}
+		must(t, tr.WithNAT(func(e *query.Engine) error {
+			if s := judge("conntrack", e); s.share() < 0.99 {
+				t.Errorf("%s: %.4f of the masked rows are exact, want 0.99", mode, s.share())
+			}
+			return nil
+		}))
 	}
 }
 
@@ -61,69 +57,33 @@ func hostile(mode sim.Mode, flows float64) sim.Config {
 	return cfg
 }
 
-// evidence is what all nodes of a world print of their connections.
-func evidence(t testing.TB, w *sim.World) *nat.Store {
-	t.Helper()
-	store, err := nat.Open(t.TempDir(), nat.Options{})
-	must(t, err)
-	t.Cleanup(func() { must(t, store.Close()) })
-	for i := range w.Config.Nodes {
-		importNode(t, store, w, i, w.NICs[i].Name)
-	}
-	return store
-}
-
-func importNode(t testing.TB, store *nat.Store, w *sim.World, i int, name string) {
-	t.Helper()
-	r, to := io.Pipe()
-	go func() { to.CloseWithError(w.WriteConntrack(to, i)) }()
-	im, err := store.Begin(nat.Import{Cluster: w.Config.Cluster, Kind: "conntrack", Name: fmt.Sprint(i)})
-	must(t, err)
-	sum, err := natlog.Read(r, natlog.Options{Node: name}, im)
-	must(t, err)
-	if sum.Rejected > 0 || sum.Flows == 0 {
-		t.Fatalf("node %d: %+v", i, sum)
-	}
-	_, err = im.Commit("")
-	must(t, err)
-}
-
 // liftScore counts rows whose source pod is behind a node's address.
 type liftScore struct{ rows, masked, exact, wrong, lost int }
 
 func (s *liftScore) share() float64 { return float64(s.exact) / float64(max(s.masked, 1)) }
 
 // lift compares each row's source with the truth.
-func lift(t testing.TB, e *query.Engine, w *sim.World) (s liftScore) {
+func lift(t testing.TB, tr *trial.Trial, e *query.Engine) (s liftScore) {
 	t.Helper()
-	truth := truthByPlace(w)
-	err := e.All(context.Background(), 0, 0, func(a query.Attributed, _ func(int) bool) error {
-		for i := range a.Len() {
-			tr, ok := truth[place{a.Blob(i), a.Offset[i]}]
-			if !ok {
-				return fmt.Errorf("row at %s:%d is not in the truth", a.Blob(i), a.Offset[i])
-			}
-			s.rows++
-			r, uid := a.Joined.Src[i], ""
-			if tr.SrcPod != nil {
-				uid = tr.SrcPod.UID
-			}
-			hidden := tr.Masked && uid != ""
-			if hidden {
-				s.masked++
-			}
-			switch {
-			case r.Verdict == attribution.Exact && r.Candidates[0].UID != uid:
-				s.wrong++
-				t.Logf("wrong: %s, flow begun %v, is %+v, said %+v by %+v", tr.Row.Tuple(), a.Begins[i], tr.SrcPod, r.Candidates[0], a.Translated(i))
-			case r.Verdict == attribution.Exact && hidden:
-				s.exact++
-			case hidden && r.Verdict != attribution.Gap && !r.Has(uid):
-				s.lost++
-			}
+	must(t, tr.Rows(t.Context(), e, func(row trial.Row) {
+		s.rows++
+		r, uid := row.SaidSrc, ""
+		if row.SrcPod != nil {
+			uid = row.SrcPod.UID
 		}
-		return nil
-	})
-	must(t, err)
+		hidden := row.Masked && uid != ""
+		if hidden {
+			s.masked++
+		}
+		switch {
+		case r.Verdict == attribution.Exact && r.Candidates[0].UID != uid:
+			s.wrong++
+			t.Logf("wrong: %s, flow begun %v, is %+v, said %+v by %+v", row.Row.Tuple(), row.Begun(), row.SrcPod, r.Candidates[0], row.Among.Translated(row.Index))
+		case r.Verdict == attribution.Exact && hidden:
+			s.exact++
+		case hidden && r.Verdict != attribution.Gap && !r.Has(uid):
+			s.lost++
+		}
+	}))
 	return s
 }

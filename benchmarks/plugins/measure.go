@@ -60,15 +60,15 @@ func Measure(ctx context.Context, cfg sim.Config) (out Result, err error) {
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 	m := &meter{nodes: make(map[netip.Addr]bool), Result: Result{Mode: cfg.Mode, Seed: cfg.Seed, Tallies: make(map[attribution.Class]*Tally)}}
-	for _, n := range t.World.NICs {
+	for _, n := range t.Worlds[0].NICs {
 		if n.Node {
 			m.nodes[n.IP], m.nodes[n.IP6] = true, true
 		}
 	}
 	for class := range sim.ToStale {
 		if c, ok := classOf(class); ok {
-			m.tally(c).Logged += t.World.Flows[class]
-			m.tally(c).Unlogged += t.World.Unlogged[class]
+			m.tally(c).Logged += t.Worlds[0].Flows[class]
+			m.tally(c).Unlogged += t.Worlds[0].Unlogged[class]
 		}
 	}
 	if err := t.Rows(ctx, t.Engine(), func(r trial.Row) { m.row(&r, false) }); err != nil {

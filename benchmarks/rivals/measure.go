@@ -77,7 +77,7 @@ func Measure(ctx context.Context, cfg sim.Config, published time.Duration) (out 
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 	var journal bytes.Buffer
-	if err := t.World.WriteWatch(&journal); err != nil {
+	if err := t.Worlds[0].WriteWatch(&journal); err != nil {
 		return Result{}, err
 	}
 	seen, err := Watch(&journal)
@@ -86,7 +86,7 @@ func Measure(ctx context.Context, cfg sim.Config, published time.Duration) (out 
 	}
 	out = Result{Mode: cfg.Mode, Lifetime: cfg.MeanLifetime, Seed: cfg.Seed, Scores: make([]Score, len(Rules)+2)}
 	nodes := make(map[netip.Addr]bool)
-	for _, n := range t.World.NICs {
+	for _, n := range t.Worlds[0].NICs {
 		if n.Node {
 			nodes[n.IP], nodes[n.IP6] = true, true
 		}

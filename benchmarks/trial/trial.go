@@ -28,9 +28,9 @@ import (
 	"github.com/whichpod/whichpod/query"
 )
 
-// Trial is a simulated cluster whose logs are indexed and whose pods are on record.
+// Trial is simulated clusters whose logs are indexed and whose pods are on record.
 type Trial struct {
-	World *sim.World
+	Worlds []*sim.World
 
 	dir    string
 	rows   *index.Store
@@ -38,14 +38,30 @@ type Trial struct {
 	config attribution.Config
 }
 
+// Options is what whichpod is told of the clusters. The zero value is the watch journal
+// as it was written, and a configuration that names modes and interfaces.
+type Options struct {
+	Detect   bool                        // the mode has to be concluded from nodes and ConfigMaps, which the journal then has
+	HideNICs bool                        // the configuration does not say whose the interfaces are
+	Mangle   func(journal []byte) []byte // what befell the journal; nil is nothing
+}
+
 // Load simulates a cluster and reads what it left. The caller closes the Trial.
 func Load(ctx context.Context, cfg sim.Config) (*Trial, error) {
-	t, err := Prepare(cfg)
+	return LoadWorlds(ctx, Options{}, sim.Generate(cfg))
+}
+
+// LoadWorlds reads what clusters left that share one virtual network, and one
+// container of blobs. The caller closes the Trial.
+func LoadWorlds(ctx context.Context, opt Options, worlds ...*sim.World) (*Trial, error) {
+	t, err := Prepare(opt, worlds...)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.World.WriteBlobs(t.Blobs()); err != nil {
-		return nil, errors.Join(err, t.Close())
+	for _, w := range worlds {
+		if err := w.WriteBlobs(t.Blobs()); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
 	}
 	if err := t.Ingest(ctx); err != nil {
 		return nil, errors.Join(err, t.Close())
@@ -53,41 +69,58 @@ func Load(ctx context.Context, cfg sim.Config) (*Trial, error) {
 	return t, nil
 }
 
-// Prepare is Load without the flow logs: the folder [Trial.Blobs] is empty, and what the
-// caller puts there is read by [Trial.Ingest].
-func Prepare(cfg sim.Config) (*Trial, error) {
+// Prepare is LoadWorlds without the flow logs: the folder [Trial.Blobs] is empty, and
+// what the caller puts there is read by [Trial.Ingest].
+func Prepare(opt Options, worlds ...*sim.World) (*Trial, error) {
 	dir, err := os.MkdirTemp("", "whichpod-trial-")
 	if err != nil {
 		return nil, fmt.Errorf("make trial: %w", err)
 	}
-	t := &Trial{World: sim.Generate(cfg), dir: dir, ledger: attribution.NewLedger()}
-	if err := t.prepare(); err != nil {
+	t := &Trial{Worlds: worlds, dir: dir, ledger: attribution.NewLedger(), config: attribution.DefaultConfig()}
+	err = os.Mkdir(t.Blobs(), 0o755)
+	for _, w := range worlds {
+		err = errors.Join(err, t.tell(w, opt))
+	}
+	if err == nil {
+		t.rows, err = index.Open(filepath.Join(t.dir, "index"), index.Options{})
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make trial: %w", err), t.Close())
 	}
 	return t, nil
 }
 
-func (t *Trial) prepare() error {
-	if err := os.Mkdir(t.Blobs(), 0o755); err != nil {
-		return err
-	}
+// tell puts the pods of a world on record.
+func (t *Trial) tell(w *sim.World, opt Options) error {
 	var config, journal bytes.Buffer
-	if err := errors.Join(t.World.WriteConfig(&config), t.World.WriteWatch(&journal)); err != nil {
+	err := w.WriteWatch(&journal)
+	if opt.Detect {
+		err = errors.Join(err, w.WriteObjects(&journal), w.WriteAutoConfig(&config))
+	} else {
+		err = errors.Join(err, w.WriteConfig(&config))
+	}
+	if err != nil {
 		return err
 	}
-	var err error
-	if t.config, err = attribution.ParseConfig(config.Bytes()); err != nil {
+	cfg, err := attribution.ParseConfig(config.Bytes())
+	if err != nil {
 		return err
 	}
-	cfg := &t.World.Config
-	opt := podlog.Options{Cluster: cfg.Cluster, Format: podlog.Auto, ReadBy: cfg.Start.Add(2 * cfg.Duration).UnixMilli()}
-	if _, err = podlog.Read(&journal, opt, func(facts []attribution.Fact) error {
+	for _, c := range cfg.Clusters {
+		if opt.HideNICs {
+			c.NICs = nil
+		}
+		t.config.Clusters = append(t.config.Clusters, c)
+	}
+	lines := journal.Bytes()
+	if opt.Mangle != nil {
+		lines = opt.Mangle(lines)
+	}
+	read := podlog.Options{Cluster: w.Config.Cluster, Format: podlog.Auto, ReadBy: w.Config.Start.Add(2 * w.Config.Duration).UnixMilli()}
+	_, err = podlog.Read(bytes.NewReader(lines), read, func(facts []attribution.Fact) error {
 		_, err := t.ledger.Append(facts...)
 		return err
-	}); err != nil {
-		return err
-	}
-	t.rows, err = index.Open(filepath.Join(t.dir, "index"), index.Options{})
+	})
 	return err
 }
 
@@ -129,23 +162,29 @@ func (t *Trial) WithNAT(fn func(*query.Engine) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	for node := range t.World.Config.Nodes {
-		if err := t.importNode(store, node); err != nil {
-			return fmt.Errorf("import NAT evidence of node %d: %w", node, err)
+	for _, w := range t.Worlds {
+		for node := range w.Config.Nodes {
+			if err := importNode(store, w, node); err != nil {
+				return fmt.Errorf("import NAT evidence of node %d of %s: %w", node, w.Config.Cluster, err)
+			}
 		}
 	}
 	return fn(query.New(t.rows, t.ledger.View(t.config).WithNAT(store)))
 }
 
-func (t *Trial) importNode(store *nat.Store, node int) error {
+func importNode(store *nat.Store, w *sim.World, node int) error {
 	r, to := io.Pipe()
-	go func() { to.CloseWithError(t.World.WriteConntrack(to, node)) }()
+	go func() { to.CloseWithError(w.WriteConntrack(to, node)) }()
 	defer r.Close()
-	im, err := store.Begin(nat.Import{Cluster: t.World.Config.Cluster, Kind: "conntrack", Name: fmt.Sprint(node)})
+	im, err := store.Begin(nat.Import{Cluster: w.Config.Cluster, Kind: "conntrack", Name: fmt.Sprint(node)})
 	if err != nil {
 		return err
 	}
-	if _, err := natlog.Read(r, natlog.Options{Node: t.World.NICs[node].Name}, im); err != nil {
+	sum, err := natlog.Read(r, natlog.Options{Node: w.NICs[node].Name}, im)
+	if err == nil && sum.Rejected > 0 {
+		err = fmt.Errorf("%d lines are rejected", sum.Rejected)
+	}
+	if err != nil {
 		return errors.Join(err, im.Discard())
 	}
 	_, err = im.Commit("")
@@ -155,7 +194,10 @@ func (t *Trial) importNode(store *nat.Store, node int) error {
 // Row is a row of the log: who was behind its ends, and what is said of them.
 type Row struct {
 	*sim.Truth
+	World            *sim.World
 	SaidSrc, SaidDst *attribution.Resolution
+	Among            *query.Attributed // the rows that were answered with it; valid until fn returns
+	Index            int               // which of them it is
 }
 
 // place is where a row stands.
@@ -164,22 +206,30 @@ type place struct {
 	offset int64
 }
 
+// known is what the simulator says of a row.
+type known struct {
+	sim.Truth
+	world *sim.World
+}
+
 // Rows calls fn with each row of the log. A row that is missing from the index, or
 // twice in it, is an error.
 func (t *Trial) Rows(ctx context.Context, e *query.Engine, fn func(Row)) error {
-	truth := make(map[place]sim.Truth, t.World.Len())
-	for tr := range t.World.Truth() {
-		truth[place{tr.Blob, tr.Offset}] = tr
+	truth := make(map[place]known)
+	for _, w := range t.Worlds {
+		for tr := range w.Truth() {
+			truth[place{tr.Blob, tr.Offset}] = known{tr, w}
+		}
 	}
 	err := e.All(ctx, 0, 0, func(a query.Attributed, _ func(int) bool) error {
 		for i := range a.Len() {
 			at := place{a.Blob(i), a.Offset[i]}
-			tr, ok := truth[at]
+			k, ok := truth[at]
 			if !ok {
 				return fmt.Errorf("row at %s:%d is not in the truth, or twice", at.blob, at.offset)
 			}
 			delete(truth, at)
-			fn(Row{&tr, a.Joined.Src[i], a.Joined.Dst[i]})
+			fn(Row{&k.Truth, k.world, a.Joined.Src[i], a.Joined.Dst[i], &a, i})
 		}
 		return nil
 	})
@@ -242,6 +292,9 @@ func (r *Row) Exact() string {
 	}
 	return r.SaidSrc.Candidates[0].UID
 }
+
+// Begun is when its flow began, as far as the log can tell.
+func (r *Row) Begun() flow.Span { return r.Among.Begins[r.Index] }
 
 // Begins says whether a row is the first of its flow, at the sender's interface.
 func (r *Row) Begins() bool {
