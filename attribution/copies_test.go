@@ -268,14 +268,7 @@ func BenchmarkCompare(b *testing.B) {
 			rows = append(rows, begin, after)
 		}
 	}
-	slices.SortFunc(rows, func(a, b flow.Row) int { return flow.Compare(&a, &b) })
-	builder := flow.NewBuilder(memory.DefaultAllocator)
-	defer builder.Release()
-	for i := range rows {
-		builder.Append(&rows[i])
-	}
-	batch := builder.NewBatch()
-	defer batch.Release()
+	batch := sortedBatch(b, rows)
 	var begins flow.Begins
 	spans := begins.Of(batch, nil)
 	joined, err := v.Join(batch, spans, flow.Answered(batch, nil, nil))

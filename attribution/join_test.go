@@ -187,14 +187,7 @@ func BenchmarkJoin(b *testing.B) {
 			for i := range rows {
 				rows[i].Time = epoch + int64(float64(rows[i].Time-epoch)/24*shape.hours)
 			}
-			slices.SortFunc(rows, func(a, b flow.Row) int { return flow.Compare(&a, &b) })
-			builder := flow.NewBuilder(memory.DefaultAllocator)
-			defer builder.Release()
-			for i := range rows {
-				builder.Append(&rows[i])
-			}
-			batch := builder.NewBatch()
-			defer batch.Release()
+			batch := sortedBatch(b, rows)
 			var begins flow.Begins
 			spans, answered := begins.Of(batch, nil), flow.Answered(batch, nil, nil)
 			for b.Loop() {
@@ -205,6 +198,19 @@ func BenchmarkJoin(b *testing.B) {
 			b.ReportMetric(float64(batch.Len())*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
 	}
+}
+
+// sortedBatch holds the rows in the order in which they are joined, until the test ends.
+func sortedBatch(tb testing.TB, rows []flow.Row) *flow.Batch {
+	slices.SortFunc(rows, func(a, b flow.Row) int { return flow.Compare(&a, &b) })
+	builder := flow.NewBuilder(memory.DefaultAllocator)
+	defer builder.Release()
+	for i := range rows {
+		builder.Append(&rows[i])
+	}
+	batch := builder.NewBatch()
+	tb.Cleanup(batch.Release)
+	return batch
 }
 
 func BenchmarkResolve(b *testing.B) {

@@ -173,10 +173,12 @@ func TestCrashBeforeEachOperation(t *testing.T) {
 	}
 }
 
-// TestEachOperationFails lets each operation fail once, whole or halfway, and the
-// program go on to its end as it does after an error.
-func TestEachOperationFails(t *testing.T) {
-	blobs := twoBlobs()
+// failEach calls try with an empty folder and a disk on which one operation fails, whole
+// or halfway: the first one, then the second, until there are no more. Each time it then
+// calls check with the name of the operation, and with what try returned: nil, or the
+// injected error.
+func failEach(t *testing.T, try func(dir string, opt Options) error, check func(name, dir string, err error)) {
+	t.Helper()
 	for _, injected := range []error{errInjected, disktest.ErrShort} {
 		for n := 0; ; n++ {
 			dir := t.TempDir()
@@ -188,16 +190,30 @@ func TestEachOperationFails(t *testing.T) {
 				}
 				return nil
 			}}
-			err := ingest(Options{disk: fsys, shorten: 1}, dir, blobs)
+			err := try(dir, Options{disk: fsys})
 			if name == "" {
 				break // past the last one
 			}
-			if !errors.Is(err, injected) {
+			if err != nil && !errors.Is(err, injected) {
 				t.Fatalf("%s: the error was lost: %v", name, err)
 			}
-			checkAfterCrash(t, name, dir, blobs)
+			check(name, dir, err)
 		}
 	}
+}
+
+// TestEachOperationFails lets each operation of an ingestion fail once.
+func TestEachOperationFails(t *testing.T) {
+	blobs := twoBlobs()
+	failEach(t, func(dir string, opt Options) error {
+		opt.shorten = 1
+		return ingest(opt, dir, blobs)
+	}, func(name, dir string, err error) {
+		if err == nil {
+			t.Fatalf("%s: the error was lost", name)
+		}
+		checkAfterCrash(t, name, dir, blobs)
+	})
 }
 
 // TestWriteAfterFailedCommit: a store of which a Commit failed takes no other one.

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/whichpod/whichpod/flow"
-	"github.com/whichpod/whichpod/internal/journal/disk/disktest"
 )
 
 // segmentFiles are those in the folder.
@@ -166,44 +165,29 @@ func TestCompactFails(t *testing.T) {
 	original := t.TempDir()
 	want := fragmented(t, original)
 	failures := 0
-	for _, injected := range []error{errInjected, disktest.ErrShort} {
-		for n := 0; ; n++ {
-			dir := t.TempDir()
-			must(t, os.CopyFS(dir, os.DirFS(original)))
-			count, name := 0, ""
-			fsys := &disktest.FS{Hook: func(op disktest.Op) error {
-				if count++; count == n+1 {
-					name = fmt.Sprintf("operation %d: %s %s", n, op.Name, filepath.Base(op.Path))
-					return injected
-				}
-				return nil
-			}}
-			_, err := compact(dir, Options{disk: fsys})
-			if name == "" {
-				break
-			}
-			if err != nil {
-				failures++
-				if !errors.Is(err, injected) {
-					t.Fatalf("%s: the error was lost: %v", name, err)
-				}
-			}
-			s := mustStore(t, dir, Options{})
-			checkRows(t, name, mustScan(t, s, Filter{}), want)
-			if files := segmentFiles(t, dir); len(files) != s.Stats().Segments {
-				t.Fatalf("%s: %d segments, files %v", name, s.Stats().Segments, files)
-			}
-			must(t, s.Close())
-			_, err = compact(dir, Options{})
-			must(t, err)
-			s = mustStore(t, dir, Options{})
-			checkRows(t, name+", again", mustScan(t, s, Filter{}), want)
-			if s.Stats().Segments != 1 {
-				t.Fatalf("%s: %d segments after all", name, s.Stats().Segments)
-			}
-			must(t, s.Close())
+	failEach(t, func(dir string, opt Options) error {
+		must(t, os.CopyFS(dir, os.DirFS(original)))
+		_, err := compact(dir, opt)
+		return err
+	}, func(name, dir string, err error) {
+		if err != nil {
+			failures++
 		}
-	}
+		s := mustStore(t, dir, Options{})
+		checkRows(t, name, mustScan(t, s, Filter{}), want)
+		if files := segmentFiles(t, dir); len(files) != s.Stats().Segments {
+			t.Fatalf("%s: %d segments, files %v", name, s.Stats().Segments, files)
+		}
+		must(t, s.Close())
+		_, err = compact(dir, Options{})
+		must(t, err)
+		s = mustStore(t, dir, Options{})
+		checkRows(t, name+", again", mustScan(t, s, Filter{}), want)
+		if s.Stats().Segments != 1 {
+			t.Fatalf("%s: %d segments after all", name, s.Stats().Segments)
+		}
+		must(t, s.Close())
+	})
 	if failures < 10 {
 		t.Errorf("only %d operations failed", failures)
 	}

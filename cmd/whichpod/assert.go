@@ -12,7 +12,6 @@ import (
 
 	"github.com/whichpod/whichpod/evidence/bundle"
 	"github.com/whichpod/whichpod/evidence/claim"
-	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -76,26 +75,21 @@ func newClaim(to, only string) (claim.Claim, error) {
 	return claim.Claim{To: dst, Only: selector}, err
 }
 
-func (a *app) assert(ctx context.Context, claims []claim.Claim, since, until int64, known moment) error {
+func (a *app) assert(ctx context.Context, claims []claim.Claim, since, until int64, known moment) (err error) {
 	var results []claim.Result
-	err := a.ask(known, func(e *query.Engine) (err error) {
-		store, err := index.Open(a.data, index.Options{ReadOnly: true})
+	o, err := a.open(known)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, o.close()) }()
+	a.warn(o)
+	engine, missing := query.New(o.index, o.view()), bundle.Missing(o.index, since, until)
+	for _, c := range claims {
+		r, err := claim.Decide(ctx, engine, c, since, until, missing)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, store.Close()) }()
-		missing := bundle.Missing(store, since, until)
-		for _, c := range claims {
-			r, err := claim.Decide(ctx, e, c, since, until, missing)
-			if err != nil {
-				return err
-			}
-			results = append(results, r)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+		results = append(results, r)
 	}
 	if a.output == "json" {
 		err = a.json(struct {

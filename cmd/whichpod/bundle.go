@@ -65,8 +65,8 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windo
 func (a *app) withInput(f *bundleFlags, fn func(bundle.Input) error) (err error) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
 	in := bundle.Input{Ledger: a.ledgerFolder(), NAT: a.natFolder(), Since: int64(f.since), Until: int64(f.until), AsKnownAt: int64(f.known)}
-	if _, err := os.Stat(a.data); err != nil {
-		return hinted{fmt.Errorf("open data folder: %w", err), `"whichpod ingest" and "whichpod import pods" make it; --data names another`}
+	if err := a.needData(); err != nil {
+		return err
 	}
 	if in.Config, err = a.readConfig(); err != nil {
 		return err

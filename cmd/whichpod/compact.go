@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -67,27 +66,20 @@ func (a *app) compact(ctx context.Context, keep moment) (done compacted, err err
 	if err := a.needData(); err != nil {
 		return done, err
 	}
-	store, err := index.Open(a.data, index.Options{})
-	if err != nil {
-		return done, err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	w, err := store.Writer()
-	if err != nil {
-		return done, err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	done.BytesBefore = store.Stats().Bytes
-	if keep != 0 {
-		d, err := w.DropBefore(ctx, int64(keep))
-		if err != nil {
-			return done, err
+	err = a.change(func(store *index.Store, w *index.Writer) error {
+		done.BytesBefore = store.Stats().Bytes
+		if keep != 0 {
+			d, err := w.DropBefore(ctx, int64(keep))
+			if err != nil {
+				return err
+			}
+			done.Dropped = dropped{d.Segments, d.Rows, d.Bytes, query.Time(d.First), query.Time(d.Last)}
 		}
-		done.Dropped = dropped{d.Segments, d.Rows, d.Bytes, query.Time(d.First), query.Time(d.Last)}
-	}
-	m, err := w.Compact(ctx)
-	done.Merged, done.Written, done.DeadRows = m.Merged, m.Written, m.Dead
-	done.BytesAfter = store.Stats().Bytes
+		m, err := w.Compact(ctx)
+		done.Merged, done.Written, done.DeadRows = m.Merged, m.Written, m.Dead
+		done.BytesAfter = store.Stats().Bytes
+		return err
+	})
 	return done, err
 }
 

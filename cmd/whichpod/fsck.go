@@ -237,27 +237,20 @@ func (a *app) giveUp(ctx context.Context, segments, sources []string) (absent []
 			return nil, fmt.Errorf("list %q: %w", redacted(s), err)
 		}
 	}
-	store, err := index.Open(a.data, index.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	w, err := store.Writer()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
 	absent = []string{}
-	for _, blob := range store.BlobsIn(segments) {
-		if !there[blob] {
-			absent = append(absent, blob)
-		} else if err := w.Restart(blob); err != nil {
-			return nil, err
+	err = a.change(func(store *index.Store, w *index.Writer) error {
+		for _, blob := range store.BlobsIn(segments) {
+			if !there[blob] {
+				absent = append(absent, blob)
+			} else if err := w.Restart(blob); err != nil {
+				return err
+			}
 		}
-	}
-	if err := w.Commit(); err != nil { // before the segments go: what is not read counts as not read
-		return nil, err
-	}
-	_, err = w.Discard(ctx, segments)
+		if err := w.Commit(); err != nil { // before the segments go: what is not read counts as not read
+			return err
+		}
+		_, err := w.Discard(ctx, segments)
+		return err
+	})
 	return absent, err
 }

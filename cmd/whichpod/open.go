@@ -29,36 +29,83 @@ func (a *app) needData() error {
 	return nil
 }
 
-// ask opens index and ledger for reading, calls fn with an engine over both, and
-// closes them. knownAt leaves out what the ledger learnt later; 0 is all.
-func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
+// opened is a data folder that is open for reading.
+type opened struct {
+	config   attribution.Config
+	index    *index.Store
+	ledger   *attribution.Ledger
+	evidence *nat.Store
+}
+
+// open opens the data folder for reading. knownAt leaves out what ledger and NAT
+// evidence learnt later; 0 is all. The caller closes what it returns.
+func (a *app) open(knownAt moment) (*opened, error) {
 	if err := a.needData(); err != nil {
-		return err
+		return nil, err
 	}
 	cfg, err := a.readConfig()
 	if err != nil {
+		return nil, err
+	}
+	o := &opened{config: cfg}
+	if o.index, err = index.Open(a.data, index.Options{ReadOnly: true}); err != nil {
+		return nil, err
+	}
+	if o.ledger, err = attribution.OpenLedger(a.ledgerFolder(), attribution.Options{ReadOnly: true, AsKnownAt: int64(knownAt)}); err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	if o.evidence, err = nat.Open(a.natFolder(), nat.Options{ReadOnly: true, AsKnownAt: int64(knownAt)}); err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	return o, nil
+}
+
+func (o *opened) close() error {
+	err := o.index.Close()
+	if o.ledger != nil {
+		err = errors.Join(err, o.ledger.Close())
+	}
+	if o.evidence != nil {
+		err = errors.Join(err, o.evidence.Close())
+	}
+	return err
+}
+
+// view is the ledger as the configuration reads it, with the NAT evidence.
+func (o *opened) view() *attribution.View { return o.ledger.View(o.config).WithNAT(o.evidence) }
+
+// ask opens the data folder for reading, says on standard error what is damaged there,
+// and calls fn with an engine over it. knownAt is as for open.
+func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
+	o, err := a.open(knownAt)
+	if err != nil {
 		return err
 	}
-	store, err := index.Open(a.data, index.Options{ReadOnly: true})
+	defer func() { err = errors.Join(err, o.close()) }()
+	a.warn(o)
+	return fn(query.New(o.index, o.view()))
+}
+
+// warn says what is damaged.
+func (a *app) warn(o *opened) {
+	for _, d := range o.ledger.Damage() {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %v; what is before and after it counts\n", d)
+	}
+	for _, d := range o.evidence.Damage() {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %v; none of the cluster's NAT evidence counts\n", d)
+	}
+}
+
+// change opens the index for writing and calls fn with it.
+func (a *app) change(fn func(*index.Store, *index.Writer) error) (err error) {
+	store, err := index.Open(a.data, index.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	ledger, err := attribution.OpenLedger(a.ledgerFolder(), attribution.Options{ReadOnly: true, AsKnownAt: int64(knownAt)})
+	w, err := store.Writer()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ledger.Close()) }()
-	for _, d := range ledger.Damage() {
-		fmt.Fprintf(a.stderr, "whichpod: warning: %v; what is before and after it counts\n", d)
-	}
-	evidence, err := nat.Open(a.natFolder(), nat.Options{ReadOnly: true, AsKnownAt: int64(knownAt)})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, evidence.Close()) }()
-	for _, d := range evidence.Damage() {
-		fmt.Fprintf(a.stderr, "whichpod: warning: %v; none of the cluster's NAT evidence counts\n", d)
-	}
-	return fn(query.New(store, ledger.View(cfg).WithNAT(evidence)))
+	return errors.Join(fn(store, w), w.Close())
 }

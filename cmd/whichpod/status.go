@@ -16,7 +16,6 @@ import (
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/attribution/nat"
-	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -152,28 +151,12 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) status(ctx context.Context) (st status, err error) {
-	if err := a.needData(); err != nil {
-		return st, err
-	}
-	store, err := index.Open(a.data, index.Options{ReadOnly: true})
+	o, err := a.open(0)
 	if err != nil {
 		return st, err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	ledger, err := attribution.OpenLedger(a.ledgerFolder(), attribution.Options{ReadOnly: true})
-	if err != nil {
-		return st, err
-	}
-	defer func() { err = errors.Join(err, ledger.Close()) }()
-	evidence, err := nat.Open(a.natFolder(), nat.Options{ReadOnly: true})
-	if err != nil {
-		return st, err
-	}
-	defer func() { err = errors.Join(err, evidence.Close()) }()
-	cfg, err := a.readConfig()
-	if err != nil {
-		return st, err
-	}
+	defer func() { err = errors.Join(err, o.close()) }()
+	store, ledger, evidence := o.index, o.ledger, o.evidence
 	is := store.Stats()
 	st = status{
 		Data:       a.data,
@@ -183,7 +166,7 @@ func (a *app) status(ctx context.Context) (st status, err error) {
 	for _, r := range is.Rejected {
 		st.Rejected = append(st.Rejected, rejected(r))
 	}
-	view := ledger.View(cfg).WithNAT(evidence)
+	view := o.view()
 	st.NAT, st.Contradictions = natStatusOf(view, evidence)
 	for _, c := range view.Stats() {
 		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, len(view.Disputes(c.Name)), []string{}, []pool{}}
