@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -121,6 +122,7 @@ func (a *app) printBundle(s *bundle.Summary) error {
 		return a.json(s)
 	}
 	fmt.Fprintf(a.stdout, "%s: %s, manifest %s\n", s.Name, count(s.Rows, "row"), s.Digest)
+	a.printAmendment(s)
 	for i := range s.Claims {
 		a.printClaim(&s.Claims[i])
 	}
@@ -128,6 +130,13 @@ func (a *app) printBundle(s *bundle.Summary) error {
 		fmt.Fprintf(a.stderr, "whichpod: warning: %s\n", m)
 	}
 	return nil
+}
+
+// printAmendment says of an amendment what it amends and why.
+func (a *app) printAmendment(s *bundle.Summary) {
+	if s.Amends != nil {
+		fmt.Fprintf(a.stdout, "%s: takes the place of %s: %s\n", s.Name, s.Amends.Name, oneLine(strings.Join(s.Reasons, "; ")))
+	}
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -215,6 +224,10 @@ func (a *app) printReport(r *bundle.Report) {
 		how += ", every row derived again"
 	}
 	fmt.Fprintf(a.stdout, "%s: OK: %s, %s, manifest %s\n", r.Name, count(r.Rows, "row"), how, r.Digest)
+	a.printAmendment(&r.Summary)
+	if r.AmendedBy != "" {
+		fmt.Fprintf(a.stdout, "%s: amended by %s\n", r.Name, r.AmendedBy)
+	}
 	for _, m := range r.Missing {
 		fmt.Fprintf(a.stdout, "%s: missing, as it says itself: %s\n", r.Name, oneLine(m))
 	}

@@ -38,7 +38,7 @@ them; docs/evidence.md says what they prove.
 
 With --every or --once, a bundle for each window of time that is over, from where the
 last one ended, once the logs of its interfaces are in or --deadline has passed; and
-an amendment where rows came late.`,
+an amendment where rows, pods or NAT evidence came late and make other rows.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if signed {

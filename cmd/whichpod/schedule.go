@@ -95,7 +95,11 @@ func (a *app) exportAmendment(ctx context.Context, out, name string, in bundle.I
 	for i := range chain {
 		if chain[i].Name == name {
 			s := bundle.Schedule{Out: out}
-			return s.Amend(ctx, in, key, &chain[i])
+			sum, err := s.Amend(ctx, in, key, &chain[i])
+			if superseded := (bundle.SupersededError{}); errors.As(err, &superseded) {
+				err = hinted{err, "amend that one"}
+			}
+			return sum, err
 		}
 	}
 	return bundle.Summary{}, fmt.Errorf("amend bundle %q: %q has no such bundle", name, out)

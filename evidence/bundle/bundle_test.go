@@ -446,7 +446,7 @@ func TestClaimsInABundle(t *testing.T) {
 
 func addrPort(tr sim.Truth) netip.AddrPort { return netip.AddrPortFrom(tr.Dst, tr.DstPort) }
 
-func mustRead(t *testing.T, f files, name string) []byte {
+func mustRead(t testing.TB, f files, name string) []byte {
 	t.Helper()
 	data, err := f.read(name)
 	must(t, err)

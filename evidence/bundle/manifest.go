@@ -43,6 +43,7 @@ type predicate struct {
 	Sequence int64      `json:"sequence"` // from 1, without a hole
 	Previous *Ref       `json:"previous"` // the bundle before it; null for the first
 	Amends   *Ref       `json:"amends"`   // the bundle whose place it takes; null for most
+	Reasons  []string   `json:"reasons"`  // of that, in sentences
 	Since    query.Time `json:"since"`
 	Until    query.Time `json:"until"`
 	Rows     int64      `json:"rows"`

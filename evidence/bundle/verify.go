@@ -25,6 +25,7 @@ type Report struct {
 	// Differences are of derived rows, the first hundred.
 	Differences []Difference `json:"differences"`
 	Different   int64        `json:"rows_different"`
+	AmendedBy   string       `json:"amended_by"` // of a chain: the bundle that takes its place; empty for most
 	statement   *statement
 }
 
@@ -71,13 +72,13 @@ func Verify(ctx context.Context, path string, key *PublicKey, opt Options) ([]Re
 // verifyChain checks that each bundle names the one before it.
 func verifyChain(reports []Report) {
 	at := make(map[int64]*Report)
-	refs := make(map[Ref]bool)
+	refs := make(map[Ref]*Report)
 	for i := range reports {
 		r := &reports[i]
 		if r.statement == nil {
 			continue
 		}
-		refs[Ref{r.statement.Predicate.Name, r.Digest}] = true
+		refs[Ref{r.statement.Predicate.Name, r.Digest}] = r
 		if twin := at[r.Sequence]; twin != nil {
 			r.problem("it is number %d of the chain, and so is %s", r.Sequence, twin.Name)
 			continue
@@ -100,9 +101,23 @@ func verifyChain(reports []Report) {
 		case *p.Previous != Ref{before.statement.Predicate.Name, before.Digest}:
 			r.problem("the bundle before it is not the one it was written after: want %s with the manifest %s", p.Previous.Name, p.Previous.Digest)
 		}
-		if p.Amends != nil && !refs[*p.Amends] {
-			r.problem("it amends %s with the manifest %s, which is missing", p.Amends.Name, p.Amends.Digest)
+		if p.Amends != nil {
+			r.amends(p, refs[*p.Amends])
 		}
+	}
+}
+
+// amends checks an amendment against what it amends, nil where that is not there.
+func (r *Report) amends(p *predicate, old *Report) {
+	switch {
+	case old == nil:
+		r.problem("it amends %s with the manifest %s, which is missing", p.Amends.Name, p.Amends.Digest)
+	case old.Sequence >= r.Sequence || old.statement.Predicate.Since != p.Since || old.statement.Predicate.Until != p.Until:
+		r.problem("it amends %s, which is about another time or was written later", old.Name)
+	case old.AmendedBy != "":
+		r.problem("it amends %s, and so does %s", old.Name, old.AmendedBy)
+	default:
+		old.AmendedBy = r.Name
 	}
 }
 
@@ -124,7 +139,7 @@ func verifyOne(ctx context.Context, dir string, key *PublicKey, opt Options) Rep
 		return r
 	}
 	r.Signed, r.statement, r.Digest = true, s, digestOf(data)
-	r.Sequence, r.Rows = s.Predicate.Sequence, s.Predicate.Rows
+	r.Sequence, r.Rows, r.Amends, r.Reasons = s.Predicate.Sequence, s.Predicate.Rows, s.Predicate.Amends, s.Predicate.Reasons
 	if r.Name != s.Predicate.Name {
 		r.problem("the folder is %s, but what is in it was written as %s", r.Name, s.Predicate.Name)
 	}

@@ -35,6 +35,7 @@ type Input struct {
 	Amends       *Ref          // the bundle whose place this one takes, or nil
 	Missing      []string      // what is known to be missing, in sentences
 	Progress     func(rows int64)
+	seen         *looked // with Amends: write only what has other rows, errSame else
 }
 
 // Summary is what was written or checked, for a person and for a script.
@@ -43,6 +44,8 @@ type Summary struct {
 	Digest   string         `json:"sha256"` // of the manifest: it stands for all of the bundle
 	Sequence int64          `json:"sequence"`
 	Rows     int64          `json:"rows"`
+	Amends   *Ref           `json:"amends"`  // the bundle whose place it takes, or null
+	Reasons  []string       `json:"reasons"` // of that
 	Missing  []string       `json:"missing"`
 	Claims   []claim.Result `json:"claims"`
 }
@@ -77,7 +80,7 @@ func Write(ctx context.Context, out string, in Input, key Signer) (s Summary, er
 	if err != nil {
 		return s, err
 	}
-	p := predicate{Sequence: 1, Amends: in.Amends, Since: query.Time(in.Since), Until: query.Time(in.Until)}
+	p := predicate{Sequence: 1, Amends: in.Amends, Reasons: []string{}, Since: query.Time(in.Since), Until: query.Time(in.Until)}
 	if last != nil {
 		p.Sequence, p.Previous = last.Sequence+1, &last.Ref
 	}
@@ -93,7 +96,7 @@ func Write(ctx context.Context, out string, in Input, key Signer) (s Summary, er
 			err = errors.Join(err, os.RemoveAll(string(f)))
 		}
 	}()
-	if s, err = fill(ctx, f, in, &p); err != nil {
+	if s, err = fill(ctx, out, f, in, &p); err != nil {
 		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
 	}
 	if s.Digest, err = seal(ctx, f, &p, key); err != nil {
@@ -115,8 +118,8 @@ func nameOf(sequence, since, until int64) string {
 	return fmt.Sprintf("%06d-%s-%s", sequence, from, to)
 }
 
-// fill writes all files but the manifest.
-func fill(ctx context.Context, f files, in Input, p *predicate) (s Summary, err error) {
+// fill writes all files but the manifest. out is the folder of bundles.
+func fill(ctx context.Context, out string, f files, in Input, p *predicate) (s Summary, err error) {
 	q := &Question{Since: query.Time(in.Since), Until: query.Time(in.Until), AsKnownAt: query.Time(in.AsKnownAt), Config: Config{in.Config}, Claims: in.Claims}
 	if q.Claims == nil {
 		q.Claims = []claim.Claim{}
@@ -125,13 +128,17 @@ func fill(ctx context.Context, f files, in Input, p *predicate) (s Summary, err 
 		q.ContextFrom = query.Time(max(1, in.Since-contextSpan))
 	}
 	c := &Completeness{Blobs: blobsOf(in.Index, q)}
-	if in.Raw != nil {
-		if err := digestBlobs(ctx, in.Raw, c.Blobs); err != nil {
-			return s, err
-		}
-	}
 	if err := writeSlices(ctx, f, in, q); err != nil {
 		return s, err
+	}
+	if in.seen != nil {
+		same, err := in.seen.knows(f, q, c.Blobs)
+		if err == nil && same {
+			err = errSame
+		}
+		if err != nil {
+			return s, err
+		}
 	}
 	d, err := openDerivation(f, q)
 	if err != nil {
@@ -142,10 +149,20 @@ func fill(ctx context.Context, f files, in Input, p *predicate) (s Summary, err 
 	if err := f.write(rowsFile, func(w io.Writer) error { return writeRows(ctx, w, in, d, seen, judges) }); err != nil {
 		return s, err
 	}
+	if in.Amends != nil {
+		if p.Reasons, err = in.reasons(out, f); err != nil {
+			return s, err
+		}
+	}
+	if in.Raw != nil {
+		if err := digestBlobs(ctx, in.Raw, c.Blobs); err != nil {
+			return s, err
+		}
+	}
 	c.complete(seen, q, d, in.Missing)
 	results := judges.results(c.Missing)
 	p.Rows, p.Complete = c.Verdicts.Rows, len(c.Missing) == 0
-	s = Summary{Name: p.Name, Sequence: p.Sequence, Rows: p.Rows, Missing: c.Missing, Claims: results}
+	s = Summary{Name: p.Name, Sequence: p.Sequence, Rows: p.Rows, Amends: p.Amends, Reasons: p.Reasons, Missing: c.Missing, Claims: results}
 	for name, v := range map[string]any{questionFile: q, completenessFile: c, claimsFile: results} {
 		if err := f.write(name, func(w io.Writer) error { return writeJSON(w, v) }); err != nil {
 			return s, err
