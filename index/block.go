@@ -53,23 +53,20 @@ type blockMeta struct {
 // blockWriter makes blocks. Its memory is kept from one to the next.
 type blockWriter struct {
 	packer packer
-	rows   [blockRows]row
 	values [packedColumns][]uint64
-	dst    []uint32 // by run: the destination's code; valid until the next block, as out is
-	out    []byte
+	dst    []uint32 // by run: the destination's code
+	out    []byte   // as dst, valid until the next block
 }
 
-// block encodes the rows at the given places, of which there MUST be 1 to blockRows.
-func (w *blockWriter) block(c *sealing, places []uint32) ([]byte, blockMeta) {
+// block encodes rows, of which there MUST be 1 to blockRows.
+func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
 	for i := range w.values {
 		w.values[i] = slices.Grow(w.values[i][:0], blockRows)
 	}
-	rows := w.rows[:len(places)]
 	v := &w.values
-	for i, at := range places {
-		rows[i] = c.rows[at]
-		if rows[i].flags&flagQuiet == 0 {
-			for k, n := range &c.counters[at] {
+	for i := range rows {
+		if r := &rows[i]; r.flags&flagQuiet == 0 {
+			for k, n := range c.counted(r) {
 				v[packCounter0+k] = append(v[packCounter0+k], n)
 			}
 		}

@@ -1,24 +1,24 @@
 package index
 
 import (
-	"net/netip"
 	"slices"
 
-	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/whichpod/whichpod/flow"
 )
 
-// columns holds the rows of a segment that is being filled, 72 bytes a row and so 38
-// MB for a full one. Its memory is taken at the first row and kept from one segment
-// to the next.
+// columns holds the rows of a segment that is being filled, at most 56 bytes a row
+// where counters are below 2^32, and so 29 MB for a full one. Its memory is taken at
+// the first row and kept from one segment to the next.
 type columns struct {
-	rows     []row
-	counters [][4]uint64 // of rows; 0 where null
+	rows    []row
+	dropped bool // some of those that there were
 
-	addresses   []netip.Addr
-	addressCode map[[16]byte]uint32 // by As16
+	loud [][4]uint32 // counters of rows that are not quiet; 0 where null
+	wide [][4]uint64 // those of which one is 2^32 or more
+
+	addresses   addressCodes
 	ordinals    []uint32
 	paths       []string // of ordinals
 	ordinalCode map[uint32]uint32
@@ -36,6 +36,7 @@ type row struct {
 	time, offset     int64
 	src, dst         uint32 // into addresses
 	group            uint32 // into groups
+	counters         uint32 // of a row that is not quiet: into loud, or with isWide into wide
 	srcPort, dstPort uint16
 	protocol, state  uint8
 	direction        uint8
@@ -55,11 +56,13 @@ type groupKey struct {
 const (
 	flagAllowed = 1 << 4
 	flagQuiet   = 1 << 5
+
+	isWide = 1 << 31
 )
 
 func newColumns() *columns {
 	return &columns{
-		addressCode: make(map[[16]byte]uint32),
+		addresses:   newAddressCodes(),
 		ordinalCode: make(map[uint32]uint32),
 		settingCode: make(map[setting]uint32),
 		groupCode:   make(map[groupKey]uint32),
@@ -72,32 +75,48 @@ func (c *columns) len() int { return len(c.rows) }
 // need half as much again.
 func (c *columns) reserve() {
 	if cap(c.rows) == 0 {
-		c.rows, c.counters = make([]row, 0, segmentRows), make([][4]uint64, 0, segmentRows)
+		c.rows, c.loud = make([]row, 0, segmentRows), make([][4]uint32, 0, segmentRows)
 	}
 }
 
-// reset drops the rows and the dictionaries and keeps the memory of the former.
+// reset drops the rows and the dictionaries and keeps the memory.
 func (c *columns) reset() {
-	c.truncate(0)
-	c.addresses, c.ordinals, c.paths, c.settings, c.groups = c.addresses[:0], c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0]
-	clear(c.addressCode)
+	c.rows, c.loud, c.wide, c.dropped = c.rows[:0], c.loud[:0], c.wide[:0], false
+	c.ordinals, c.paths, c.settings, c.groups = c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0]
+	c.addresses.reset()
 	clear(c.ordinalCode)
 	clear(c.settingCode)
 	clear(c.groupCode)
 }
 
-func (c *columns) truncate(n int) { c.rows, c.counters = c.rows[:n], c.counters[:n] }
-
-// keep drops the rows of which the ordinal's code is not wanted.
+// keep drops the rows of which the ordinal's code is not wanted. Addresses and counters
+// of theirs stay.
 func (c *columns) keep(wanted func(code uint32) bool) {
-	n := 0
-	for i := range c.rows {
-		if wanted(c.groups[c.rows[i].group].ordinal) {
-			c.rows[n], c.counters[n] = c.rows[i], c.counters[i]
-			n++
-		}
+	c.dropped = true
+	c.rows = slices.DeleteFunc(c.rows, func(r row) bool { return !wanted(c.groups[r.group].ordinal) })
+}
+
+// count sets the counters of a row: 0 where null.
+func (c *columns) count(r *row, v *[4]uint64) {
+	switch all := v[0] | v[1] | v[2] | v[3]; {
+	case all == 0:
+		r.flags |= flagQuiet
+	case all>>32 == 0:
+		r.counters = uint32(len(c.loud))
+		c.loud = append(c.loud, [4]uint32{uint32(v[0]), uint32(v[1]), uint32(v[2]), uint32(v[3])})
+	default:
+		r.counters = isWide | uint32(len(c.wide))
+		c.wide = append(c.wide, *v)
 	}
-	c.truncate(n)
+}
+
+// counted returns the counters of a row that is not quiet.
+func (c *columns) counted(r *row) [4]uint64 {
+	if r.counters&isWide != 0 {
+		return c.wide[r.counters&^isWide]
+	}
+	v := &c.loud[r.counters]
+	return [4]uint64{uint64(v[0]), uint64(v[1]), uint64(v[2]), uint64(v[3])}
 }
 
 // source is a batch with what append needs of it at hand.
@@ -164,24 +183,13 @@ func (c *columns) appendAddresses(s *source, rows []row, from int) {
 	for i := range rows {
 		src, dst := s.Src[from+i], s.Dst[from+i]
 		if c.remap[src] == noCode {
-			c.remap[src] = c.address(s.Addresses[src])
+			c.remap[src] = c.addresses.of(s.Addresses[src])
 		}
 		if c.remap[dst] == noCode {
-			c.remap[dst] = c.address(s.Addresses[dst])
+			c.remap[dst] = c.addresses.of(s.Addresses[dst])
 		}
 		rows[i].src, rows[i].dst = c.remap[src], c.remap[dst]
 	}
-}
-
-func (c *columns) address(a netip.Addr) uint32 {
-	key := a.As16() // cheaper to hash than a; a batch's addresses are unmapped
-	code, ok := c.addressCode[key]
-	if !ok {
-		code = uint32(len(c.addresses))
-		c.addressCode[key] = code
-		c.addresses = append(c.addresses, a)
-	}
-	return code
 }
 
 func (c *columns) ordinal(o uint32, path string) uint32 {
@@ -196,50 +204,67 @@ func (c *columns) ordinal(o uint32, path string) uint32 {
 }
 
 func (c *columns) appendCounters(s *source, rows []row, from int) {
-	n := len(c.counters)
-	c.counters = slices.Grow(c.counters, len(rows))[:n+len(rows)]
-	mine := c.counters[n:]
+	var values [4][]uint64
 	for k, col := range s.counters {
-		values := col.Uint64Values()[from:]
-		for i := range mine {
-			mine[i][k] = values[i]
-		}
+		values[k] = col.Uint64Values()[from:][:len(rows)]
 		if col.NullN() == 0 {
 			continue
 		}
-		for i := range mine {
+		own := make([]uint64, len(rows)) // what stands where there is none may be anything
+		for i := range own {
 			if col.IsNull(from + i) {
 				rows[i].flags |= 1 << k
-				mine[i][k] = 0
+			} else {
+				own[i] = values[k][i]
 			}
 		}
+		values[k] = own
 	}
-	for i, v := range mine {
-		if v == [4]uint64{} {
-			rows[i].flags |= flagQuiet
+	for i := range rows {
+		c.count(&rows[i], &[4]uint64{values[0][i], values[1][i], values[2][i], values[3][i]})
+	}
+}
+
+// appendGroups sets the rows' groups, a stretch of equal rows at a time.
+func (c *columns) appendGroups(s *source, rows []row, from int, ordinals []uint32) {
+	known := make(map[[4]uint32]uint32) // the batch's codes to ours: cheaper than hashing texts
+	codes := [5][]uint32{s.nicCodes, s.encryption.codes, s.rule.codes, s.acl.codes, s.blob.codes}
+	var until [6]int // where the stretch of each column ends; the last is of RecordTime
+	end := from + len(rows)
+	for at := from; at < end; {
+		to := end
+		for k, list := range codes {
+			if until[k] <= at {
+				until[k] = stretchEnd(list[:end], at)
+			}
+			to = min(to, until[k])
+		}
+		if until[5] <= at {
+			until[5] = stretchEnd(s.RecordTime[:end], at)
+		}
+		to = min(to, until[5])
+		key := [4]uint32{codes[0][at], codes[1][at], codes[2][at], codes[3][at]}
+		own, ok := known[key]
+		if !ok {
+			own = c.settingOf(setting{s.nics[key[0]], s.encryption.at(key[1]), s.rule.at(key[2]), s.acl.at(key[3])})
+			known[key] = own
+		}
+		blob := codes[4][at]
+		code := c.groupOf(groupKey{c.ordinal(ordinals[blob], s.blob.values.Value(int(blob))), own, int64(s.RecordTime[at])})
+		for ; at < to; at++ {
+			rows[at-from].group = code
 		}
 	}
 }
 
-func (c *columns) appendGroups(s *source, rows []row, from int, ordinals []uint32) {
-	known := make(map[[4]uint32]uint32) // the batch's codes to ours: cheaper than hashing texts
-	var last [5]uint32
-	var record arrow.Timestamp
-	code := noCode
-	for i := range rows {
-		at := from + i
-		k := [5]uint32{s.nicCodes[at], s.encryption.codes[at], s.rule.codes[at], s.acl.codes[at], s.blob.codes[at]}
-		if code == noCode || k != last || s.RecordTime[at] != record {
-			last, record = k, s.RecordTime[at]
-			own, ok := known[[4]uint32(k[:4])]
-			if !ok {
-				own = c.settingOf(setting{s.nics[k[0]], s.encryption.at(k[1]), s.rule.at(k[2]), s.acl.at(k[3])})
-				known[[4]uint32(k[:4])] = own
-			}
-			code = c.groupOf(groupKey{c.ordinal(ordinals[k[4]], s.blob.values.Value(int(k[4]))), own, int64(record)})
+// stretchEnd is where the values equal to the one at from end.
+func stretchEnd[T comparable](list []T, from int) int {
+	for i, v := range list[from:] {
+		if v != list[from] {
+			return from + i
 		}
-		rows[i].group = code
 	}
+	return len(list)
 }
 
 func (c *columns) groupOf(k groupKey) uint32 {

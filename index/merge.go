@@ -153,6 +153,9 @@ func (w *Writer) wanted() ordinalSet {
 // replace puts one segment in the place of some, which MUST fit into one, in one step.
 // Rows that do not count are left out; where none is left, nothing takes their place.
 func (w *Writer) replace(ctx context.Context, old []*segment) error {
+	if w.wait(); w.err != nil {
+		return w.err
+	}
 	defer w.rows.reset()
 	if err := w.collect(ctx, old); err != nil {
 		return err
@@ -249,7 +252,7 @@ func (c *columns) appendCursor(from *cursor, known map[uint32]uint32) {
 	address := func(k uint32) uint32 {
 		own, ok := known[k]
 		if !ok {
-			own = c.address(from.address(k))
+			own = c.addresses.of(from.address(k))
 			known[k] = own
 		}
 		return own
@@ -268,9 +271,7 @@ func (c *columns) appendCursor(from *cursor, known map[uint32]uint32) {
 			}
 			counters[k] = from.counters[k][i]
 		}
-		if counters == [4]uint64{} {
-			r.flags |= flagQuiet
-		}
+		c.count(&r, &counters)
 		now := [4]uint32{from.codes[dictNIC][i], from.codes[dictEncryption][i], from.codes[dictRule][i], from.codes[dictACL][i]}
 		if key := (groupKey{ordinal: from.ordinal[i], record: from.record[i]}); code == noCode || now != texts || key != last {
 			texts, last = now, key
@@ -278,6 +279,6 @@ func (c *columns) appendCursor(from *cursor, known map[uint32]uint32) {
 			code = c.groupOf(groupKey{c.ordinal(key.ordinal, from.text(dictBlob, i)), set, key.record})
 		}
 		r.group = code
-		c.rows, c.counters = append(c.rows, r), append(c.counters, counters)
+		c.rows = append(c.rows, r)
 	}
 }

@@ -63,8 +63,8 @@ type sightingEntry struct {
 }
 
 // sightings are those of the rows, by NIC and ordinal.
-func (c *sealing) sightings() []nicGroup {
-	k := collector{byGroup: make(map[nicKey]int), newest: make([]int32, len(c.addresses)), room: segmentSightings}
+func (c *columns) sightings() []nicGroup {
+	k := collector{byGroup: make(map[nicKey]int), newest: make([]int32, len(c.addresses.list)), room: segmentSightings}
 	nics := make(map[string]uint32)
 	of := make([]int, len(c.groups)) // of each group, -1: no NIC's
 	for i := range c.groups {
@@ -87,7 +87,7 @@ func (c *sealing) sightings() []nicGroup {
 			k.add(group, r.dst, 1, r.time)
 		}
 	}
-	return k.finish(c.addresses)
+	return k.finish(c.addresses.list)
 }
 
 func (k *collector) group(key nicKey, nic string, ordinal uint32) int {

@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -13,96 +14,165 @@ import (
 // sorter finds the flow order of a segment's rows. Its memory is kept from one
 // segment to the next.
 type sorter struct {
-	keys, keys2 []uint64
-	rows, rows2 []uint32
+	words, spare []uint64 // a row's key, as far as it fits, above the row's number
+	rowBits      int
 
 	nicRank  []uint32 // by setting code
 	pathRank []uint32 // by ordinal code; equal paths have equal ranks
 }
 
 // sort ranks the addresses, so that the code of an address is its place in the order
-// of netip.Addr.Compare, and returns the rows' numbers in flow order. The result is
-// valid until the next call.
+// of netip.Addr.Compare, and puts words in the order of their keys. Rows of one key are
+// left as they came: [sorter.settle] puts them in flow order.
 //
-// A key of 64 bits takes source, destination, protocol and the source port, which
-// leaves few ties in traffic: a radix sort over the bits in use, then the ties
-// compared in full.
-func (s *sorter) sort(c *columns) []uint32 {
-	rankAddresses(c)
+// A key takes source, destination, protocol and, as far as there is room, the source
+// port, which leaves few ties in traffic.
+func (s *sorter) sort(c *columns) {
+	rank := rankAddresses(c)
 	s.rank(c)
 	n := c.len()
-	s.keys, s.keys2 = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.keys2[:0], n)[:n]
-	s.rows, s.rows2 = slices.Grow(s.rows[:0], n)[:n], slices.Grow(s.rows2[:0], n)[:n]
-	width := max(bits.Len(uint(len(c.addresses)-1)), 1) // at most 20: segmentRows is 2^19
-	for i := range n {
+	s.words, s.spare = slices.Grow(s.words[:0], n)[:n], slices.Grow(s.spare[:0], n)[:n]
+	k := newKeys(c)
+	s.rowBits = k.rowBits
+	for i := range c.rows {
 		r := &c.rows[i]
-		s.keys[i] = (uint64(r.src)<<width|uint64(r.dst))<<24 | uint64(r.protocol)<<16 | uint64(r.srcPort)
-		s.rows[i] = uint32(i)
+		r.src, r.dst = rank[r.src], rank[r.dst]
+		s.words[i] = k.of(r)<<k.rowBits | uint64(i)
 	}
-	s.radix(2*width + 24)
-	for from := 0; from < n; {
-		to := from + 1
-		for to < n && s.keys[to] == s.keys[from] {
-			to++
-		}
-		s.sortTied(c, s.rows[from:to])
-		from = to
+	s.words, s.spare = radix(s.words, s.spare, k.rowBits, k.rowBits+k.bits)
+}
+
+// rowOf is the number of a word's row.
+func (s *sorter) rowOf(word uint64) uint64 { return word & (1<<s.rowBits - 1) }
+
+// tied says whether the rows at a place and before it have one key.
+func (s *sorter) tied(place int) bool {
+	return (s.words[place]^s.words[place-1])>>s.rowBits == 0
+}
+
+// keys are those that a segment's rows are first sorted by.
+type keys struct {
+	rowBits, addressBits int
+	bits                 int // of a key
+	protocol             [256]uint64
+	drop                 int // bits of protocol and source port that do not fit
+}
+
+// newKeys shares out the 64 bits of a word: the row's number takes at most 19, each
+// address at most 20, as segmentRows is 2^19. Of protocols few occur, so that a place
+// among them is enough. As a whole digit less costs more ties than it saves, only the
+// start of one is left out.
+func newKeys(c *columns) *keys {
+	k := &keys{rowBits: bits.Len(uint(c.len() - 1)), addressBits: bits.Len(uint(len(c.addresses.list) - 1))}
+	for i := range c.rows {
+		k.protocol[c.rows[i].protocol] = 1
 	}
-	return s.rows
+	seen := uint64(0)
+	for p, has := range k.protocol {
+		k.protocol[p] = seen
+		seen += has
+	}
+	tail := bits.Len64(seen-1) + 16
+	room := min(64-k.rowBits-2*k.addressBits, tail)
+	if over := (2*k.addressBits + room) % digit; over < room-8 {
+		room -= over
+	}
+	k.drop, k.bits = tail-room, 2*k.addressBits+room
+	return k
+}
+
+func (k *keys) of(r *row) uint64 {
+	tail := k.protocol[r.protocol]<<16 | uint64(r.srcPort)
+	return (uint64(r.src)<<k.addressBits|uint64(r.dst))<<(k.bits-2*k.addressBits) | tail>>k.drop
 }
 
 // digit is how many bits the radix sort takes at once: its counts fit into the
 // fastest cache.
 const digit = 11
 
-// radix sorts rows by keys, from the lowest digit up; a digit that is the same
-// everywhere is passed over.
-func (s *sorter) radix(width int) {
+// radix sorts words by bits [from, to), from the lowest digit up, and keeps the order of
+// equal ones; a digit that is the same everywhere is passed over. It returns the sorted
+// words and, of the same length, what is free again.
+func radix(words, spare []uint64, from, to int) (sorted, free []uint64) {
 	const mask = 1<<digit - 1
-	passes := (width + digit - 1) / digit
-	var counts [(64 + digit - 1) / digit][1 << digit]uint32
-	for _, k := range s.keys {
-		for p := range passes {
-			counts[p][k>>(digit*p)&mask]++
+	for ; from < to; from += digit {
+		var counts [1 << digit]uint32
+		mask := uint64(mask >> max(0, from+digit-to))
+		for _, w := range words {
+			counts[w>>from&mask]++
 		}
-	}
-	for p := range passes {
-		count := &counts[p]
-		if int(count[s.keys[0]>>(digit*p)&mask]) == len(s.keys) {
+		if int(counts[words[0]>>from&mask]) == len(words) {
 			continue
 		}
 		at := uint32(0)
-		for v, n := range count {
-			count[v] = at
+		for v, n := range counts {
+			counts[v] = at
 			at += n
 		}
-		for i, k := range s.keys {
-			v := k >> (digit * p) & mask
-			to := count[v]
-			count[v]++
-			s.keys2[to], s.rows2[to] = k, s.rows[i]
+		for _, w := range words {
+			v := w >> from & mask
+			spare[counts[v]] = w
+			counts[v]++
 		}
-		s.keys, s.keys2, s.rows, s.rows2 = s.keys2, s.keys, s.rows2, s.rows
+		words, spare = spare, words
+	}
+	return words, spare
+}
+
+// settle puts rows in flow order, of which those of one key stand together and at the
+// given place in the order. There are few of one key, as a rule, and in order already: a
+// flow's rows come in the order of time.
+func (s *sorter) settle(c *columns, rows []row, place int) {
+	for from := 0; from < len(rows); {
+		to := from + 1
+		for to < len(rows) && s.tied(place+to) {
+			to++
+		}
+		s.sortTied(c, rows[from:to])
+		from = to
 	}
 }
 
-// sortTied sorts rows of one key. There are few, as a rule, and in order already: a
-// flow's rows come in the order of time.
-func (s *sorter) sortTied(c *columns, rows []uint32) {
+// settleAt puts those rows in flow order that have the key of both the row at a place
+// and the one before it: so what is up to there and what is behind it can be settled
+// apart. It returns where their key ends.
+func (s *sorter) settleAt(c *columns, place int) int {
+	if !s.tied(place) {
+		return place
+	}
+	from, to := place-1, place+1
+	for from > 0 && s.tied(from) {
+		from--
+	}
+	for to < len(s.words) && s.tied(to) {
+		to++
+	}
+	slices.SortFunc(s.words[from:to], func(a, b uint64) int {
+		return s.compareTied(c, &c.rows[s.rowOf(a)], &c.rows[s.rowOf(b)])
+	})
+	return to
+}
+
+func (s *sorter) sortTied(c *columns, rows []row) {
 	if len(rows) > 12 {
-		slices.SortFunc(rows, func(a, b uint32) int { return s.compareTied(c, a, b) })
+		slices.SortFunc(rows, func(a, b row) int { return s.compareTied(c, &a, &b) })
 		return
 	}
 	for i := 1; i < len(rows); i++ {
-		for k := i; k > 0 && s.compareTied(c, rows[k-1], rows[k]) > 0; k-- {
+		for k := i; k > 0 && s.compareTied(c, &rows[k-1], &rows[k]) > 0; k-- {
 			rows[k-1], rows[k] = rows[k], rows[k-1]
 		}
 	}
 }
 
-// compareTied is the rest of flow.Compare.
-func (s *sorter) compareTied(c *columns, i, j uint32) int {
-	a, b := &c.rows[i], &c.rows[j]
+// compareTied is flow.Compare of rows with one source and one destination.
+func (s *sorter) compareTied(c *columns, a, b *row) int {
+	if a.protocol != b.protocol {
+		return cmp.Compare(a.protocol, b.protocol)
+	}
+	if a.srcPort != b.srcPort {
+		return cmp.Compare(a.srcPort, b.srcPort)
+	}
 	if a.dstPort != b.dstPort {
 		return cmp.Compare(a.dstPort, b.dstPort)
 	}
@@ -144,29 +214,56 @@ func rankTexts(list []string) []uint32 {
 	return ranks
 }
 
-// rankAddresses sorts the dictionary and gives the rows the new codes. Addresses
-// that no row holds any more are dropped.
-func rankAddresses(c *columns) {
-	used := make([]bool, len(c.addresses))
-	for i := range c.rows {
-		used[c.rows[i].src], used[c.rows[i].dst] = true, true
+// rankAddresses sorts the dictionary and returns the new code of each old one.
+// Addresses that no row holds any more are dropped.
+func rankAddresses(c *columns) (rank []uint32) {
+	list := c.addresses.list
+	rank = make([]uint32, len(list))
+	sorted := make([]netip.Addr, 0, len(list))
+	for _, code := range addressOrder(list, heldAddresses(c)) {
+		rank[code] = uint32(len(sorted))
+		sorted = append(sorted, list[code])
 	}
-	order := make([]uint32, 0, len(c.addresses))
-	for code, u := range used {
-		if u {
-			order = append(order, uint32(code))
+	c.addresses.list = sorted
+	return rank
+}
+
+// heldAddresses are the codes of those that rows hold.
+func heldAddresses(c *columns) []uint32 {
+	used := make([]bool, len(c.addresses.list))
+	if c.dropped {
+		for i := range c.rows {
+			used[c.rows[i].src], used[c.rows[i].dst] = true, true
 		}
 	}
-	slices.SortFunc(order, func(a, b uint32) int { return c.addresses[a].Compare(c.addresses[b]) })
-	rank := make([]uint32, len(c.addresses))
-	sorted := make([]netip.Addr, len(order))
-	for i, code := range order {
-		rank[code] = uint32(i)
-		sorted[i] = c.addresses[code]
+	codes := make([]uint32, 0, len(used))
+	for code, u := range used {
+		if u || !c.dropped {
+			codes = append(codes, uint32(code))
+		}
 	}
-	for i := range c.rows {
-		r := &c.rows[i]
-		r.src, r.dst = rank[r.src], rank[r.dst]
+	return codes
+}
+
+// addressOrder sorts codes by their addresses: IPv4 first.
+func addressOrder(list []netip.Addr, codes []uint32) []uint32 {
+	var four []uint64 // address above code
+	var six []uint32
+	for _, code := range codes {
+		if a := list[code]; a.Is4() {
+			v := a.As4()
+			four = append(four, uint64(binary.BigEndian.Uint32(v[:]))<<32|uint64(code))
+		} else {
+			six = append(six, code)
+		}
 	}
-	c.addresses = sorted
+	if len(four) > 0 {
+		four, _ = radix(four, make([]uint64, len(four)), 32, 64)
+	}
+	slices.SortFunc(six, func(a, b uint32) int { return list[a].Compare(list[b]) })
+	order := codes[:0]
+	for _, w := range four {
+		order = append(order, uint32(w))
+	}
+	return append(order, six...)
 }

@@ -28,41 +28,38 @@ type sealer struct {
 	fs       disk.FS
 	zstd     *zstd.Encoder
 	sorter   sorter
-	writers  []*blockWriter
+	chunks   []chunk // one a core
 	postings postings
+	page     blockWriter
 }
 
-// maxWriters bounds the cores that one segment is encoded on.
-const maxWriters = 8
+const (
+	// maxChunks bounds the cores that one segment is encoded on.
+	maxChunks = 8
+	// chunkRows is how many rows a core encodes at once: so many that cores rarely wait
+	// for each other, and so few that they stay in its cache.
+	chunkRows = 16 * blockRows
+)
 
 func newSealer(fsys disk.FS) (*sealer, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, err
 	}
-	s := &sealer{fs: fsys, zstd: z}
-	for range min(runtime.GOMAXPROCS(0), maxWriters) {
-		s.writers = append(s.writers, &blockWriter{})
-	}
-	return s, nil
-}
-
-// sealing is a segment's rows in order, as they go to disk.
-type sealing struct {
-	*columns
-	order []uint32 // places of rows
+	return &sealer{fs: fsys, zstd: z, chunks: make([]chunk, min(runtime.GOMAXPROCS(0), maxChunks))}, nil
 }
 
 // seal writes the rows to a file of that name, makes it durable, and says what the
-// manifest has to know about it. There MUST be rows; their order and their address
-// codes are changed. After an error the file is gone, or could not be removed.
+// manifest has to know about it. There MUST be rows; their address codes are changed.
+// After an error the file is gone, or could not be removed.
 func (s *sealer) seal(name string, id uint64, c *columns) (*segment, error) {
 	f, err := s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	w := &segmentWriter{f: f, seg: &segment{id: id, rows: c.len()}}
-	s.write(w, &sealing{c, s.sorter.sort(c)})
+	s.sorter.sort(c)
+	s.write(w, c)
 	w.flush()
 	if w.err == nil {
 		w.err = f.Sync()
@@ -76,18 +73,19 @@ func (s *sealer) seal(name string, id uint64, c *columns) (*segment, error) {
 	return w.seg, nil
 }
 
-func (s *sealer) write(w *segmentWriter, c *sealing) {
-	seg := w.seg
-	seg.addresses = len(c.addresses)
-	seg.low, seg.high = c.addresses[0], c.addresses[len(c.addresses)-1]
+func (s *sealer) write(w *segmentWriter, c *columns) {
+	seg, addresses := w.seg, c.addresses.list
+	seg.addresses = len(addresses)
+	seg.low, seg.high = addresses[0], addresses[len(addresses)-1]
 	seg.ordinals = slices.Clone(c.ordinals)
 	seg.sightings = encodeSightings(c.sightings())
 	c.fitGroups()
 	w.put([]byte(segmentMagic))
-	d := directory{rows: len(c.order), addresses: len(c.addresses)}
-	s.postings.reset(len(c.addresses))
-	for from := 0; from < len(c.order) && w.err == nil; {
-		from = s.writeBlocks(w, &d, c, from)
+	d := directory{rows: c.len(), addresses: len(addresses)}
+	s.postings.reset(len(addresses))
+	settled := 0 // up to where rows are in order already
+	for from := 0; from < c.len() && w.err == nil; {
+		from, settled = s.writeChunks(w, &d, c, from, settled)
 	}
 	if w.err != nil {
 		return
@@ -97,10 +95,10 @@ func (s *sealer) write(w *segmentWriter, c *sealing) {
 		seg.first, seg.last = min(seg.first, b.first), max(seg.last, b.last)
 	}
 	lists := s.postings.lists()
-	for from := 0; from < len(c.addresses); from += pageAddresses {
-		to := min(from+pageAddresses, len(c.addresses))
-		s.writers[0].out = s.writers[0].appendPage(s.writers[0].out[:0], c.addresses[from:to], lists[from:to])
-		d.pages = append(d.pages, pageMeta{w.part(s.writers[0].out), c.addresses[from]})
+	for from := 0; from < len(addresses); from += pageAddresses {
+		to := min(from+pageAddresses, len(addresses))
+		s.page.out = s.page.appendPage(s.page.out[:0], addresses[from:to], lists[from:to])
+		d.pages = append(d.pages, pageMeta{w.part(s.page.out), addresses[from]})
 	}
 	t := c.tables()
 	d.tables = w.part(t.encode(s.zstd))
@@ -108,35 +106,63 @@ func (s *sealer) write(w *segmentWriter, c *sealing) {
 	seg.size = w.at
 }
 
-// writeBlocks encodes many blocks at once, on all writers, and writes them in order. It
-// returns the first row that is left.
-func (s *sealer) writeBlocks(w *segmentWriter, d *directory, c *sealing, from int) int {
+// writeChunks encodes many blocks at once, on all cores, and writes them in order. It
+// returns the first row that is left, and up to where rows were settled already.
+func (s *sealer) writeChunks(w *segmentWriter, d *directory, c *columns, from, settled int) (int, int) {
 	var wg sync.WaitGroup
-	type made struct {
-		bytes []byte
-		meta  blockMeta
-	}
-	blocks := make([]made, 0, len(s.writers))
-	for _, bw := range s.writers {
-		if from == len(c.order) {
-			break
+	made := s.chunks[:0]
+	for from < c.len() && len(made) < len(s.chunks) {
+		made = made[:len(made)+1]
+		to := min(from+chunkRows, c.len())
+		if to > settled && to < c.len() {
+			settled = s.sorter.settleAt(c, to)
 		}
-		to := min(from+blockRows, len(c.order))
-		blocks = append(blocks, made{})
-		m, mine := &blocks[len(blocks)-1], c.order[from:to]
-		wg.Go(func() { m.bytes, m.meta = bw.block(c, mine) })
+		start, chunk := from, &made[len(made)-1]
+		wg.Go(func() { chunk.encode(&s.sorter, c, start, to) })
 		from = to
 	}
 	wg.Wait()
-	for i, m := range blocks {
-		for _, dst := range s.writers[i].dst {
-			s.postings.add(dst, uint32(len(d.blocks)))
+	for i := range made {
+		for k, m := range made[i].blocks {
+			for _, dst := range made[i].dst[k] {
+				s.postings.add(dst, uint32(len(d.blocks)))
+			}
+			m.offset += w.at
+			d.blocks = append(d.blocks, m)
 		}
-		m.meta.offset = w.at
-		d.blocks = append(d.blocks, m.meta)
-		w.put(m.bytes)
+		w.put(made[i].bytes)
 	}
-	return from
+	return from, settled
+}
+
+// chunk is the blocks that one core makes at once.
+type chunk struct {
+	writer blockWriter
+	rows   []row
+	bytes  []byte
+	blocks []blockMeta // offsets are those in bytes
+	dst    [][]uint32  // by block: the runs' destinations
+}
+
+// encode makes blocks of the rows of places [from, to) in the order. Rows are brought
+// together first: those of a segment are more than fit into a core's cache.
+func (h *chunk) encode(s *sorter, c *columns, from, to int) {
+	h.rows = slices.Grow(h.rows[:0], chunkRows)[:to-from]
+	for i, w := range s.words[from:to] {
+		h.rows[i] = c.rows[s.rowOf(w)]
+	}
+	s.settle(c, h.rows, from)
+	h.bytes, h.blocks = h.bytes[:0], h.blocks[:0]
+	for rows := range slices.Chunk(h.rows, blockRows) {
+		b, m := h.writer.block(c, rows)
+		k := len(h.blocks)
+		if k == len(h.dst) {
+			h.dst = append(h.dst, nil)
+		}
+		h.dst[k] = append(h.dst[k][:0], h.writer.dst...)
+		m.offset = int64(len(h.bytes))
+		h.bytes, h.blocks = append(h.bytes, b...), append(h.blocks, m)
+	}
 }
 
 // segmentWriter counts what goes into the file. After the first error it writes

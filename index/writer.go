@@ -10,9 +10,10 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// Writer adds rows and positions. It is for one goroutine. It holds at most one
-// segment of rows in memory, about 70 MB with what sorting needs; more rows than
-// that go to temporary files until the next Commit.
+// Writer adds rows and positions. It is for one goroutine. It holds at most two
+// segments of rows in memory, one that is filled and one that another goroutine writes,
+// about 70 MB with what sorting needs; more rows than that go to temporary files until
+// the next Commit.
 //
 // After an error from Append or Commit the Writer is of no more use: Close it, and
 // the Store, and open both anew; what was not committed is gone and comes again.
@@ -20,6 +21,8 @@ type Writer struct {
 	store  *Store
 	sealer *sealer
 	rows   *columns
+	spare  *columns    // those that are not filled: the background's, where there is one
+	behind *background // of the segment that is being written, or nil
 
 	open    map[string]*stretch   // of blobs with rows since their last Advance
 	changed map[string]*blobState // since the last Commit
@@ -57,7 +60,7 @@ func (s *Store) Writer() (*Writer, error) {
 		return nil, fmt.Errorf("write index %q: %w", s.root, err)
 	}
 	s.writing = true
-	w := &Writer{store: s, sealer: sealer, rows: newColumns(), nextID: s.current.nextID, nextOrd: s.current.nextOrd, unreadable: make(map[uint64]bool)}
+	w := &Writer{store: s, sealer: sealer, rows: newColumns(), spare: newColumns(), nextID: s.current.nextID, nextOrd: s.current.nextOrd, unreadable: make(map[uint64]bool)}
 	w.forget()
 	return w, nil
 }
@@ -125,7 +128,7 @@ func (w *Writer) Append(b *flow.Batch) error {
 		return w.err
 	}
 	src := newSource(b)
-	if w.rows.len() > 0 && (len(w.rows.addresses)+len(b.Addresses) > segmentAddresses || len(w.rows.groups) > segmentGroups) {
+	if w.rows.len() > 0 && (len(w.rows.addresses.list)+len(b.Addresses) > segmentAddresses || len(w.rows.groups) > segmentGroups) {
 		w.seal()
 	}
 	ordinals := w.count(&src)
@@ -190,22 +193,52 @@ func (w *Writer) Advance(p flow.Position, rejected []flow.Rejection) error {
 	return nil
 }
 
-// seal writes the rows to a temporary file and drops them from memory.
+// seal has the rows written to a temporary file while others are appended. It waits for
+// the segment before.
 func (w *Writer) seal() {
+	if w.wait(); w.err != nil {
+		return
+	}
 	if len(w.dead) > 0 {
 		w.rows.keep(func(code uint32) bool { return !w.dead[w.rows.ordinals[code]] })
 	}
-	if w.rows.len() > 0 {
-		name := segmentName(w.store.segments, w.nextID, segmentSuffix)
-		seg, err := w.sealer.seal(name+tempSuffix, w.nextID, w.rows)
-		if err != nil {
-			w.err = fmt.Errorf("write segment %q: %w", name, err)
-			return
-		}
-		w.sealed = append(w.sealed, seg)
-		w.nextID++
+	if w.rows.len() == 0 {
+		w.rows.reset()
+		return
 	}
-	w.rows.reset()
+	b := &background{name: segmentName(w.store.segments, w.nextID, segmentSuffix), done: make(chan struct{})}
+	id, rows := w.nextID, w.rows
+	w.nextID++
+	w.rows, w.spare, w.behind = w.spare, w.rows, b
+	go func() {
+		defer close(b.done)
+		b.segment, b.err = w.sealer.seal(b.name+tempSuffix, id, rows)
+		rows.reset()
+	}()
+}
+
+// background is a segment that is being written while the next one is filled.
+type background struct {
+	name    string
+	done    chan struct{} // closed when the rest is set
+	segment *segment
+	err     error
+}
+
+// wait waits until nothing is written any more. The sealer is free then.
+func (w *Writer) wait() {
+	b := w.behind
+	if b == nil {
+		return
+	}
+	<-b.done
+	w.behind = nil
+	switch {
+	case b.err == nil:
+		w.sealed = append(w.sealed, b.segment)
+	case w.err == nil:
+		w.err = fmt.Errorf("write segment %q: %w", b.name, b.err)
+	}
 }
 
 // Commit makes durable what was advanced since the last Commit, all of it or, after
@@ -220,7 +253,7 @@ func (w *Writer) Commit() error {
 		return nil
 	}
 	w.seal()
-	if w.err == nil {
+	if w.wait(); w.err == nil {
 		if w.err = w.commit(); w.err != nil {
 			w.store.fail(w.err)
 		}
@@ -264,6 +297,7 @@ func (w *Writer) commit() error {
 // a Commit that failed stay: it may be unknown whether the manifest names them. The
 // next Open for writing removes those that it does not.
 func (w *Writer) Close() error {
+	w.wait()
 	w.store.mu.Lock()
 	w.store.writing = false
 	w.store.mu.Unlock()
