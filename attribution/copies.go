@@ -69,8 +69,8 @@ type seenFlow struct {
 
 type seenEnd struct {
 	r      *Resolution
-	odd    bool        // the interface of another copy speaks against it
-	rivals []Candidate // of whom other copies are
+	odd    bool         // the interface of another copy speaks against it
+	rivals []*Candidate // of whom other copies are
 }
 
 // around compares all rows that have the five-tuple of row i, and returns the last of
@@ -160,7 +160,7 @@ func (f *seenFlow) hold(v *View, o *seenFlow) {
 			f.ends[side].odd = true
 		}
 		if theirs != nil && (theirs.UID != mine.UID || theirs.Cluster != mine.Cluster) {
-			f.ends[side].rivals = append(f.ends[side].rivals, *theirs)
+			f.ends[side].rivals = append(f.ends[side].rivals, theirs)
 		}
 	}
 }
@@ -194,14 +194,14 @@ func (f *seenFlow) apply() {
 
 // against weakens an answer that an interface speaks against, or copies that are of
 // rivals.
-func (r *Resolution) against(rivals []Candidate) *Resolution {
+func (r *Resolution) against(rivals []*Candidate) *Resolution {
 	weaker := r
 	if r.was == nil {
 		weaker = r.contradict()
 	}
 	all := slices.Clone(weaker.Candidates)
 	for i := range rivals {
-		if !slices.ContainsFunc(all, func(c Candidate) bool { return c.UID == rivals[i].UID && c.Cluster == rivals[i].Cluster }) {
+		if !slices.ContainsFunc(all, func(c *Candidate) bool { return c.UID == rivals[i].UID && c.Cluster == rivals[i].Cluster }) {
 			all = append(all, rivals[i])
 		}
 	}

@@ -151,7 +151,7 @@ func naiveCopies(v *View, rows []flow.Row, begins []flow.Span, said [][2]*Resolu
 	if r.Verdict != Exact || rows[i].NIC == "" {
 		return r
 	}
-	candidates := []Candidate{r.Candidates[0]}
+	candidates := []*Candidate{r.Candidates[0]}
 	for j := range rows {
 		a, b := &rows[i], &rows[j]
 		if a.Src != b.Src || a.Dst != b.Dst || a.SrcPort != b.SrcPort || a.DstPort != b.DstPort || a.Protocol != b.Protocol || a.NIC == b.NIC || b.NIC == "" ||
@@ -161,8 +161,8 @@ func naiveCopies(v *View, rows []flow.Row, begins []flow.Span, said [][2]*Resolu
 		if o := v.checked(r, &Question{NIC: b.NIC, Near: (b.Direction == flow.Outbound) == (side == 0), Begin: begins[j]}); o != r {
 			odd = true
 		}
-		if o := said[j][side].named(); o != nil && !slices.ContainsFunc(candidates, func(c Candidate) bool { return c.UID == o.UID && c.Cluster == o.Cluster }) {
-			candidates = append(candidates, *o)
+		if o := said[j][side].named(); o != nil && !slices.ContainsFunc(candidates, func(c *Candidate) bool { return c.UID == o.UID && c.Cluster == o.Cluster }) {
+			candidates = append(candidates, o)
 		}
 	}
 	if !odd && len(candidates) == 1 {

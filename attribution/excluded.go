@@ -68,7 +68,7 @@ func (v *View) Contradicts(q Question, r *Resolution) bool {
 	if r.Verdict != Exact || !q.Sent || !q.Destination.IsValid() {
 		return false
 	}
-	pod := &r.Candidates[0]
+	pod := r.Candidates[0]
 	if pod.HostNetwork || pod.Node == "" || pod.Address != q.Address {
 		return false
 	}

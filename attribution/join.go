@@ -64,14 +64,16 @@ type endOfBatch struct {
 	fixed *Resolution // the answer for every row; nil where rows differ
 	view  *addressView
 
-	track    track // or nil, and then view is set
-	id       uint32
-	run      int         // the last one that was asked for
-	resolved *Resolution // and what is said there
+	said *saidAt // or nil, and then view is set
+
+	last       Question // the one that was asked before: rows of one flow ask the same
+	answered   *Resolution
+	translated *nat.Flow
 }
 
 func (e *endOfBatch) lookUp(v *View, a netip.Addr, whole flow.Span) {
-	if e.track, e.id = v.track(a); e.track != nil {
+	if t, id := v.track(a); t != nil {
+		e.said = v.saidBy(t, id)
 		return
 	}
 	av := v.address(a)
@@ -87,31 +89,26 @@ func (e *endOfBatch) lookUp(v *View, a netip.Addr, whole flow.Span) {
 }
 
 // resolve is what is said of an end, and what the node translated where that hangs on
-// it. An address with a track is never a node's.
+// it.
 func (e *endOfBatch) resolve(v *View, q *Question) (*Resolution, *nat.Flow) {
+	if e.answered == nil || *q != e.last {
+		e.last = *q
+		e.answered, e.translated = e.resolveAnew(v, q)
+	}
+	return e.answered, e.translated
+}
+
+// resolveAnew is resolve without a memory. An address with a track is never a node's.
+func (e *endOfBatch) resolveAnew(v *View, q *Question) (*Resolution, *nat.Flow) {
 	switch {
 	case e.fixed != nil:
 		return v.lift(e.view, v.checked(e.fixed.at(q.end()), q), q)
-	case e.track == nil:
+	case e.said == nil:
 		return v.lift(e.view, e.view.resolve(v, q), q)
 	}
-	if r := e.inOneRun(v, q.Begin); r != nil {
-		return v.checked(r.at(q.end()), q), nil
+	if r := e.said.over(q.Begin, q.end()); r != nil {
+		return v.checked(r, q), nil
 	}
-	return v.Resolve(*q), nil
-}
-
-// inOneRun is what is said all over a span, or nil where it has several runs.
-func (e *endOfBatch) inOneRun(v *View, span flow.Span) *Resolution {
-	if !inTrack(span) {
-		return nil
-	}
-	run := e.track.find(span.From)
-	if !span.Exactly() && run+1 < e.track.runs() && e.track.begin(run+1) <= span.To {
-		return nil
-	}
-	if e.resolved == nil || e.run != run {
-		e.run, e.resolved = run, v.inRun(e.track, e.id, run)
-	}
-	return e.resolved
+	av := v.address(q.Address)
+	return v.lift(av, av.resolve(v, q), q)
 }

@@ -110,7 +110,7 @@ func (v *View) lookUpSlowly(q *Question) (Verdict, PodNumber) {
 	if r.Verdict != Exact {
 		return r.Verdict, NoPod
 	}
-	c, number := &r.Candidates[0], NoPod
+	c, number := r.Candidates[0], NoPod
 	v.pods.eachAt(c.Address, func(n uint32) bool {
 		if v.pods.uidIs(n, c.UID) && v.pods.clusterOf(n) == c.Cluster {
 			number = PodNumber(n)
@@ -139,60 +139,4 @@ func (v *View) trackOf(id uint32, a netip.Addr) track {
 		t, _ = v.tracks.get(id)
 	}
 	return t
-}
-
-// along resolves a span along a track, or returns nil where the track does not say
-// enough.
-func (v *View) along(t track, id uint32, span flow.Span, as end) *Resolution {
-	if !inTrack(span) {
-		return nil
-	}
-	run := t.find(span.From)
-	r := v.inRun(t, id, run)
-	if r == nil {
-		return nil
-	}
-	if span.Exactly() || run+1 == t.runs() || span.To < t.begin(run+1) {
-		return r.at(as)
-	}
-	all := []*Resolution{r.at(as)}
-	for run++; run < t.runs() && t.begin(run) <= span.To; run++ {
-		if r = v.inRun(t, id, run); r == nil {
-			return nil
-		}
-		all = append(all, r.at(as))
-	}
-	return combine(all)
-}
-
-// runKey names a run of an address.
-type runKey struct{ id, run uint32 }
-
-// inRun is the resolution in a run, or nil where only its verdict is kept.
-func (v *View) inRun(t track, id uint32, run int) *Resolution {
-	out := v.tracks.outcome(t.outcome(run))
-	if out.shape == nil {
-		return nil
-	}
-	key := runKey{id, uint32(run)}
-	if r, ok := v.resolved.get(key); ok {
-		return r
-	}
-	first := t.first(run)
-	r := out.shape.resolution(func(n int) Candidate { return v.candidate(t, id, first+n) })
-	bytes := int64(0)
-	r.eachNamed(func(*Candidate) { bytes += resolutionBytes })
-	return v.resolved.put(key, r, bytes+resolutionBytes)
-}
-
-// candidate is who had a stay of an address.
-func (v *View) candidate(t track, id uint32, stay int) Candidate {
-	p := v.pods.pod(t.pod(stay))
-	c, a := v.cluster(p.cluster), v.pods.addressOf(id)
-	s := c.rawStay(p, a)
-	s.disputes = c.disputesAt(p, a)
-	if b, ok := t.brackets(stay); ok {
-		s.fromEarliest, s.fromLatest, s.toEarliest, s.toLatest = b[0], b[1], b[2], b[3]
-	}
-	return s.candidate()
 }

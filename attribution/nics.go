@@ -303,7 +303,7 @@ func (t *nicTerm) decides(q *Question, says func(*Question) *Resolution) bool {
 		return true
 	}
 	r := says(q)
-	return r.Verdict != External && r.Verdict != Gap && !slices.ContainsFunc(r.Candidates, func(c Candidate) bool {
+	return r.Verdict != External && r.Verdict != Gap && !slices.ContainsFunc(r.Candidates, func(c *Candidate) bool {
 		return c.Cluster != t.owner.cluster.Name || c.Node != t.owner.node
 	})
 }

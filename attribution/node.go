@@ -1,6 +1,9 @@
 package attribution
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // nodeTimeline says, for each time, who can hide behind the address of a node: any pod
 // on it where it can have masqueraded, else those on its network, and those that were
@@ -21,21 +24,23 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, m masking) *timeli
 		with = append(with, r.To-c.tolerance-c.late+1)
 	}
 	machines := c.machines[node]
+	selves := make([]*Candidate, len(machines)+1)
 	for i := range machines {
+		self := machines[i].candidate(c.Name, a)
+		selves[i] = &self
 		with = append(with, machines[i].fromEarliest-c.tolerance)
 		if to := machines[i].toLatest; to != Open {
 			with = append(with, to+c.tolerance)
 		}
 	}
-	return newTimeline(stays, watched, with, c.tolerance, c.late, func(t int64, possible []*stay) *Resolution {
-		r := &Resolution{Verdict: Host, Candidates: c.itself(node, a, t)}
+	selves[len(machines)] = &Candidate{Cluster: c.Name, Node: node, Address: a, IsNode: true, FromLatest: Open, ToEarliest: Open, ToLatest: Open}
+	tl := newTimeline(stays, watched, with, c.tolerance, c.late, func(t int64, possible []*stay) *Resolution {
+		r := &Resolution{Verdict: Host, Candidates: slices.Grow(c.itself(node, t, selves), len(possible))}
 		if m.can {
 			r.Verdict = Masked
 		}
 		for _, s := range possible {
-			cand := s.candidate()
-			cand.Address = s.pod.addressLike(a)
-			r.Candidates = append(r.Candidates, cand)
+			r.Candidates = append(r.Candidates, s.named())
 			if !s.pod.id.HostNetwork {
 				r.Verdict = Masked
 			}
@@ -49,6 +54,10 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, m masking) *timeli
 		}
 		return r
 	})
+	for i := range tl.stays {
+		tl.stays[i].shared.Address = tl.stays[i].pod.addressLike(a)
+	}
+	return tl
 }
 
 // Reasons why a pod on a node can not be behind the node's address.
@@ -91,17 +100,18 @@ func (p *pod) lacks(a netip.Addr) bool {
 }
 
 // itself is the node as a candidate: of several machines that had the name one after
-// the other, those that can have been it then.
-func (c *clusterView) itself(node string, a netip.Addr, t int64) []Candidate {
-	var out []Candidate
+// the other, those that can have been it then. selves are they, and last the node of
+// which no machine is on record.
+func (c *clusterView) itself(node string, t int64, selves []*Candidate) []*Candidate {
+	var out []*Candidate
 	machines := c.machines[node]
 	for i := range machines {
 		if machines[i].possible(t, c.tolerance) {
-			out = append(out, machines[i].candidate(c.Name, a))
+			out = append(out, selves[i])
 		}
 	}
 	if len(out) == 0 {
-		out = append(out, Candidate{Cluster: c.Name, Node: node, Address: a, IsNode: true, FromLatest: Open, ToEarliest: Open, ToLatest: Open})
+		out = append(out, selves[len(machines)])
 	}
 	return out
 }

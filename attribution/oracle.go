@@ -195,7 +195,7 @@ func (r *Resolution) Same(o *Resolution) bool {
 		return false
 	}
 	for i := range r.Candidates {
-		a, b := &r.Candidates[i], &o.Candidates[i]
+		a, b := r.Candidates[i], o.Candidates[i]
 		if a.UID != b.UID || a.Cluster != b.Cluster || a.Node != b.Node || a.FromEarliest != b.FromEarliest || a.ToLatest != b.ToLatest {
 			return false
 		}

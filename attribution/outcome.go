@@ -84,7 +84,7 @@ func (r *Resolution) verdicts() [3]Verdict {
 // eachNamed calls yield with everybody whom a resolution names.
 func (r *Resolution) eachNamed(yield func(*Candidate)) {
 	for i := range r.Candidates {
-		yield(&r.Candidates[i])
+		yield(r.Candidates[i])
 	}
 	if r.Before != nil {
 		yield(r.Before)
@@ -108,7 +108,7 @@ func (r *Resolution) appendKey(b []byte, number func(*Candidate) int) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.Candidates)))
 	for i := range r.Candidates {
-		b = binary.AppendUvarint(b, uint64(number(&r.Candidates[i])))
+		b = binary.AppendUvarint(b, uint64(number(r.Candidates[i])))
 	}
 	for _, c := range []*Candidate{r.Before, r.After} {
 		n := 0
@@ -133,7 +133,7 @@ func shapeOf(r *Resolution, number func(*Candidate) int) *shape {
 	}
 	s := &shape{verdict: r.Verdict, notes: r.Notes, received: shapeOf(r.received, number)}
 	for i := range r.Candidates {
-		s.candidates = append(s.candidates, number(&r.Candidates[i]))
+		s.candidates = append(s.candidates, number(r.Candidates[i]))
 	}
 	if r.Before != nil {
 		s.before = 1 + number(r.Before)
@@ -148,13 +148,13 @@ func shapeOf(r *Resolution, number func(*Candidate) int) *shape {
 }
 
 // resolution is the shape with candidates in it.
-func (s *shape) resolution(candidate func(number int) Candidate) *Resolution {
+func (s *shape) resolution(candidate func(number int) *Candidate) *Resolution {
 	if s == nil {
 		return nil
 	}
 	r := &Resolution{Verdict: s.verdict, Notes: s.notes, received: s.received.resolution(candidate)}
 	if len(s.candidates) > 0 {
-		r.Candidates = make([]Candidate, len(s.candidates))
+		r.Candidates = make([]*Candidate, len(s.candidates))
 		for i, n := range s.candidates {
 			r.Candidates[i] = candidate(n)
 		}
@@ -163,8 +163,7 @@ func (s *shape) resolution(candidate func(number int) Candidate) *Resolution {
 		if n == 0 {
 			return nil
 		}
-		c := candidate(n - 1)
-		return &c
+		return candidate(n - 1)
 	}
 	r.Before, r.After = one(s.before), one(s.after)
 	if r.answered = r.received; s.answered != s.received {

@@ -85,7 +85,7 @@ func (c *clusterView) allSeen(t int64) bool {
 // sole is the verdict where one pod can have held the address.
 func (c *clusterView) sole(t int64, s *stay, stays []stay) *Resolution {
 	watched, tolerance := c.changes, c.tolerance
-	r := &Resolution{Verdict: Exact, Candidates: []Candidate{s.candidate()}}
+	r := &Resolution{Verdict: Exact, Candidates: []*Candidate{s.named()}}
 	from, to := s.certain(tolerance, c.late, watched)
 	switch {
 	case s.lingers() && t >= s.gone.At:
@@ -138,12 +138,12 @@ const afterglow = 30 * 1000
 
 // afterglow are a stay and those of pods that can not send any more at t, but may
 // still have had the address.
-func (c *clusterView) afterglow(t int64, s *stay, stays []stay) []Candidate {
-	var out []Candidate
+func (c *clusterView) afterglow(t int64, s *stay, stays []stay) []*Candidate {
+	var out []*Candidate
 	for i := range stays {
 		old := &stays[i]
 		if to := old.possibleTo(c.tolerance); old == s || (to <= t && t < to+afterglow) {
-			out = append(out, old.candidate())
+			out = append(out, old.named())
 		}
 	}
 	return out
@@ -153,7 +153,7 @@ func (c *clusterView) afterglow(t int64, s *stay, stays []stay) []Candidate {
 func several(possible []*stay, tolerance int64) *Resolution {
 	r := &Resolution{Verdict: Boundary}
 	for i, s := range possible {
-		r.Candidates = append(r.Candidates, s.candidate())
+		r.Candidates = append(r.Candidates, s.named())
 		for _, o := range possible[:i] {
 			if overlap(s, o, tolerance) {
 				r.Verdict = Ambiguous
@@ -168,12 +168,10 @@ func gapAt(t int64, stays []stay, tolerance int64, note string) *Resolution {
 	r := &Resolution{Verdict: Gap, Notes: []string{note}}
 	after := sort.Search(len(stays), func(i int) bool { return stays[i].possibleFrom(tolerance) > t })
 	if after > 0 {
-		c := stays[after-1].candidate()
-		r.Before = &c
+		r.Before = stays[after-1].named()
 	}
 	if after < len(stays) {
-		c := stays[after].candidate()
-		r.After = &c
+		r.After = stays[after].named()
 	}
 	return r
 }
@@ -199,14 +197,20 @@ func combine(all []*Resolution) *Resolution {
 	case 1:
 		return held[0]
 	}
-	out := &Resolution{Notes: []string{noteBegin}}
-	type key struct{ cluster, uid, node, machine string }
-	named := make(map[key]bool)
 	for _, r := range held {
 		if r.Verdict == Gap {
 			return r // somebody who was never seen may have begun it
 		}
+	}
+	out := &Resolution{Notes: []string{noteBegin}}
+	type key struct{ cluster, uid, node, machine string }
+	known, named := make(map[*Candidate]bool), make(map[key]bool)
+	for _, r := range held {
 		for _, c := range r.Candidates {
+			if known[c] { // neighbours in time share most of theirs
+				continue
+			}
+			known[c] = true
 			if k := (key{c.Cluster, c.UID, c.Node, c.NodeUID}); !named[k] {
 				named[k] = true
 				out.Candidates = append(out.Candidates, c)
@@ -221,7 +225,7 @@ func combine(all []*Resolution) *Resolution {
 	return out
 }
 
-func orderCandidates(a, b Candidate) int {
+func orderCandidates(a, b *Candidate) int {
 	return cmp.Or(cmp.Compare(a.FromEarliest, b.FromEarliest), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.UID, b.UID))
 }
 

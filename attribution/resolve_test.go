@@ -282,7 +282,7 @@ func TestWords(t *testing.T) {
 	if got := (Sources(1<<Watch | 1<<Audit)).String(); got != "watch+audit" {
 		t.Errorf("sources are %q", got)
 	}
-	if got := (&Resolution{Candidates: make([]Candidate, 8)}).Bits(); got != 3 {
+	if got := (&Resolution{Candidates: make([]*Candidate, 8)}).Bits(); got != 3 {
 		t.Errorf("eight candidates are %v bits", got)
 	}
 	if (Question{}).Begin != (flow.Span{}) {

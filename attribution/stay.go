@@ -39,6 +39,8 @@ type stay struct {
 	// node's network, and the address is in no range of pods': it may be the node's.
 	sampled bool
 
+	shared *Candidate // the stay as one, or nil: then it is made each time
+
 	// gone: the object was removed without the kubelet's word that the pod stopped.
 	gone Removal
 }
@@ -294,6 +296,15 @@ func sortStays(stays []stay) {
 	slices.SortFunc(stays, func(a, b stay) int {
 		return cmp.Or(cmp.Compare(a.fromEarliest, b.fromEarliest), cmp.Compare(a.pod.cluster, b.pod.cluster), cmp.Compare(a.pod.uid, b.pod.uid))
 	})
+}
+
+// named is the stay as a candidate, of which there is one.
+func (s *stay) named() *Candidate {
+	if s.shared == nil {
+		c := s.candidate()
+		return &c
+	}
+	return s.shared
 }
 
 func (s *stay) candidate() Candidate {

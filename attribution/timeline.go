@@ -21,11 +21,12 @@ type timeline struct {
 	spent *atomic.Int64 // where it is added up what is kept, in bytes, or nil
 }
 
-// stayBytes and resolutionBytes are what a stay takes with its pod, and a resolution
-// for each candidate, about, in bytes.
+// What a stay takes with its pod and itself as a candidate, a candidate alone, and a
+// resolution without its candidates, about, in bytes.
 const (
-	stayBytes       = 1000
-	resolutionBytes = 250
+	stayBytes       = 1250
+	candidateBytes  = 250
+	resolutionBytes = 150
 )
 
 // newTimeline takes the stays over. at is called with a moment and the stays that
@@ -33,6 +34,11 @@ const (
 // bounds are those of the stays, of the coverage, and what comes with it.
 func newTimeline(stays []stay, watched coverage, with []int64, tolerance, late int64, at func(t int64, possible []*stay) *Resolution) *timeline {
 	sortStays(stays)
+	named := make([]Candidate, len(stays))
+	for i := range stays {
+		named[i] = stays[i].candidate()
+		stays[i].shared = &named[i]
+	}
 	tl := &timeline{stays: stays, tol: tolerance, at: at}
 	var latest int64
 	for i := range stays {
@@ -67,7 +73,7 @@ func (tl *timeline) resolve(i int) *Resolution {
 		return tl.known[i].Load()
 	}
 	if tl.spent != nil {
-		tl.spent.Add(int64(resolutionBytes * (1 + len(r.Candidates))))
+		tl.spent.Add(int64(resolutionBytes + pointerBytes*len(r.Candidates)))
 	}
 	return r
 }
@@ -112,7 +118,11 @@ func (tl *timeline) over(span flow.Span, as end) *Resolution {
 	}
 	all := make([]*Resolution, 0, j-i+1)
 	for ; i <= j; i++ {
-		all = append(all, tl.resolve(i).at(as))
+		r := tl.resolve(i).at(as)
+		if r.Verdict == Gap && !r.unheld() {
+			return r // as combine does, whatever follows
+		}
+		all = append(all, r)
 	}
 	return combine(all)
 }

@@ -153,7 +153,7 @@ func soleSender(clusterName string, flows []nat.Flow, q *Question, pod func(stri
 func (v *View) pod(clusterName string, f *nat.Flow, q *Question) *Resolution {
 	begin := v.beginOf(f, q)
 	if t, id := v.track(f.Original.Src); t != nil {
-		if r := v.along(t, id, begin, sender); r != nil {
+		if r := v.saidBy(t, id).over(begin, sender); r != nil {
 			return r.of(clusterName)
 		}
 	}
@@ -192,9 +192,9 @@ func (r *Resolution) lifted() *Resolution {
 	if l := r.translated.Load(); l != nil {
 		return l
 	}
-	c := r.Candidates[0]
+	c := *r.Candidates[0]
 	c.Ledger, c.Sources = c.Sources, 1<<NAT
-	l := &Resolution{Verdict: Exact, Candidates: []Candidate{c}, Notes: r.Notes}
+	l := &Resolution{Verdict: Exact, Candidates: []*Candidate{&c}, Notes: r.Notes}
 	r.translated.CompareAndSwap(nil, l)
 	return r.translated.Load()
 }

@@ -87,11 +87,11 @@ func (c *Candidate) Known() Sources {
 	return c.Sources
 }
 
-// Resolution is what can be said about one end of a flow. It is shared and MUST NOT
-// be changed.
+// Resolution is what can be said about one end of a flow. It and its candidates are
+// shared, with other resolutions too, and MUST NOT be changed.
 type Resolution struct {
 	Verdict    Verdict
-	Candidates []Candidate // for Exact that one; for External none; for a Gap those known, perhaps not all; in order of FromEarliest, then UID
+	Candidates []*Candidate // for Exact that one; for External none; for a Gap those known, perhaps not all; in order of FromEarliest, then UID
 	// Before and After are, for a Gap, who is known to have held the address last
 	// before and first after it.
 	Before, After *Candidate
@@ -137,7 +137,7 @@ func (r *Resolution) Pod() *Candidate {
 	if r.Verdict != Exact {
 		return nil
 	}
-	return &r.Candidates[0]
+	return r.Candidates[0]
 }
 
 // Bits is how much is unknown: log2 of the number of candidates; 0 where there are none.

@@ -23,14 +23,15 @@ type View struct {
 	nat       *nat.Store // nil: no evidence of what nodes translated
 	tracks    *tracks
 	addresses *generations[netip.Addr, *addressView]
-	resolved  *generations[runKey, *Resolution]
+	said      *generations[uint32, *saidAt]
 }
 
 // What a view keeps beside tracks is bounded, in bytes, about: it can be worked out
-// again, an address in microseconds for each pod that it had, a resolution in one.
+// again, an address in microseconds for each pod that it had, what is said in a run in
+// one.
 const (
-	addressBytes  = 6 << 20
-	resolvedBytes = 4 << 20
+	addressBytes = 6 << 20
+	saidBytes    = 4 << 20
 )
 
 type nicOwner struct {
@@ -40,7 +41,7 @@ type nicOwner struct {
 
 func newView(cfg Config, pods *archive, watched, changes map[string]coverage, late map[string]int64, all objects, damaged bool) *View {
 	v := &View{cfg: cfg, tolerance: time.Duration(cfg.ClockTolerance).Milliseconds(), pods: pods, nics: make(map[string]nicOwner), tracks: newTracks(pods),
-		addresses: newGenerations[netip.Addr, *addressView](addressBytes), resolved: newGenerations[runKey, *Resolution](resolvedBytes)}
+		addresses: newGenerations[netip.Addr, *addressView](addressBytes), said: newGenerations[uint32, *saidAt](saidBytes)}
 	byName, suspects := make(map[string]*clusterView), sync.OnceValue(pods.suspects)
 	cluster := func(name string) *clusterView {
 		c := byName[name]
@@ -122,7 +123,7 @@ func (v *View) cluster(name string) *clusterView {
 // Resolve answers a question.
 func (v *View) Resolve(q Question) *Resolution {
 	if t, id := v.track(q.Address); t != nil {
-		if r := v.along(t, id, q.Begin, q.end()); r != nil {
+		if r := v.saidBy(t, id).over(q.Begin, q.end()); r != nil {
 			return v.checked(r, &q)
 		}
 	}
@@ -134,7 +135,7 @@ func (v *View) Resolve(q Question) *Resolution {
 // checked holds an exact resolution against the row's interface: who is behind it is
 // on its node. Where the two contradict each other, one of them is wrong.
 func (v *View) checked(r *Resolution, q *Question) *Resolution {
-	if r.Verdict != Exact || !q.Near || !v.elsewhere(&r.Candidates[0], q) {
+	if r.Verdict != Exact || !q.Near || !v.elsewhere(r.Candidates[0], q) {
 		return r
 	}
 	return r.contradict()

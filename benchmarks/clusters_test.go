@@ -113,7 +113,7 @@ func rightCluster(t *testing.T, tr *trial.Trial, e *query.Engine, ends func(r *t
 				return
 			}
 			s.exact++
-			if c := &r.Candidates[0]; is == nil || c.UID != is.UID || c.Cluster != row.World.Config.Cluster {
+			if c := r.Candidates[0]; is == nil || c.UID != is.UID || c.Cluster != row.World.Config.Cluster {
 				s.wrong++
 				t.Logf("%s is %+v, said %+v", row.Row.Tuple(), is, c)
 			}

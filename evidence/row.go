@@ -95,7 +95,7 @@ func newEnd(r *attribution.Resolution) *end {
 	e := &end{verdict: r.Verdict.String()}
 	var sources attribution.Sources
 	for i := range r.Candidates {
-		c := &r.Candidates[i]
+		c := r.Candidates[i]
 		if i == 0 {
 			e.cluster, e.node = text(c.Cluster), text(c.Node)
 		} else {

@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -69,13 +70,13 @@ func groupKey(r *attribution.Resolution) string {
 	case attribution.External:
 	case attribution.Masked, attribution.Host:
 		for i := range r.Candidates {
-			if c := &r.Candidates[i]; c.IsNode {
+			if c := r.Candidates[i]; c.IsNode {
 				fmt.Fprintf(&b, "|%s|%s", c.Cluster, c.Node)
 			}
 		}
 	case attribution.Gap:
 		for i := range r.Candidates {
-			if c := &r.Candidates[i]; c.IsNode {
+			if c := r.Candidates[i]; c.IsNode {
 				fmt.Fprintf(&b, "|%s|%s", c.Cluster, c.Node)
 			}
 		}
@@ -96,7 +97,7 @@ func groupKey(r *attribution.Resolution) string {
 func (gr *group) join(r *attribution.Resolution) {
 	gr.minBits, gr.maxBits = min(gr.minBits, r.Bits()), max(gr.maxBits, r.Bits())
 	for i := range r.Candidates {
-		c := &r.Candidates[i]
+		c := r.Candidates[i]
 		if key := (candidateKey{c.Cluster, c.UID, c.Node, c.NodeUID}); !gr.named[key] {
 			gr.named[key] = true
 			gr.candidates = append(gr.candidates, *c)
@@ -148,7 +149,7 @@ func (gr *group) answer() Answer {
 		a.Candidates = append(a.Candidates, podOf(&gr.candidates[i]))
 	}
 	if len(a.Candidates) > 1 {
-		a.Bits = roundBits((&attribution.Resolution{Candidates: gr.candidates}).Bits())
+		a.Bits = roundBits(math.Log2(float64(len(a.Candidates))))
 	}
 	if gr.verdict == attribution.Masked && gr.minBits != gr.maxBits {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("pods came and went between these rows: single rows have %.2f to %.2f bits", gr.minBits, gr.maxBits))

@@ -107,7 +107,7 @@ func violation(a query.Attributed, i int, r *attribution.Resolution) Row {
 
 func (j *Judge) anyAllowed(r *attribution.Resolution) bool {
 	for i := range r.Candidates {
-		if c := &r.Candidates[i]; !c.IsNode && j.allows(c) {
+		if c := r.Candidates[i]; !c.IsNode && j.allows(c) {
 			return true
 		}
 	}
