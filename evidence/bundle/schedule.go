@@ -26,8 +26,8 @@ type Schedule struct {
 const settled = 2 * 60 * 1000
 
 // Run writes all bundles that are due, and amendments of those that would have other
-// rows now: flow logs, pods or NAT evidence came late. The caller MUST hold the [Lock]. Each bundle that it returns is durable, whatever
-// the error.
+// rows now: flow logs, pods or NAT evidence came late. The caller MUST hold the [Lock].
+// Each bundle that it returns is durable, whatever the error.
 func (s *Schedule) Run(ctx context.Context, in Input, key Signer) ([]Summary, error) {
 	now := max(s.Now().UnixMilli(), in.Index.Stats().Last)
 	chain, err := Chain(s.Out)

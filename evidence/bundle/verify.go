@@ -237,10 +237,10 @@ func (r *Report) rows(f files, q *Question, c *Completeness) error {
 		return err
 	}
 	if stray > 0 {
-		r.problem("%d rows are from no blob that %s lists", stray, completenessFile)
+		r.problem("%d rows of %s are from no blob that %s lists", stray, rowsFile, completenessFile)
 	}
 	if outside > 0 {
-		r.problem("%d rows are outside of the time that was asked about", outside)
+		r.problem("%d rows of %s are outside of the time that %s asks about", outside, rowsFile, questionFile)
 	}
 	if seen.Rows != r.Rows {
 		r.problem("%s has %d rows, the manifest says %d", rowsFile, seen.Rows, r.Rows)
@@ -288,9 +288,18 @@ func openRows(f files) (*rowsOf, error) {
 	}
 	rows, err := evidence.OpenRows(in)
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", rowsFile, err), in.Close())
 	}
 	return &rowsOf{rows, in}, nil
+}
+
+// Next reads the next row, or returns io.EOF.
+func (r *rowsOf) Next(row *evidence.Row) error {
+	err := r.RowReader.Next(row)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s: %w", rowsFile, err)
+	}
+	return err
 }
 
 func (r *rowsOf) Close() error { return errors.Join(r.RowReader.Close(), r.file.Close()) }
