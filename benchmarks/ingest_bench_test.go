@@ -3,21 +3,20 @@
 package benchmarks
 
 import (
-	"bufio"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/whichpod/whichpod/benchmarks/bulk"
 )
 
 // peakMiB is the budget of design.md §10: the memory of the process, whatever the
@@ -146,142 +145,22 @@ func folderBytes(b *testing.B, dir string) (n int64) {
 	return n
 }
 
-// writeBlob writes a blob of about the given sizes and returns its number of tuples.
-// Equal sizes give equal blobs.
+// tupleBytes is what a tuple takes in JSON, about.
+const tupleBytes = 75
+
+// writeBlob writes a blob of about the given sizes and returns its number of tuples:
+// 300 pods talk to each other and to addresses outside.
 func writeBlob(b *testing.B, path string, blobBytes, recordBytes int) (rows int64) {
 	file, err := os.Create(path)
 	must(b, err)
-	defer file.Close()
-	out := bufio.NewWriterSize(file, 1<<20)
-	g := newBlobTraffic()
-	n := put(b, out, `{"records":[`)
-	for n < blobBytes {
-		if rows > 0 {
-			n += put(b, out, ",")
-		}
-		size, tuples := g.writeRecord(b, out, min(recordBytes, blobBytes-n))
-		n += size
-		rows += tuples
-	}
-	put(b, out, `]}`)
-	must(b, out.Flush())
-	return rows
-}
-
-func put(b *testing.B, out io.Writer, text string) int {
-	n, err := io.WriteString(out, text)
-	must(b, err)
-	return n
-}
-
-// blobTraffic makes the tuples of a node: 300 pods talk to each other and to 100,000
-// addresses outside, of which few get most of the traffic. A flow begins, perhaps
-// continues, and ends; about one row in twenty is a denied attempt.
-type blobTraffic struct {
-	rng  *rand.Rand
-	at   int64 // Unix milliseconds
-	open []blobFlow
-	buf  []byte
-}
-
-type blobFlow struct{ ends string } // fields 2 to 7
-
-func newBlobTraffic() *blobTraffic {
-	return &blobTraffic{rng: rand.New(rand.NewPCG(10, 1)), at: time.Date(2026, 8, 20, 14, 0, 0, 0, time.UTC).UnixMilli()}
-}
-
-// writeRecord writes a record of about the given size: two ACLs of three rules.
-func (g *blobTraffic) writeRecord(b *testing.B, out *bufio.Writer, size int) (written int, tuples int64) {
-	const groups = 6
-	n := put(b, out, fmt.Sprintf(`{"time":%q,"flowLogVersion":4,"flowLogGUID":"66aa66aa-bb77-cc88-dd99-00ee00ee00ee","macAddress":"000D3A1B2C3D",`+
-		`"category":"FlowLogFlowEvent","flowLogResourceID":"/SUBSCRIPTIONS/0/RESOURCEGROUPS/NETWORKWATCHERRG/PROVIDERS/MICROSOFT.NETWORK/NETWORKWATCHERS/NETWORKWATCHER_EASTUS/FLOWLOGS/VNET-FLOWLOG",`+
-		`"targetResourceID":"/subscriptions/0/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/vnet","operationName":"FlowLogFlowEvent","flowRecords":{"flows":[`,
-		time.UnixMilli(g.at).UTC().Format("2006-01-02T15:04:05.0000000Z")))
-	for group := range groups {
-		switch group {
-		case 0:
-			n += put(b, out, `{"aclID":"00aa00aa-bb11-cc22-dd33-44ee44ee44e0","flowGroups":[`)
-		case groups / 2:
-			n += put(b, out, `]},{"aclID":"00aa00aa-bb11-cc22-dd33-44ee44ee44e1","flowGroups":[`)
-		default:
-			n += put(b, out, ",")
-		}
-		n += put(b, out, fmt.Sprintf(`{"rule":"DefaultRule_Allow%d","flowTuples":[`, group))
-		for first := true; first || n < size*(group+1)/groups; first = false {
-			g.buf = g.buf[:0]
-			if !first {
-				g.buf = append(g.buf, ',')
-			}
-			g.tuple()
-			written, err := out.Write(g.buf)
-			must(b, err)
-			n += written
-			tuples++
-		}
-		n += put(b, out, `]}`)
-	}
-	n += put(b, out, `]}]}}`)
-	return n, tuples
-}
-
-// tuple appends a tuple in its quotes.
-func (g *blobTraffic) tuple() {
-	g.at += int64(g.rng.IntN(3))
-	f, state := blobFlow{}, byte('B')
-	switch k := g.rng.IntN(100); {
-	case k < 5:
-		f, state = g.flow(), 'D'
-	case k < 45 || len(g.open) < 1000:
-		f = g.flow()
-		g.open = append(g.open, f)
-	default:
-		i := g.rng.IntN(len(g.open))
-		f, state = g.open[i], 'C'
-		if k >= 60 || len(g.open) > 20_000 {
-			state = 'E'
-			last := len(g.open) - 1
-			g.open[i] = g.open[last]
-			g.open = g.open[:last]
-		}
-	}
-	g.buf = append(g.buf, '"')
-	g.buf = strconv.AppendInt(g.buf, g.at, 10)
-	g.buf = append(g.buf, ',')
-	g.buf = append(g.buf, f.ends...)
-	g.buf = append(g.buf, ',', state)
-	g.buf = append(g.buf, ",NX"...)
-	for i := range 4 {
-		g.buf = append(g.buf, ',')
-		n := 0
-		if state == 'C' || state == 'E' {
-			n = 1 + g.rng.IntN(20)
-			if i%2 == 1 {
-				n *= 40 + g.rng.IntN(1400)
-			}
-		}
-		g.buf = strconv.AppendInt(g.buf, int64(n), 10)
-	}
-	g.buf = append(g.buf, '"')
-}
-
-func (g *blobTraffic) flow() blobFlow {
-	pod := func() string {
-		i := g.rng.IntN(300)
+	pod := func(r *rand.Rand) string {
+		i := r.IntN(300)
 		return fmt.Sprintf("10.244.%d.%d", i/250, i%250+2)
 	}
-	ports := [...]int{443, 443, 443, 8443, 53, 6379, 5432, 80}
-	src, dst, protocol, direction := pod(), pod(), 6, 'O'
-	port := ports[g.rng.IntN(len(ports))]
-	if port == 53 {
-		protocol = 17
-	}
-	if g.rng.IntN(2) == 0 {
-		u := g.rng.Float64()
-		i := int(u * u * u * 100_000)
-		dst = fmt.Sprintf("20.%d.%d.%d", 40+i>>16, i>>8&255, i&255)
-		if g.rng.IntN(4) == 0 {
-			src, dst, direction = dst, src, 'I'
-		}
-	}
-	return blobFlow{fmt.Sprintf("%s,%s,%d,%d,%d,%c", src, dst, 1024+g.rng.IntN(60_000), port, protocol, direction)}
+	source := bulk.New("000D3A1B2C3D", 10, func(r *rand.Rand, _ int64) string { return pod(r) }, pod)
+	shape := bulk.Blob{Start: time.Date(2026, 8, 20, 14, 0, 0, 0, time.UTC).UnixMilli(), Records: blobBytes / recordBytes, Tuples: recordBytes / tupleBytes}
+	_, err = source.Write(file, shape)
+	must(b, err)
+	must(b, file.Close())
+	return int64(shape.Records) * int64(shape.Tuples)
 }
