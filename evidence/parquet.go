@@ -81,7 +81,6 @@ type columnar struct {
 	free  chan *rowGroup
 	full  chan *rowGroup
 	ended chan error
-	ends  ends
 	kept  []int32
 	err   error
 }
@@ -91,7 +90,7 @@ func newParquet(w io.Writer) (*columnar, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &columnar{group: newRowGroup(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error), ends: make(ends)}
+	c := &columnar{group: newRowGroup(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error)}
 	c.free <- newRowGroup()
 	go c.encode(file)
 	return c, nil
@@ -116,7 +115,7 @@ func (c *columnar) Write(a query.Attributed, keep func(int) bool) error {
 	}
 	for rows := c.kept; len(rows) > 0 && c.err == nil; {
 		n := min(len(rows), rowGroupRows-c.group.rows)
-		c.group.add(&a, rows[:n], c.ends)
+		c.group.add(&a, rows[:n])
 		if rows = rows[n:]; c.group.rows == rowGroupRows {
 			c.flush()
 		}

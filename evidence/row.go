@@ -85,12 +85,17 @@ func (m ends) of(r *attribution.Resolution) *end {
 		clear(m) // ranges of time make resolutions of their own without end, of dozens of candidates
 	}
 	e := newEnd(r)
+	for _, c := range r.Candidates {
+		if c.UID != "" {
+			e.candidates = append(e.candidates, c.UID)
+		}
+	}
 	m[r] = e
 	return e
 }
 
 // newEnd names the pod of an exact verdict. Of several candidates it says what they
-// have in common: cluster and node.
+// have in common: cluster and node. It leaves out who they are.
 func newEnd(r *attribution.Resolution) *end {
 	e := &end{verdict: r.Verdict.String()}
 	var sources attribution.Sources
@@ -100,9 +105,6 @@ func newEnd(r *attribution.Resolution) *end {
 			e.cluster, e.node = text(c.Cluster), text(c.Node)
 		} else {
 			e.cluster, e.node = common(e.cluster, c.Cluster), common(e.node, c.Node)
-		}
-		if c.UID != "" {
-			e.candidates = append(e.candidates, c.UID)
 		}
 		sources |= c.Sources
 	}

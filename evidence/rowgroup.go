@@ -20,9 +20,11 @@ type rowGroup struct {
 	chunks [numColumns]parquet.Chunk
 	dicts  [numColumns]dictionary
 
-	ends     []*end
-	endCodes map[*end]uint32
-	end      [2][]uint32 // of src and dst: index into ends
+	said     []*attribution.Resolution
+	ends     []*end // how they are written, but for the candidates
+	endCodes map[*attribution.Resolution]uint32
+	end      [2][]uint32 // of src and dst: index into said and ends
+	lists    []uint32    // what the lists of candidates are cut from
 	nameless []int       // rows without a destination's address
 	ports    [1 << 16]uint32
 	table    []uint32
@@ -33,7 +35,7 @@ type rowGroup struct {
 type dictionary struct{ codes map[string]uint32 }
 
 func newRowGroup() *rowGroup {
-	g := &rowGroup{endCodes: make(map[*end]uint32)}
+	g := &rowGroup{endCodes: make(map[*attribution.Resolution]uint32)}
 	for i, col := range parquetColumns {
 		if col.Kind == parquet.Text || col.Kind == parquet.Texts {
 			g.dicts[i].codes = make(map[string]uint32)
@@ -51,8 +53,10 @@ func (g *rowGroup) reset() {
 		clear(g.dicts[i].codes)
 	}
 	clear(g.endCodes)
+	clear(g.said)
 	clear(g.ends)
-	g.ends, g.end, g.nameless = g.ends[:0], [2][]uint32{g.end[0][:0], g.end[1][:0]}, g.nameless[:0]
+	g.said, g.ends, g.lists = g.said[:0], g.ends[:0], g.lists[:0]
+	g.end, g.nameless = [2][]uint32{g.end[0][:0], g.end[1][:0]}, g.nameless[:0]
 	for i := range g.ports {
 		g.ports[i] = parquet.None
 	}
@@ -90,7 +94,7 @@ func (g *rowGroup) unsetTable(n int) []uint32 {
 }
 
 // add takes in some rows of a batch.
-func (g *rowGroup) add(a *query.Attributed, rows []int32, known ends) {
+func (g *rowGroup) add(a *query.Attributed, rows []int32) {
 	for _, i := range rows {
 		g.chunks[colTime].Numbers = append(g.chunks[colTime].Numbers, int64(a.Time[i]))
 		g.chunks[colSrcPort].Numbers = append(g.chunks[colSrcPort].Numbers, int64(a.SrcPort[i]))
@@ -111,8 +115,8 @@ func (g *rowGroup) add(a *query.Attributed, rows []int32, known ends) {
 		if a.Addresses[a.Batch.Dst[i]] == flow.Unknown {
 			g.nameless = append(g.nameless, len(g.end[1]))
 		}
-		g.end[0] = append(g.end[0], g.endCode(a.Joined.Src[i], g.end[0], known))
-		g.end[1] = append(g.end[1], g.endCode(a.Joined.Dst[i], g.end[1], known))
+		g.end[0] = append(g.end[0], g.endCode(a.Joined.Src[i], g.end[0]))
+		g.end[1] = append(g.end[1], g.endCode(a.Joined.Dst[i], g.end[1]))
 	}
 	g.rows += len(rows)
 }
@@ -190,15 +194,14 @@ func (g *rowGroup) addCounters(column int, from *array.Uint64, rows []int32) {
 
 // endCode is the code of what is said of an end. Mostly it is what was said of the row
 // before.
-func (g *rowGroup) endCode(r *attribution.Resolution, before []uint32, known ends) uint32 {
-	e := known.of(r)
-	if n := len(before); n > 0 && g.ends[before[n-1]] == e {
+func (g *rowGroup) endCode(r *attribution.Resolution, before []uint32) uint32 {
+	if n := len(before); n > 0 && g.said[before[n-1]] == r {
 		return before[n-1]
 	}
-	code, ok := g.endCodes[e]
+	code, ok := g.endCodes[r]
 	if !ok {
-		code = uint32(len(g.ends))
-		g.ends, g.endCodes[e] = append(g.ends, e), code
+		code = uint32(len(g.said))
+		g.said, g.ends, g.endCodes[r] = append(g.said, r), append(g.ends, newEnd(r)), code
 	}
 	return code
 }
@@ -227,7 +230,7 @@ func (g *rowGroup) partEnds(first int, codes []uint32) {
 			switch {
 			case table[code] != unset:
 			case text == nil:
-				table[code] = g.candidates(column, g.ends[code])
+				table[code] = g.candidates(column, g.said[code])
 			default:
 				table[code] = g.optional(column, text(g.ends[code]))
 			}
@@ -236,16 +239,18 @@ func (g *rowGroup) partEnds(first int, codes []uint32) {
 	}
 }
 
-// candidates is the code of an end's list of candidates, or None.
-func (g *rowGroup) candidates(column int, e *end) uint32 {
-	if e.candidates == nil {
+// candidates is the code of a list of candidates, or None.
+func (g *rowGroup) candidates(column int, r *attribution.Resolution) uint32 {
+	from := len(g.lists)
+	for _, c := range r.Candidates {
+		if c.UID != "" {
+			g.lists = append(g.lists, g.code(column, c.UID))
+		}
+	}
+	if len(g.lists) == from {
 		return parquet.None
 	}
 	c := &g.chunks[column]
-	list := make([]uint32, len(e.candidates))
-	for i, uid := range e.candidates {
-		list[i] = g.code(column, uid)
-	}
-	c.Lists = append(c.Lists, list)
+	c.Lists = append(c.Lists, g.lists[from:len(g.lists):len(g.lists)])
 	return uint32(len(c.Lists) - 1)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/evidence"
+	"github.com/whichpod/whichpod/flow"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/ingest"
 	"github.com/whichpod/whichpod/query"
@@ -124,7 +125,8 @@ func blobsOf(store *index.Store, q *Question) []Blob {
 
 // census counts the rows of a bundle as they are written.
 type census struct {
-	verdicts Verdicts
+	rows     int64
+	src, dst [attribution.Gap + 1]int64 // ends by verdict
 	hours    map[nicHour]*heard
 	from, to int64 // of rows
 }
@@ -136,40 +138,72 @@ type nicHour struct {
 
 type heard struct {
 	records map[int64]struct{}
+	last    int64 // record
 	rows    int64
 }
 
 func newCensus() *census {
-	return &census{verdicts: Verdicts{Src: make(map[string]int64), Dst: make(map[string]int64)}, hours: make(map[nicHour]*heard)}
+	return &census{hours: make(map[nicHour]*heard)}
 }
 
 // Write counts rows.
 func (c *census) Write(a query.Attributed, keep func(int) bool) error {
+	var k nicHour
+	var h *heard
 	for i := range a.Len() {
 		if !keep(i) {
 			continue
 		}
 		at := int64(a.Time[i])
-		if c.verdicts.Rows == 0 {
+		if c.rows == 0 {
 			c.from, c.to = at, at
 		}
 		c.from, c.to = min(c.from, at), max(c.to, at)
-		c.verdicts.Rows++
+		c.rows++
+		c.src[a.Joined.Src[i].Verdict]++
+		if a.Addresses[a.Batch.Dst[i]] != flow.Unknown {
+			c.dst[a.Joined.Dst[i].Verdict]++
+		}
 		nic := a.NIC(i)
 		if nic == "" {
 			continue
 		}
-		k := nicHour{nic, at / hour * hour}
-		h := c.hours[k]
-		if h == nil {
-			h = &heard{records: make(map[int64]struct{})}
-			k.nic = strings.Clone(nic)
-			c.hours[k] = h
+		if now := (nicHour{nic, at / hour * hour}); h == nil || now != k {
+			k, h = now, c.heard(now)
 		}
-		h.records[int64(a.RecordTime[i])] = struct{}{}
+		if record := int64(a.RecordTime[i]); h.rows == 0 || record != h.last {
+			h.records[record], h.last = struct{}{}, record
+		}
 		h.rows++
 	}
 	return nil
+}
+
+// heard is what was heard of an interface in an hour.
+func (c *census) heard(k nicHour) *heard {
+	h := c.hours[k]
+	if h == nil {
+		h = &heard{records: make(map[int64]struct{})}
+		k.nic = strings.Clone(k.nic)
+		c.hours[k] = h
+	}
+	return h
+}
+
+// verdicts are the counts of rows and their ends.
+func (c *census) verdicts() Verdicts {
+	v := Verdicts{Rows: c.rows, Src: make(map[string]int64), Dst: make(map[string]int64)}
+	for _, verdict := range attribution.Verdicts() {
+		for _, side := range []struct {
+			into map[string]int64
+			n    int64
+		}{{v.Src, c.src[verdict]}, {v.Dst, c.dst[verdict]}} {
+			if side.n > 0 {
+				side.into[verdict.String()] = side.n
+			}
+		}
+	}
+	return v
 }
 
 // add counts a row's verdicts.
@@ -182,7 +216,7 @@ func (v *Verdicts) add(row *evidence.Row) {
 
 // complete fills in all but the blobs.
 func (c *Completeness) complete(seen *census, q *Question, d *derivation, known []string) {
-	c.Verdicts = seen.verdicts
+	c.Verdicts = seen.verdicts()
 	from, to := int64(q.Since), int64(q.Until)
 	if from == 0 {
 		from = seen.from

@@ -162,7 +162,6 @@ func (r *Report) derive(ctx context.Context, f files, d *derivation, c *Complete
 		return &row, err
 	}
 	compare := evidence.EachRow(func(derived *evidence.Row) error {
-		seen.verdicts.add(derived)
 		bundle, err := next()
 		if err == nil {
 			diff.pair(bundle, derived)

@@ -220,7 +220,7 @@ func (r *Report) rows(f files, q *Question, c *Completeness) error {
 	for i := range c.Blobs {
 		taken[c.Blobs[i].Name] = c.Blobs[i].Taken
 	}
-	seen := newCensus().verdicts
+	seen := newCensus().verdicts()
 	stray, outside := int64(0), int64(0)
 	err := eachRow(f, func(row *evidence.Row) error {
 		seen.Rows++

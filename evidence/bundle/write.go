@@ -227,11 +227,7 @@ func writeRows(ctx context.Context, w io.Writer, in Input, d *derivation, seen *
 	if err != nil {
 		return err
 	}
-	count := evidence.EachRow(func(r *evidence.Row) error {
-		seen.verdicts.add(r)
-		return nil
-	})
-	writers := append([]rowWriter{rows, seen, count, progress(in.Progress)}, judges.writers()...)
+	writers := append([]rowWriter{rows, seen, progress(in.Progress)}, judges.writers()...)
 	return errors.Join(d.each(ctx, in.Index, writers...), rows.Close())
 }
 

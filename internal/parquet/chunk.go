@@ -3,6 +3,7 @@ package parquet
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // encoder makes the pages of a column chunk. Its buffers are used again.
@@ -11,28 +12,31 @@ type encoder struct {
 	squeezed         [2][]byte
 	entries          int // of the dictionary
 
-	levels, repeats, codes []uint32
-	numbers                []int64
-	head                   compact
+	levels, repeats []uint8
+	codes           []uint32
+	numbers         []int64
+	lists           []byte // the lists of a chunk as they stand in the page
+	starts          []int  // of each list in lists, and its end
+	head            compact
 }
 
 // encode makes the pages of a chunk.
 func (e *encoder) encode(col *Column, c *Chunk, rows int) chunkMeta {
 	e.dictionary, e.data = e.dictionary[:0], e.data[:0]
 	m := chunkMeta{values: rows, encoding: encodingDictionary}
+	e.entries = c.size(col)
 	switch {
 	case col.Kind == Texts:
-		e.lists(c, &m)
+		e.listsOf(c, &m)
 	case c.Codes != nil:
-		e.codesOf(col, c, &m)
+		width := uint(bits.Len32(uint32(max(1, e.entries) - 1)))
+		codes := e.codesOf(col, c, &m)
+		e.data = appendRuns(append(e.data, byte(width)), codes, width)
 	default:
 		m.encoding = encodingPlain
 		e.numbersOf(col, c, &m)
 		return m
 	}
-	e.entries = c.size(col)
-	width := uint(bits.Len32(uint32(max(1, e.entries) - 1)))
-	e.data = appendRuns(append(e.data, byte(width)), e.codes, width)
 	e.fillDictionary(col, c, &m)
 	return m
 }
@@ -45,28 +49,42 @@ func (c *Chunk) size(col *Column) int {
 	return len(c.Numbers)
 }
 
-// codesOf leaves the codes that are not null, and writes which are.
-func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) {
-	if col.Required {
-		e.codes = append(e.codes[:0], c.Codes...)
-		return
-	}
-	e.levels, e.codes = e.levels[:0], e.codes[:0]
-	for _, code := range c.Codes {
-		if code == None {
-			e.levels = append(e.levels, 0)
-			continue
+// codesOf returns the codes that are not null, and writes which are.
+func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
+	codes := c.Codes
+	if i := slices.Index(codes, None); i >= 0 {
+		e.levels, e.codes = e.levels[:0], e.codes[:0]
+		for _, code := range codes {
+			if code == None {
+				e.levels = append(e.levels, 0)
+				continue
+			}
+			e.levels, e.codes = append(e.levels, 1), append(e.codes, code)
 		}
-		e.levels, e.codes = append(e.levels, 1), append(e.codes, code)
+		codes = e.codes
 	}
-	m.nulls = len(c.Codes) - len(e.codes)
-	e.appendLevels(e.levels, 1)
+	m.nulls = len(c.Codes) - len(codes)
+	e.appendPresence(col, m)
+	return codes
+}
+
+// appendPresence writes which values are there, as levels has it where any is null.
+func (e *encoder) appendPresence(col *Column, m *chunkMeta) {
+	switch {
+	case col.Required:
+	case m.nulls > 0:
+		e.appendLevels(e.levels, 1)
+	default:
+		at := e.beginLevels()
+		e.data = appendRun(e.data, m.values, 1, 1)
+		e.endLevels(at)
+	}
 }
 
 // numbersOf writes the numbers that are not null, and which are.
 func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) {
 	numbers := c.Numbers
-	if c.Null != nil {
+	if slices.Contains(c.Null, true) {
 		e.levels, e.numbers = e.levels[:0], e.numbers[:0]
 		for i, null := range c.Null {
 			if null {
@@ -76,16 +94,9 @@ func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) {
 			e.levels, e.numbers = append(e.levels, 1), append(e.numbers, numbers[i])
 		}
 		numbers = e.numbers
-	} else if !col.Required {
-		e.levels = e.levels[:0]
-		for range numbers {
-			e.levels = append(e.levels, 1)
-		}
-	}
-	if !col.Required {
-		e.appendLevels(e.levels, 1)
 	}
 	m.nulls = len(c.Numbers) - len(numbers)
+	e.appendPresence(col, m)
 	e.data = appendPlain(e.data, numbers, col.Kind.size())
 	m.min, m.max = col.Kind.extremes(numbers)
 }
@@ -97,33 +108,76 @@ const (
 	listElement = 3
 )
 
-// lists leaves the codes of all elements, and writes how they are parted.
-func (e *encoder) lists(c *Chunk, m *chunkMeta) {
-	e.levels, e.repeats, e.codes = e.levels[:0], e.repeats[:0], e.codes[:0]
+// listsOf writes how the elements are parted, and their codes. Those have whole bytes:
+// many rows have the same list, which compression finds only where its bytes are the
+// same, wherever it stands; so each list is made once, and copied.
+func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
+	bytes := (bits.Len(uint(max(2, e.entries)-1)) + 7) / 8
+	e.fillLists(c, bytes)
+	elements := 0
+	e.levels, e.repeats = e.levels[:0], e.repeats[:0]
 	for _, code := range c.Codes {
-		level := uint32(listNull)
-		if code != None {
-			for i, element := range c.Lists[code] {
-				e.levels, e.codes = append(e.levels, listElement), append(e.codes, element)
-				e.repeats = append(e.repeats, min(uint32(i), 1))
+		switch {
+		case code == None:
+			e.levels, e.repeats = append(e.levels, listNull), append(e.repeats, 0)
+		case len(c.Lists[code]) == 0:
+			e.levels, e.repeats = append(e.levels, listEmpty), append(e.repeats, 0)
+		default:
+			elements += len(c.Lists[code])
+			e.repeats = append(e.repeats, 0)
+			for range c.Lists[code][1:] {
+				e.repeats = append(e.repeats, 1)
 			}
-			if len(c.Lists[code]) > 0 {
-				continue
+			for range c.Lists[code] {
+				e.levels = append(e.levels, listElement)
 			}
-			level = listEmpty
 		}
-		e.levels, e.repeats = append(e.levels, level), append(e.repeats, 0)
 	}
-	m.values, m.nulls = len(e.levels), len(e.levels)-len(e.codes)
+	m.values, m.nulls = len(e.levels), len(e.levels)-elements
 	e.appendLevels(e.repeats, 1)
 	e.appendLevels(e.levels, 2)
+	groups := (elements + 7) / 8
+	e.data = binary.AppendUvarint(append(e.data, byte(8*bytes)), uint64(groups)<<1|1)
+	e.data = slices.Grow(e.data, groups*8*bytes)
+	for _, code := range c.Codes {
+		if code != None {
+			e.data = append(e.data, e.lists[e.starts[code]:e.starts[code+1]]...)
+		}
+	}
+	for range (groups*8 - elements) * bytes {
+		e.data = append(e.data, 0)
+	}
+}
+
+// fillLists makes each list once, of codes of so many bytes.
+func (e *encoder) fillLists(c *Chunk, bytes int) {
+	e.lists, e.starts = e.lists[:0], append(e.starts[:0], 0)
+	for _, list := range c.Lists {
+		for _, code := range list {
+			for range bytes {
+				e.lists = append(e.lists, byte(code))
+				code >>= 8
+			}
+		}
+		e.starts = append(e.starts, len(e.lists))
+	}
 }
 
 // appendLevels appends levels of width bits, with their length in bytes before them.
-func (e *encoder) appendLevels(levels []uint32, width uint) {
-	at := len(e.data)
-	e.data = appendRuns(append(e.data, 0, 0, 0, 0), levels, width)
-	binary.LittleEndian.PutUint32(e.data[at:], uint32(len(e.data)-at-4))
+func (e *encoder) appendLevels(levels []uint8, width uint) {
+	at := e.beginLevels()
+	e.data = appendRuns(e.data, levels, width)
+	e.endLevels(at)
+}
+
+// beginLevels leaves room for a length, and endLevels fills it in.
+func (e *encoder) beginLevels() int {
+	e.data = append(e.data, 0, 0, 0, 0)
+	return len(e.data)
+}
+
+func (e *encoder) endLevels(at int) {
+	binary.LittleEndian.PutUint32(e.data[at-4:], uint32(len(e.data)-at))
 }
 
 // fillDictionary writes the dictionary page. Every entry is taken to be in use.

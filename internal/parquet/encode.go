@@ -38,13 +38,10 @@ func (p *packer) flush() []byte {
 }
 
 // appendRuns appends numbers of width bits in the hybrid of runs and packed numbers.
-func appendRuns(out []byte, values []uint32, width uint) []byte {
+func appendRuns[T uint8 | uint32](out []byte, values []T, width uint) []byte {
 	for i := 0; i < len(values); {
 		if n := sameFrom(values[i:]); n >= 8 {
-			out = binary.AppendUvarint(out, uint64(n)<<1)
-			for shift := uint(0); shift < width; shift += 8 {
-				out = append(out, byte(values[i]>>shift))
-			}
+			out = appendRun(out, n, uint32(values[i]), width)
 			i += n
 			continue
 		}
@@ -58,8 +55,17 @@ func appendRuns(out []byte, values []uint32, width uint) []byte {
 	return out
 }
 
+// appendRun appends n times the same number.
+func appendRun(out []byte, n int, value uint32, width uint) []byte {
+	out = binary.AppendUvarint(out, uint64(n)<<1)
+	for shift := uint(0); shift < width; shift += 8 {
+		out = append(out, byte(value>>shift))
+	}
+	return out
+}
+
 // sameFrom is how many values from the first on are equal to it.
-func sameFrom(values []uint32) int {
+func sameFrom[T uint8 | uint32](values []T) int {
 	for i, v := range values {
 		if v != values[0] {
 			return i
@@ -69,12 +75,12 @@ func sameFrom(values []uint32) int {
 }
 
 // appendPacked appends a packed stretch. Only the last one may not be whole eights.
-func appendPacked(out []byte, values []uint32, width uint) []byte {
+func appendPacked[T uint8 | uint32](out []byte, values []T, width uint) []byte {
 	groups := (len(values) + 7) / 8
 	out = binary.AppendUvarint(out, uint64(groups)<<1|1)
 	p := packer{out: out}
 	for _, v := range values {
-		p.put(v, width)
+		p.put(uint32(v), width)
 	}
 	for range groups*8 - len(values) {
 		p.put(0, width)

@@ -72,9 +72,12 @@ type chunkMeta struct {
 
 var magic = []byte("PAR1")
 
+// window is how far back compression looks, in bytes; the encoder holds twice as much.
+const window = 1 << 20
+
 // NewWriter begins a file.
 func NewWriter(w io.Writer, columns []Column, createdBy string) (*Writer, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true))
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithZeroFrames(true))
 	if err != nil {
 		return nil, fmt.Errorf("write Parquet: %w", err)
 	}
