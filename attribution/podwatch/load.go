@@ -10,11 +10,25 @@ import (
 // LoadAPI reads how to reach an API server as kubectl does: from the file, else from
 // KUBECONFIG or the home folder, else from the account of the pod it runs in.
 func LoadAPI(kubeconfig, context string) (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context}).ClientConfig()
+	cfg, err := load(kubeconfig, context).ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
 	return cfg, nil
+}
+
+// LoadNamespace is the namespace that kubectl would use: the context's, else that of
+// the pod it runs in, else "default".
+func LoadNamespace(kubeconfig, context string) (string, error) {
+	namespace, _, err := load(kubeconfig, context).Namespace()
+	if err != nil {
+		return "", fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+func load(kubeconfig, context string) clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
 }
