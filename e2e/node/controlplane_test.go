@@ -19,6 +19,9 @@ const apiAddress = "198.51.100.10"
 // kubelet is the kubelet's user.
 const kubelet = "system:node:" + nodeName
 
+// driller is the account of deploy/drill.yaml.
+const driller = "system:serviceaccount:whichpod:whichpod-drill"
+
 // controlPlane is an API server with its etcd.
 type controlPlane struct {
 	*kube.ControlPlane
@@ -32,7 +35,7 @@ func newControlPlane(t *testing.T) *controlPlane {
 	policy, err := filepath.Abs("testdata/audit-policy.yaml")
 	process.Must(t, err)
 	c := &controlPlane{audit: filepath.Join(t.TempDir(), "audit.log")}
-	c.ControlPlane = kube.New(t, kube.Config{Address: apiAddress, Users: []string{kubelet + "=system:nodes"},
+	c.ControlPlane = kube.New(t, kube.Config{Address: apiAddress, Users: []string{kubelet + "=system:nodes", driller},
 		Args: []string{"--audit-policy-file", policy, "--audit-log-path", c.audit}})
 	return c
 }

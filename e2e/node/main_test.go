@@ -5,11 +5,12 @@
 // e2e/rig). Pods come and go on it and call servers with their UID, which is the
 // truth. The flow log of the node's interface is written from what the far side saw,
 // and attributed with the ledger that "whichpod watch" kept meanwhile, and with the
-// API server's audit log alone.
+// API server's audit log alone. Meanwhile "whichpod drill" runs canaries of its own on
+// the node, whose flows it finds in what is published to Azurite.
 //
-// It needs root, what .ci/run installs, and etcd, kube-apiserver and kubelet in
-// .e2e/bin at the root of the repository, where "make e2e" puts them. Where the
-// machine allows no node it says so and passes.
+// It needs root, what .ci/run installs, and what "make e2e" puts into .e2e at the root of
+// the repository: etcd, kube-apiserver, kubelet and Azurite. Where the machine allows no
+// node it says so and passes.
 package node_test
 
 import (
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	for _, server := range []string{"etcd", "kube-apiserver", "kubelet"} {
 		tools = append(tools, filepath.Join(kube.Programs, server))
 	}
+	tools = append(tools, rig.Azurite)
 	os.Exit(rig.Main(m, tools, probeCgroups))
 }
 

@@ -24,6 +24,8 @@ const (
 	// settled is how old a watch must be before much can be exact: pods that nobody saw
 	// may go on for a minute after it began (attribution, unseenTail).
 	settled = 65 * time.Second
+	// sampled is how often the recorder takes the counters of all connections.
+	sampled = 10 * time.Second
 	// lasts is how long pods come and go after that, in each mode. Addresses are used
 	// again after less than half a minute.
 	lasts = 50 * time.Second
@@ -52,20 +54,23 @@ func TestNode(t *testing.T) {
 	node := newNode(t, c)
 	shipped := t.TempDir()
 	agent := node.Start(t, nil, rig.Program("whichpod"), "agent", "--cluster", clusterName, "--node", nodeName, "--out", shipped, "--spool", t.TempDir())
-	recorder := rig.StartRecorder(t, 10*time.Second)
+	recorder := rig.StartRecorder(t, sampled)
+	drills := newDrills(t, c, node, recorder, server)
 	d := startChurn(c, seed, targets...)
 
 	began := time.Now()
 	node.Masquerade(t, attribution.PodSubnet, nil)
-	time.Sleep(settled + lasts) // nothing is waited for: this is what the recording is of
+	time.Sleep(settled) // nothing is waited for: this is what the recording is of
+	drills.during(t, lasts, attribution.PodSubnet)
 	native := stretch{attribution.PodSubnet, began, began.Add(settled), time.Now()}
 	node.ClearMasquerade(t)
 	node.Masquerade(t, attribution.Kubenet, []netip.Prefix{podCIDR})
 	began = time.Now()
-	time.Sleep(lasts)
+	drills.during(t, lasts, attribution.Kubenet)
 	d.stop(t)
 	masked := stretch{attribution.Kubenet, began, began, time.Now()}
 
+	drills.stop(t)
 	for name, p := range map[string]*process.Process{"watch": watch, "agent": agent} {
 		if code := p.End(syscall.SIGTERM); code != 0 {
 			t.Errorf("whichpod %s: exit code %d, want 0", name, code)

@@ -107,13 +107,18 @@ const prefix = "insights-logs-flowlogflowevent/flowLogResourceID=/00000000-0000-
 // a record for each minute.
 func WriteFlowLog(t testing.TB, dir string, rows []Row) {
 	t.Helper()
+	process.Must(t, writeFlowLog(dir, rows, time.Minute))
+}
+
+// writeFlowLog writes a record for each span of time.
+func writeFlowLog(dir string, rows []Row, span time.Duration) error {
 	type minute struct {
 		mac string
 		end time.Time
 	}
 	tuples := make(map[minute]map[string][]string)
 	for _, r := range rows {
-		m := minute{r.Node.MAC, time.UnixMilli(r.Time).UTC().Truncate(time.Minute).Add(time.Minute)}
+		m := minute{r.Node.MAC, time.UnixMilli(r.Time).UTC().Truncate(span).Add(span)}
 		if tuples[m] == nil {
 			tuples[m] = make(map[string][]string)
 		}
@@ -133,10 +138,17 @@ func WriteFlowLog(t testing.TB, dir string, rows []Row) {
 	for name, b := range blobs {
 		slices.SortFunc(b.Records, func(x, y record) int { return cmp.Compare(x.Time, y.Time) })
 		data, err := json.Marshal(b)
-		process.Must(t, err)
-		process.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		process.Must(t, os.WriteFile(name, data, 0o644))
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(name), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(name, data, 0o644)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func newRecord(mac string, end time.Time, groups map[string][]string) record {

@@ -39,6 +39,7 @@ type Recorder struct {
 
 	flows   []*Flow
 	open    map[uint32]*Flow // by the kernel's id of the connection
+	asked   chan chan []*Flow
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -49,7 +50,7 @@ func StartRecorder(t testing.TB, every time.Duration) *Recorder {
 	t.Helper()
 	VNet.Track(t)
 	VNet.Set(t, "net.netfilter.nf_conntrack_timestamp", 1)
-	r := &Recorder{open: make(map[uint32]*Flow), stop: make(chan struct{}), stopped: make(chan struct{})}
+	r := &Recorder{open: make(map[uint32]*Flow), asked: make(chan chan []*Flow), stop: make(chan struct{}), stopped: make(chan struct{})}
 	var err error
 	r.table, err = conntrack.Dial(nil)
 	process.Must(t, err)
@@ -74,6 +75,9 @@ func (r *Recorder) run(events chan conntrack.Event, every time.Duration) {
 			continue
 		case <-tick.C:
 			r.sample()
+			continue
+		case answer := <-r.asked:
+			answer <- r.sampled()
 			continue
 		case <-r.stop:
 		}
@@ -129,6 +133,27 @@ func (f *Flow) count(c *conntrack.Flow, at int64) {
 	}
 	counts := func(n conntrack.Counter) [2]int64 { return [2]int64{int64(n.Packets), int64(n.Bytes)} }
 	f.samples = append(f.samples, sample{at, counts(c.CountersOrig), counts(c.CountersReply)})
+}
+
+// Flows are those that were sampled until now, as they are now. It MUST NOT be called
+// after Stop.
+func (r *Recorder) Flows() []*Flow {
+	answer := make(chan []*Flow)
+	r.asked <- answer
+	return <-answer
+}
+
+// sampled copies the flows that have a sample.
+func (r *Recorder) sampled() []*Flow {
+	var out []*Flow
+	for _, f := range r.flows {
+		if len(f.samples) > 0 {
+			one := *f
+			one.samples = slices.Clone(f.samples)
+			out = append(out, &one)
+		}
+	}
+	return out
 }
 
 // Stop ends the recording and returns the flows, by their begin.
