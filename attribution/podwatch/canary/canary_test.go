@@ -142,21 +142,21 @@ func TestRunFails(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		server   apiServer
+		server   *apiServer
 		want     string // in the error; empty: none
 		requests []string
 	}{
-		"no right to create":          {apiServer{fail: no("POST", 403, 9)}, "the API server says 403: no", []string{"POST"}},
-		"created, and called failed":  {apiServer{fail: no("POST", 500, 9)}, "create canary", []string{"POST", "DELETE"}},
-		"no right to get":             {apiServer{fail: no("GET", 403, 9)}, "the API server says 403: no", []string{"POST", "GET", "DELETE"}},
-		"gone":                        {apiServer{fail: no("GET", 404, 9)}, "the API server says 404: no", []string{"POST", "GET", "DELETE"}},
-		"the API server is away once": {apiServer{states: []string{ended}, fail: no("GET", 503, 1)}, "", []string{"POST", "GET", "GET", "DELETE"}},
-		"too busy to delete":          {apiServer{states: []string{ended}, fail: no("DELETE", 503, 2)}, "", []string{"POST", "GET", "DELETE", "DELETE", "DELETE"}},
-		"no right to delete":          {apiServer{states: []string{ended}, fail: no("DELETE", 403, 9)}, "which is still there", []string{"POST", "GET", "DELETE"}},
-		"the kubelet refuses":         {apiServer{states: []string{evicted}}, "NodeAffinity", []string{"POST", "GET", "DELETE"}},
+		"no right to create":          {&apiServer{fail: no("POST", 403, 9)}, "the API server says 403: no", []string{"POST"}},
+		"created, and called failed":  {&apiServer{fail: no("POST", 500, 9)}, "create canary", []string{"POST", "DELETE"}},
+		"no right to get":             {&apiServer{fail: no("GET", 403, 9)}, "the API server says 403: no", []string{"POST", "GET", "DELETE"}},
+		"gone":                        {&apiServer{fail: no("GET", 404, 9)}, "the API server says 404: no", []string{"POST", "GET", "DELETE"}},
+		"the API server is away once": {&apiServer{states: []string{ended}, fail: no("GET", 503, 1)}, "", []string{"POST", "GET", "GET", "DELETE"}},
+		"too busy to delete":          {&apiServer{states: []string{ended}, fail: no("DELETE", 503, 2)}, "", []string{"POST", "GET", "DELETE", "DELETE", "DELETE"}},
+		"no right to delete":          {&apiServer{states: []string{ended}, fail: no("DELETE", 403, 9)}, "which is still there", []string{"POST", "GET", "DELETE"}},
+		"the kubelet refuses":         {&apiServer{states: []string{evicted}}, "NodeAffinity", []string{"POST", "GET", "DELETE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := start(t, &c.server).Run(t.Context())
+			_, err := start(t, c.server).Run(t.Context())
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("the error is %v, want %q", err, c.want)
 			}
