@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,7 +78,7 @@ func (a *app) agent(cmd *cobra.Command, cfg natwatch.Config, out string) (err er
 
 // target is where an agent ships to.
 func (a *app) target(out string) (natwatch.Target, error) {
-	if strings.HasPrefix(out, "https://") || strings.HasPrefix(out, "http://") {
+	if isURL(out) {
 		return azblob.NewUploader(out, a.getenv)
 	}
 	return natwatch.Dir(out), nil

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -12,6 +17,7 @@ import (
 	"github.com/whichpod/whichpod/evidence/bundle"
 	"github.com/whichpod/whichpod/evidence/claim"
 	"github.com/whichpod/whichpod/index"
+	"github.com/whichpod/whichpod/ingest/azblob"
 )
 
 // signingKey names the environment variable that may hold the private key.
@@ -23,12 +29,17 @@ type bundleFlags struct {
 	claims       []string
 	since, until moment
 	known        moment
+	hold         azblob.Hold
 }
 
 // exportBundle writes the next bundle into a folder of them.
 func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windows *scheduleFlags) error {
 	if out == "" {
-		return usage(cmd, "--bundle needs --out, the folder of bundles")
+		return usage(cmd, "--bundle needs --out, the folder of bundles or a blob container's URL")
+	}
+	to, err := a.destination(cmd, out, f.hold)
+	if err != nil {
+		return err
 	}
 	key, err := a.signer(cmd, f.key)
 	if err != nil {
@@ -38,9 +49,9 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windo
 		return err
 	}
 	if windows.scheduled() {
-		return a.exportWindows(cmd.Context(), out, f, windows, key)
+		return a.exportWindows(cmd.Context(), to, f, windows, key)
 	}
-	lock, err := bundle.Lock(out)
+	lock, err := to.Lock()
 	if err != nil {
 		return err
 	}
@@ -50,9 +61,9 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windo
 		defer p.done()
 		in.Progress = p.rows
 		if windows.amend != "" {
-			s, err = a.exportAmendment(cmd.Context(), out, windows.amend, in, key)
+			s, err = a.exportAmendment(cmd.Context(), to, windows.amend, in, key)
 		} else {
-			s, err = bundle.Write(cmd.Context(), out, in, key)
+			s, err = bundle.Write(cmd.Context(), to, in, key)
 		}
 		return err
 	})
@@ -60,6 +71,31 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windo
 		return err
 	}
 	return a.printBundle(&s)
+}
+
+// destination is where bundles go: a folder, or a container whose URL is given.
+func (a *app) destination(cmd *cobra.Command, out string, hold azblob.Hold) (bundle.Destination, error) {
+	switch {
+	case hold.Locked && hold.Retain == 0:
+		return nil, usage(cmd, "--locked needs --retain")
+	case isURL(out):
+		store, err := azblob.NewStore(out, hold, a.getenv)
+		if err != nil {
+			return nil, err
+		}
+		return &bundle.Container{Blobs: store, NotesPath: a.notesOf(out)}, store.Check(cmd.Context())
+	case hold != azblob.Hold{}:
+		return nil, usage(cmd, "--retain and --legal-hold need a blob container's URL as --out: a folder holds nothing back")
+	default:
+		return bundle.Folder(out), nil
+	}
+}
+
+// notesOf is where it is noted what was looked at of a container: in the data folder,
+// one file for each container.
+func (a *app) notesOf(address string) string {
+	sum := sha256.Sum256([]byte(redacted(address)))
+	return filepath.Join(a.data, ".looked-"+hex.EncodeToString(sum[:8]))
 }
 
 // withInput calls fn with what a bundle is made of.
@@ -146,11 +182,12 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check a bundle of evidence, or a folder of them",
 		Long: `Check a bundle of evidence, or a folder of them, with the public key alone: signatures,
 digests, that the files agree with each other, and of a folder that no bundle is missing
-between the first and the last. With --raw every row is derived again from the flow
+between the first and the last. A bundle is a folder or a tar file; a blob container's
+URL stands for all that are in it, or with a tar file's name for that one. With --raw every row is derived again from the flow
 logs and the evidence in the bundle, and each difference is shown.
 
 Exit codes: 0 all is well, 1 something is wrong and was named, 2 it could not be checked.`,
-		Args: args(1, 1, "a bundle, or a folder of bundles"),
+		Args: args(1, 1, "a bundle, or a folder or container of bundles"),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			if keyPath == "" {
 				return usage(cmd, "--key is missing: the public key in PEM")
@@ -177,11 +214,11 @@ Exit codes: 0 all is well, 1 something is wrong and was named, 2 it could not be
 	return cmd
 }
 
-func (a *app) verify(cmd *cobra.Command, path string, key *bundle.PublicKey, opt bundle.Options) error {
+func (a *app) verify(cmd *cobra.Command, at string, key *bundle.PublicKey, opt bundle.Options) error {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
 	p := newProgress(a.stderr)
 	opt.Progress = p.rows
-	reports, err := bundle.Verify(cmd.Context(), path, key, opt)
+	reports, err := a.reports(cmd.Context(), at, key, opt)
 	p.done()
 	if err != nil {
 		return err
@@ -204,6 +241,32 @@ func (a *app) verify(cmd *cobra.Command, path string, key *bundle.PublicKey, opt
 		return exitCode(refuted)
 	}
 	return err
+}
+
+func (a *app) reports(ctx context.Context, address string, key *bundle.PublicKey, opt bundle.Options) ([]bundle.Report, error) {
+	if !isURL(address) {
+		return bundle.Verify(ctx, address, key, opt)
+	}
+	at, name := splitTar(address)
+	store, err := azblob.NewStore(at, azblob.Hold{}, a.getenv)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.VerifyContainer(ctx, &bundle.Container{Blobs: store}, name, key, opt)
+}
+
+// splitTar parts the URL of a tar file into that of what it is in, and its name. Any
+// other URL has no name.
+func splitTar(address string) (at, name string) {
+	before, query, _ := strings.Cut(address, "?")
+	dir, name := path.Split(before)
+	if !strings.HasSuffix(name, ".tar") {
+		return address, ""
+	}
+	if query != "" {
+		dir += "?" + query
+	}
+	return dir, name
 }
 
 func (a *app) printReport(r *bundle.Report) {

@@ -33,8 +33,9 @@ A row is a tuple of a flow log with what can be said of both its ends;
 docs/export.md describes the formats; the columns are the same in all but OCSF.
 
 With --bundle: the rows with all that they rest on, what is missing, and a signed
-manifest that names the bundle before it, as the next folder in --out. "verify" checks
-them; docs/evidence.md says what they prove.
+manifest that names the bundle before it, as the next folder in --out, or the next tar
+file in a blob container; there --retain and --legal-hold keep anybody from changing or
+deleting it. "verify" checks them; docs/evidence.md says what they prove.
 
 With --every or --once, a bundle for each window of time that is over, from where the
 last one ended, once the logs of its interfaces are in or --deadline has passed; and
@@ -77,13 +78,16 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 	}
 	cmd.Flags().StringVar(&format, "format", "", strings.Join(evidence.Formats(), ", ")+" (required)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(evidence.Formats(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringVar(&out, "out", "", "file to write, with --bundle the folder of bundles; what is written appears when it is complete")
+	cmd.Flags().StringVar(&out, "out", "", "file to write, with --bundle the folder of bundles or a blob container's URL; what is written appears when it is complete")
 	rangeFlags(cmd, &since, &until)
 	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
 	cmd.Flags().BoolVar(&signed, "bundle", false, "write a signed bundle of evidence")
 	cmd.Flags().StringVar(&b.key, "key", "", "with --bundle: private key in PEM, Ed25519 or ECDSA; else $"+signingKey)
 	cmd.Flags().StringVar(&b.raw, "raw", "", "with --bundle: the flow logs, to note the SHA-256 of what was read of each")
 	cmd.Flags().StringArrayVar(&b.claims, "claim", nil, "with --bundle: YAML file of claims to decide; repeatable")
+	cmd.Flags().Var((*spanFlag)(&b.hold.Retain), "retain", "with a container: set an immutability policy on each bundle that ends so long after its upload (90d)")
+	cmd.Flags().BoolVar(&b.hold.Locked, "locked", false, "with --retain: a locked policy, which nobody can take back")
+	cmd.Flags().BoolVar(&b.hold.Legal, "legal-hold", false, "with a container: set a legal hold on each bundle")
 	windows.add(cmd)
 	return cmd
 }

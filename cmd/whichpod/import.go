@@ -96,7 +96,7 @@ A file can be imported again: what is known already adds nothing.`,
 
 // isContainer says whether a source holds blobs: a URL, or a folder.
 func isContainer(s string) bool {
-	if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
+	if isURL(s) {
 		return true
 	}
 	info, err := os.Stat(s)

@@ -147,10 +147,15 @@ func (a *app) ingestOne(ctx context.Context, store *index.Store, src ingest.Sour
 
 // source opens a folder, a file or a container.
 func (a *app) source(s string) (ingest.Source, error) {
-	if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
+	if isURL(s) {
 		return azblob.New(s, a.getenv)
 	}
 	return ingest.OpenFolder(s)
+}
+
+// isURL says whether a place is a container's URL, not a folder.
+func isURL(s string) bool {
+	return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")
 }
 
 // redacted is a source without the signature that its URL may bear.

@@ -52,9 +52,9 @@ func (f *scheduleFlags) check(cmd *cobra.Command, until moment) error {
 
 // exportWindows writes the bundles that are due, once or again and again until it is
 // told to end.
-func (a *app) exportWindows(ctx context.Context, out string, b *bundleFlags, f *scheduleFlags, key bundle.Signer) error {
+func (a *app) exportWindows(ctx context.Context, to bundle.Destination, b *bundleFlags, f *scheduleFlags, key bundle.Signer) error {
 	for {
-		err := a.exportDue(ctx, out, b, f, key)
+		err := a.exportDue(ctx, to, b, f, key)
 		if f.once || err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -66,8 +66,8 @@ func (a *app) exportWindows(ctx context.Context, out string, b *bundleFlags, f *
 	}
 }
 
-func (a *app) exportDue(ctx context.Context, out string, b *bundleFlags, f *scheduleFlags, key bundle.Signer) error {
-	lock, err := bundle.Lock(out)
+func (a *app) exportDue(ctx context.Context, to bundle.Destination, b *bundleFlags, f *scheduleFlags, key bundle.Signer) error {
+	lock, err := to.Lock()
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (a *app) exportDue(ctx context.Context, out string, b *bundleFlags, f *sche
 		p := newProgress(a.stderr)
 		defer p.done()
 		in.Progress = p.rows
-		s := bundle.Schedule{Out: out, Window: f.window, Deadline: f.deadline, Since: int64(b.since), Until: int64(b.until), Now: time.Now}
+		s := bundle.Schedule{To: to, Window: f.window, Deadline: f.deadline, Since: int64(b.since), Until: int64(b.until), Now: time.Now}
 		written, err = s.Run(ctx, in, key)
 		return err
 	})
@@ -87,14 +87,14 @@ func (a *app) exportDue(ctx context.Context, out string, b *bundleFlags, f *sche
 }
 
 // exportAmendment writes the bundle of an earlier one's time anew.
-func (a *app) exportAmendment(ctx context.Context, out, name string, in bundle.Input, key bundle.Signer) (bundle.Summary, error) {
-	chain, err := bundle.Chain(out)
+func (a *app) exportAmendment(ctx context.Context, to bundle.Destination, name string, in bundle.Input, key bundle.Signer) (bundle.Summary, error) {
+	chain, err := to.Chain(ctx)
 	if err != nil {
 		return bundle.Summary{}, err
 	}
 	for i := range chain {
 		if chain[i].Name == name {
-			s := bundle.Schedule{Out: out}
+			s := bundle.Schedule{To: to}
 			sum, err := s.Amend(ctx, in, key, &chain[i])
 			if superseded := (bundle.SupersededError{}); errors.As(err, &superseded) {
 				err = hinted{err, "amend that one"}
@@ -102,5 +102,5 @@ func (a *app) exportAmendment(ctx context.Context, out, name string, in bundle.I
 			return sum, err
 		}
 	}
-	return bundle.Summary{}, fmt.Errorf("amend bundle %q: %q has no such bundle", name, out)
+	return bundle.Summary{}, fmt.Errorf("amend bundle %q: no such bundle is there", name)
 }

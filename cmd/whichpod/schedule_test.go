@@ -41,7 +41,7 @@ func TestKilledScheduleLeavesWholeBundles(t *testing.T) {
 			"--data", filepath.Join(data, "data"), "--config", filepath.Join(data, "config.yaml"), "--raw", filepath.Join(data, "blobs"))
 	}
 	check := func() int {
-		if chain, err := bundle.Chain(out); err != nil || len(chain) == 0 {
+		if chain, err := bundle.Folder(out).Chain(context.Background()); err != nil || len(chain) == 0 {
 			if err != nil {
 				t.Fatalf("a bundle is not whole: %v", err)
 			}

@@ -20,20 +20,27 @@ func parseMoment(s string, now time.Time) (moment, error) {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return moment(t.UnixMilli()), nil
 	}
+	if s == "" {
+		return 0, fmt.Errorf("time is empty, want RFC 3339 or how long ago (45m, 7d)")
+	}
+	ago, ok := parseSpan(s)
+	if !ok {
+		return 0, fmt.Errorf("time is %q, want RFC 3339 (2026-11-23T13:04:00Z) or how long ago (45m, 7d)", s)
+	}
+	return moment(now.Add(-ago).UnixMilli()), nil
+}
+
+// parseSpan reads a length of time: 45m, 7d, 1d12h, 2w.
+func parseSpan(s string) (time.Duration, bool) {
 	m := daysOrWeeks.FindStringSubmatch(s)
 	weeks, _ := strconv.Atoi(m[1])
 	days, _ := strconv.Atoi(m[2])
-	ago := time.Duration(7*weeks+days) * 24 * time.Hour
-	if m[3] != "" {
-		d, err := time.ParseDuration(m[3])
-		if err != nil || d < 0 {
-			return 0, fmt.Errorf("time is %q, want RFC 3339 (2026-11-23T13:04:00Z) or how long ago (45m, 7d)", s)
-		}
-		ago += d
-	} else if m[1] == "" && m[2] == "" {
-		return 0, fmt.Errorf("time is empty, want RFC 3339 or how long ago (45m, 7d)")
+	span := time.Duration(7*weeks+days) * 24 * time.Hour
+	if m[3] == "" {
+		return span, s != ""
 	}
-	return moment(now.Add(-ago).UnixMilli()), nil
+	rest, err := time.ParseDuration(m[3])
+	return span + rest, err == nil && rest >= 0
 }
 
 var _ pflag.Value = (*momentFlag)(nil)
@@ -57,6 +64,29 @@ func (f *momentFlag) Set(s string) error {
 
 func timeFlag(cmd *cobra.Command, into *moment, name, help string) {
 	cmd.Flags().Var(&momentFlag{at: into}, name, help)
+}
+
+// spanFlag is a flag's length of time, with days and weeks.
+type spanFlag time.Duration
+
+var _ pflag.Value = (*spanFlag)(nil)
+
+func (f *spanFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return time.Duration(*f).String()
+}
+
+func (f *spanFlag) Type() string { return "duration" }
+
+func (f *spanFlag) Set(s string) error {
+	span, ok := parseSpan(s)
+	if !ok {
+		return fmt.Errorf("want a length of time (45m, 7d, 52w)")
+	}
+	*f = spanFlag(span)
+	return nil
 }
 
 // rangeFlags adds --since and --until.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // amendable is how long windows are looked at again for what came late, in
@@ -30,7 +31,7 @@ func (e SupersededError) Error() string {
 // Amend writes the bundle of a window anew, with what is known now, whether or not that
 // is something else. The error is a [SupersededError] where that was done before.
 func (s *Schedule) Amend(ctx context.Context, in Input, key Signer, l *Link) (Summary, error) {
-	chain, err := Chain(s.Out)
+	chain, err := s.To.Chain(ctx)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -51,7 +52,7 @@ func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link
 			latest[[2]int64{l.Since, l.Until}] = l
 		}
 	}
-	seen, err := readLooked(s.Out)
+	seen, err := readLooked(s.To.Notes())
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link
 			return out, err
 		}
 	}
-	return out, next.write(s.Out)
+	return out, next.write(s.To.Notes())
 }
 
 // write writes the bundle of a window anew; with seen, only if it has other rows.
@@ -87,14 +88,19 @@ func (s *Schedule) write(ctx context.Context, in Input, key Signer, l *Link, see
 		return Summary{}, err
 	}
 	in.Since, in.Until, in.Amends, in.Missing, in.seen = l.Since, l.Until, &l.Ref, late, seen
-	return Write(ctx, s.Out, in, key)
+	return Write(ctx, s.To, in, key)
 }
 
 // reasons says in sentences why a bundle takes the place of another: in what its rows
 // differ, and which evidence may have made them differ. Without a difference, the error
 // is errSame where one was asked for.
-func (in *Input) reasons(out string, after files) ([]string, error) {
-	before := files(filepath.Join(out, in.Amends.Name))
+func (in *Input) reasons(ctx context.Context, to Destination, after files) (_ []string, err error) {
+	dir, done, err := to.Fetch(ctx, *in.Amends)
+	if err != nil {
+		return nil, fmt.Errorf("compare with %q: %w", in.Amends.Name, err)
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	before := files(dir)
 	c, err := compareRows(before, after)
 	if err != nil {
 		return nil, fmt.Errorf("compare with %q: %w", in.Amends.Name, err)
@@ -165,11 +171,8 @@ func (f files) part(name string) (string, error) {
 	return all.String(), err
 }
 
-// lookedFile notes, in a folder of bundles, from what evidence windows were derived
-// again and had the same rows. Without it that is done once more.
-const lookedFile = ".looked"
-
-// looked is what lookedFile holds.
+// looked is what the notes of a destination hold: from what evidence windows were derived
+// again and had the same rows. Without them that is done once more.
 type looked struct {
 	State string            `json:"state"` // of the data folder, when no window was to be amended; else empty
 	Same  map[string]string `json:"same"`  // by digest of a bundle: evidence that gives its rows
@@ -177,9 +180,9 @@ type looked struct {
 	at, now string // the bundle that is looked at, and the evidence about its window
 }
 
-func readLooked(out string) (*looked, error) {
+func readLooked(path string) (*looked, error) {
 	l := &looked{}
-	data, err := os.ReadFile(filepath.Join(out, lookedFile))
+	data, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for late data: %w", err)
 	}
@@ -189,12 +192,12 @@ func readLooked(out string) (*looked, error) {
 	return l, nil
 }
 
-func (l *looked) write(out string) error {
+func (l *looked) write(path string) error {
 	data, err := json.Marshal(l)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(out, lookedFile), data, 0o644)
+	if err == nil && path != "" {
+		err = os.WriteFile(path, data, 0o644)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("look for late data: %w", err)
 	}
 	return nil

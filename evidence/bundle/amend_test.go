@@ -41,7 +41,7 @@ func newLate(t *testing.T) *late {
 		return nil
 	})
 	must(t, err)
-	l.schedule = Schedule{Out: l.out, Window: 5 * time.Minute, Since: l.minute(0), Until: l.minute(15), Now: func() time.Time { return time.UnixMilli(l.minute(30)) }}
+	l.schedule = Schedule{To: Folder(l.out), Window: 5 * time.Minute, Since: l.minute(0), Until: l.minute(15), Now: func() time.Time { return time.UnixMilli(l.minute(30)) }}
 	return l
 }
 
@@ -76,7 +76,7 @@ func (l *late) run(stopAfter int64) (out []Summary, err error) {
 			stop()
 		}
 	}
-	lock, err := Lock(l.out)
+	lock, err := Folder(l.out).Lock()
 	must(l.t, err)
 	out, err = l.schedule.Run(ctx, in, l.key)
 	must(l.t, errors.Join(lock.Close(), store.Close()))
@@ -88,7 +88,7 @@ func (l *late) run(stopAfter int64) (out []Summary, err error) {
 func (l *late) amended(reason string, never ...string) (names []string) {
 	l.t.Helper()
 	last := make(map[[2]int64]Ref) // the newest bundle about each window
-	chain, err := Chain(l.out)
+	chain, err := Folder(l.out).Chain(context.Background())
 	must(l.t, err)
 	for i := range chain {
 		last[[2]int64{chain[i].Since, chain[i].Until}] = chain[i].Ref
@@ -125,7 +125,7 @@ func (l *late) amended(reason string, never ...string) (names []string) {
 			l.t.Fatal(err)
 		}
 		stopped++
-		if _, err := Chain(l.out); err != nil {
+		if _, err := Folder(l.out).Chain(context.Background()); err != nil {
 			l.t.Fatalf("a bundle is not whole: %v", err)
 		}
 	}
@@ -144,7 +144,7 @@ func (l *late) idle() {
 		if out, err := l.run(0); err != nil || len(out) > 0 {
 			l.t.Errorf("a run with nothing to do: %v, %v", out, err)
 		}
-		must(l.t, os.Remove(filepath.Join(l.out, lookedFile)))
+		must(l.t, os.Remove(Folder(l.out).Notes()))
 	}
 }
 
@@ -205,7 +205,7 @@ func (l *late) brokenAmendments(name string) {
 	must(t, err)
 	old, err := readLink(filepath.Join(l.out, link.Amends.Name))
 	must(t, err)
-	lock, err := Lock(l.out)
+	lock, err := Folder(l.out).Lock()
 	must(t, err)
 	_, err = l.schedule.Amend(context.Background(), l.input(), l.key, old)
 	var superseded SupersededError
@@ -243,7 +243,7 @@ func (l *late) brokenAmendments(name string) {
 
 // other is a bundle about another time than that.
 func (l *late) other(link *Link) *Link {
-	chain, err := Chain(l.out)
+	chain, err := Folder(l.out).Chain(context.Background())
 	must(l.t, err)
 	for i := range chain {
 		if chain[i].Since != link.Since {

@@ -371,10 +371,10 @@ func TestDigestsOfOtherBytes(t *testing.T) {
 		data[len(data)-40]++
 		return os.WriteFile(path, data, 0o644)
 	}))
-	lock, err := Lock(l.out)
+	lock, err := Folder(l.out).Lock()
 	must(t, err)
 	defer lock.Close()
-	_, err = Write(context.Background(), l.out, l.input(), l.key)
+	_, err = Write(context.Background(), Folder(l.out), l.input(), l.key)
 	if err == nil || !strings.Contains(err.Error(), "not those that were ingested") {
 		t.Errorf("got %v", err)
 	}
@@ -383,7 +383,7 @@ func TestDigestsOfOtherBytes(t *testing.T) {
 	if len(left) != 1 || left[0].Name() != lockFile {
 		t.Errorf("left behind: %v", left)
 	}
-	if _, err := Lock(l.out); err == nil {
+	if _, err := Folder(l.out).Lock(); err == nil {
 		t.Error("the lock was given twice")
 	}
 }

@@ -97,7 +97,7 @@ func FuzzManifest(f *testing.F) {
 				t.Errorf("it does not name the manifest: %s", p)
 			}
 		}
-		if _, err := Chain(filepath.Dir(string(s.dir))); err != nil && !strings.Contains(err.Error(), manifestFile) && !strings.Contains(err.Error(), filepath.Base(string(s.dir))) {
+		if _, err := Folder(filepath.Dir(string(s.dir))).Chain(t.Context()); err != nil && !strings.Contains(err.Error(), manifestFile) && !strings.Contains(err.Error(), filepath.Base(string(s.dir))) {
 			t.Errorf("the list does not name the manifest: %v", err)
 		}
 	})

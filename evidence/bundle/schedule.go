@@ -13,7 +13,7 @@ import (
 // Schedule writes a bundle for each window of time, once its logs are in. What was
 // written before is all that it remembers: the last bundle's end is where it goes on.
 type Schedule struct {
-	Out      string
+	To       Destination
 	Window   time.Duration    // length of a window; they begin at multiples of it
 	Deadline time.Duration    // how long after its end a window waits for logs
 	Since    int64            // begin of the first window, Unix milliseconds; 0 is that of the first row
@@ -26,11 +26,11 @@ type Schedule struct {
 const settled = 2 * 60 * 1000
 
 // Run writes all bundles that are due, and amendments of those that would have other
-// rows now: flow logs, pods or NAT evidence came late. The caller MUST hold the [Lock].
-// Each bundle that it returns is durable, whatever the error.
+// rows now: flow logs, pods or NAT evidence came late. The caller MUST hold the lock of
+// the destination. Each bundle that it returns is durable, whatever the error.
 func (s *Schedule) Run(ctx context.Context, in Input, key Signer) ([]Summary, error) {
 	now := max(s.Now().UnixMilli(), in.Index.Stats().Last)
-	chain, err := Chain(s.Out)
+	chain, err := s.To.Chain(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (s *Schedule) Run(ctx context.Context, in Input, key Signer) ([]Summary, er
 		}
 		one := in
 		one.Since, one.Until, one.Missing = next, next+length, late
-		sum, err := Write(ctx, s.Out, one, key)
+		sum, err := Write(ctx, s.To, one, key)
 		if err != nil {
 			return out, err
 		}

@@ -26,7 +26,7 @@ func TestSchedule(t *testing.T) {
 	raw, err := ingest.OpenFolder(blobs)
 	must(t, err)
 	data := filepath.Join(t.TempDir(), "data")
-	s := Schedule{Out: l.out, Window: 5 * time.Minute, Deadline: time.Hour, Since: l.minute(0), Until: l.minute(15), Now: func() time.Time { return time.UnixMilli(l.minute(30)) }}
+	s := Schedule{To: Folder(l.out), Window: 5 * time.Minute, Deadline: time.Hour, Since: l.minute(0), Until: l.minute(15), Now: func() time.Time { return time.UnixMilli(l.minute(30)) }}
 	run := func() []Summary {
 		t.Helper()
 		l.ingest(data, raw)
@@ -34,7 +34,7 @@ func TestSchedule(t *testing.T) {
 		must(t, err)
 		in := l.input()
 		in.Index, in.Raw = store, nil
-		lock, err := Lock(l.out)
+		lock, err := Folder(l.out).Lock()
 		must(t, err)
 		out, err := s.Run(context.Background(), in, l.key)
 		must(t, errors.Join(err, lock.Close(), store.Close()))

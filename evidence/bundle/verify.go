@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/whichpod/whichpod/evidence"
 	"github.com/whichpod/whichpod/ingest"
@@ -43,11 +44,16 @@ type Options struct {
 }
 
 // Verify checks a bundle, or all bundles of a folder and that none is missing among
-// them or in another's place. What is wrong is in the reports; an error means that the
-// check itself could not be done. Nothing is written but, with Raw, a temporary index.
+// them or in another's place. Each is a folder or a tar file, as a container keeps it.
+// What is wrong is in the reports; an error means that the check itself could not be
+// done. Nothing is written but temporary files: what was in a tar file, with Raw an index.
 func Verify(ctx context.Context, path string, key *PublicKey, opt Options) ([]Report, error) {
 	if _, err := os.Stat(filepath.Join(path, manifestFile)); err == nil {
 		return []Report{verifyOne(ctx, path, key, opt)}, nil
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && strings.HasSuffix(path, tarSuffix) {
+		r, err := verifyTar(ctx, path, key, opt)
+		return []Report{r}, err
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -55,17 +61,61 @@ func Verify(ctx context.Context, path string, key *PublicKey, opt Options) ([]Re
 	}
 	var out []Report
 	for _, e := range entries {
-		if e.IsDir() && e.Name()[0] != '.' {
-			out = append(out, verifyOne(ctx, filepath.Join(path, e.Name()), key, opt))
-			if err := ctx.Err(); err != nil {
+		at := filepath.Join(path, e.Name())
+		switch {
+		case e.Name()[0] == '.':
+			continue
+		case e.IsDir():
+			out = append(out, verifyOne(ctx, at, key, opt))
+		case strings.HasSuffix(e.Name(), tarSuffix):
+			r, err := verifyTar(ctx, at, key, opt)
+			if err != nil {
 				return out, err
 			}
+			out = append(out, r)
+		}
+		if err := ctx.Err(); err != nil {
+			return out, err
 		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("verify: %q is no bundle, and no folder of bundles", path)
 	}
 	verifyChain(out)
+	return out, nil
+}
+
+// VerifyContainer checks the bundles of a container as [Verify] does those of a folder;
+// where a name is given, that blob alone. Each is fetched into a temporary file.
+func VerifyContainer(ctx context.Context, c *Container, name string, key *PublicKey, opt Options) (out []Report, err error) {
+	names := []string{name}
+	if name == "" {
+		if names, err = c.names(ctx); err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("verify: no bundle is in %s", c.Blobs)
+	}
+	tmp, err := os.MkdirTemp("", "whichpod-verify-")
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	for _, n := range names {
+		path := filepath.Join(tmp, filepath.Base(n))
+		if err := c.fetch(ctx, n, path); err != nil {
+			return out, fmt.Errorf("verify: %w", err)
+		}
+		r, err := verifyTar(ctx, path, key, opt)
+		if err = errors.Join(err, ctx.Err(), os.Remove(path)); err != nil {
+			return out, err
+		}
+		out = append(out, r)
+	}
+	if name == "" {
+		verifyChain(out)
+	}
 	return out, nil
 }
 

@@ -149,9 +149,9 @@ func (l *lab) minute(n int) int64 {
 // write writes the next bundle and returns its folder.
 func (l *lab) write(in Input) string {
 	l.t.Helper()
-	lock, err := Lock(l.out)
+	lock, err := Folder(l.out).Lock()
 	must(l.t, err)
-	s, err := Write(context.Background(), l.out, in, l.key)
+	s, err := Write(context.Background(), Folder(l.out), in, l.key)
 	must(l.t, errors.Join(err, lock.Close()))
 	return filepath.Join(l.out, s.Name)
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
@@ -19,7 +18,6 @@ import (
 	"github.com/whichpod/whichpod/evidence/claim"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/ingest"
-	"github.com/whichpod/whichpod/internal/journal"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -50,59 +48,42 @@ type Summary struct {
 	Claims   []claim.Result `json:"claims"`
 }
 
-// lockMagic tells the file that is locked while a bundle is written.
-var lockMagic = [4]byte{'w', 'p', 'b', 'l'}
-
-// lockFile is in a folder of bundles, and in no bundle.
-const lockFile = ".lock"
-
-// Lock takes the lock of a folder of bundles, which it makes where it is not there. The
-// caller MUST Close it. The error matches [journal.ErrLocked] where another has it.
-func Lock(out string) (io.Closer, error) {
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fmt.Errorf("write bundle: %w", err)
-	}
-	lock, err := journal.Open(filepath.Join(out, lockFile), lockMagic, 1, func(int64, []byte) error { return nil })
-	if err != nil {
-		return nil, fmt.Errorf("write bundle: %w", err)
-	}
-	return lock, nil
-}
-
-// Write writes the next bundle into a folder of them, of which the caller MUST hold the
-// [Lock]. The bundle is there, and durable, when it returns nil; after an error or a
-// crash it is not there at all.
-func Write(ctx context.Context, out string, in Input, key Signer) (s Summary, err error) {
-	if err := sweep(out); err != nil {
-		return s, fmt.Errorf("write bundle: %w", err)
-	}
-	last, err := Last(out)
+// Write writes the next bundle of a chain, of which the caller MUST hold the lock. The
+// bundle is there, and durable, when it returns nil; after an error or a crash it is
+// there whole or not at all.
+func Write(ctx context.Context, to Destination, in Input, key Signer) (s Summary, err error) {
+	chain, err := to.Chain(ctx)
 	if err != nil {
 		return s, err
 	}
 	p := predicate{Sequence: 1, Amends: in.Amends, Reasons: []string{}, Since: query.Time(in.Since), Until: query.Time(in.Until)}
-	if last != nil {
+	if len(chain) > 0 {
+		last := &chain[len(chain)-1]
 		p.Sequence, p.Previous = last.Sequence+1, &last.Ref
 	}
 	p.Name = nameOf(p.Sequence, in.Since, in.Until)
-	f := files(filepath.Join(out, partial+p.Name))
-	for _, dir := range []string{"", ledgerFolder, natFolder} {
-		if err := os.Mkdir(f.path(dir), 0o755); err != nil {
+	dir, err := to.Workspace(p.Name)
+	if err != nil {
+		return s, fmt.Errorf("write bundle: %w", err)
+	}
+	f := files(dir)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	for _, sub := range []string{ledgerFolder, natFolder} {
+		if err := os.Mkdir(f.path(sub), 0o755); err != nil {
 			return s, fmt.Errorf("write bundle: %w", err)
 		}
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(string(f)))
-		}
-	}()
-	if s, err = fill(ctx, out, f, in, &p); err != nil {
+	if s, err = fill(ctx, to, f, in, &p); err != nil {
 		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
 	}
 	if s.Digest, err = seal(ctx, f, &p, key); err != nil {
 		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
 	}
-	return s, publish(string(f), filepath.Join(out, p.Name))
+	return s, to.Publish(ctx, dir, p.Name)
 }
 
 // nameOf is the name of a bundle's folder: what sorts by name is in the chain's order.
@@ -118,8 +99,8 @@ func nameOf(sequence, since, until int64) string {
 	return fmt.Sprintf("%06d-%s-%s", sequence, from, to)
 }
 
-// fill writes all files but the manifest. out is the folder of bundles.
-func fill(ctx context.Context, out string, f files, in Input, p *predicate) (s Summary, err error) {
+// fill writes all files but the manifest. to is where the bundles are.
+func fill(ctx context.Context, to Destination, f files, in Input, p *predicate) (s Summary, err error) {
 	q := &Question{Since: query.Time(in.Since), Until: query.Time(in.Until), AsKnownAt: query.Time(in.AsKnownAt), Config: Config{in.Config}, Claims: in.Claims}
 	if q.Claims == nil {
 		q.Claims = []claim.Claim{}
@@ -150,7 +131,7 @@ func fill(ctx context.Context, out string, f files, in Input, p *predicate) (s S
 		return s, err
 	}
 	if in.Amends != nil {
-		if p.Reasons, err = in.reasons(out, f); err != nil {
+		if p.Reasons, err = in.reasons(ctx, to, f); err != nil {
 			return s, err
 		}
 	}

@@ -1,11 +1,12 @@
 // Package azblob is the source of flow logs in Azure Blob Storage, or in an emulator
-// of it; and the way in which what an agent recorded gets there ([Uploader]).
+// of it; the way in which what an agent recorded gets there ([Uploader]); and where
+// evidence is kept that nobody changes ([Store]).
 //
 // In: a container's URL, and credentials from the URL or the environment. Out: an
 // [ingest.Source]. It sends no requests but List Containers, List Blobs, Get Blob and
 // Get Blob Properties, and counts them: a write to a blob during its hour breaks Azure's own appends ("Manage
 // virtual network flow logs"), so a Source can not
-// write, and an Uploader only makes blobs that are not there. Neither names nor errors
+// write; an Uploader and a Store only make blobs that are not there. Neither names nor errors
 // hold a signature or a key. A Source is safe for concurrent use.
 package azblob
 

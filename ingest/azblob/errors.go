@@ -20,15 +20,20 @@ type Error struct {
 	Code               string // the service's, such as ContainerNotFound
 	Denied             bool   // the credentials are missing, wrong or do not suffice
 
-	what string
-	err  error
+	what  string
+	needs string // of rights, where it is not those of a reader
+	err   error
 }
 
 func (e *Error) Error() string {
 	at := fmt.Sprintf("%s in %s", e.what, place{account: e.Account, container: e.Container})
 	switch {
 	case e.Denied:
-		return fmt.Sprintf("%s: access denied (%d %s): want a signature with read and list, the account's key, or the role Storage Blob Data Reader", at, e.Status, e.Code)
+		needs := e.needs
+		if needs == "" {
+			needs = "a signature with read and list, the account's key, or the role Storage Blob Data Reader"
+		}
+		return fmt.Sprintf("%s: access denied (%d %s): want %s", at, e.Status, e.Code, needs)
 	case e.Code == "ContainerNotFound":
 		return at + ": there is no such container"
 	case e.Status != 0:
