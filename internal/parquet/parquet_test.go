@@ -136,6 +136,36 @@ func TestReaderReadsWhatWasWritten(t *testing.T) {
 	}
 }
 
+// The codes of lists have as many whole bytes as their dictionary needs.
+func TestListsOfManyTexts(t *testing.T) {
+	t.Parallel()
+	const rows, list = 300, 2 // the column of lists
+	for _, n := range []int{1, 2, 255, 256, 257, 65_536, 65_537} {
+		r := rand.New(rand.NewPCG(uint64(n), 4))
+		group := randomGroup(r, rows)
+		c := Chunk{Texts: make([]string, n)}
+		for i := range c.Texts {
+			c.Texts[i] = fmt.Sprint(i)
+		}
+		for range 50 {
+			codes := []uint32{uint32(n - 1)}
+			for range r.IntN(30) {
+				codes = append(codes, r.Uint32N(uint32(n)))
+			}
+			c.Lists = append(c.Lists, codes)
+		}
+		var want []string
+		for range rows {
+			c.Codes = append(c.Codes, []uint32{None, r.Uint32N(50), r.Uint32N(50)}[r.IntN(3)])
+			want = append(want, textOf(&testColumns[list], &c, len(c.Codes)-1))
+		}
+		group[list] = c
+		if diff := cmp.Diff(want, read(t, write(t, []int{rows}, [][]Chunk{group}))[list]); diff != "" {
+			t.Errorf("%d texts: -want +got:\n%s", n, diff)
+		}
+	}
+}
+
 func read(t *testing.T, data []byte) [][]string {
 	t.Helper()
 	f, err := file.NewParquetReader(bytes.NewReader(data))
