@@ -16,6 +16,7 @@ import (
 
 	"github.com/whichpod/whichpod/evidence/bundle"
 	"github.com/whichpod/whichpod/evidence/claim"
+	"github.com/whichpod/whichpod/evidence/keyvault"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/ingest/azblob"
 )
@@ -134,9 +135,18 @@ func readClaims(paths []string) ([]claim.Claim, error) {
 	return out, nil
 }
 
-// signer reads the private key from a file, else from the environment.
+// signer reads the private key from a file, else from the environment; or it is a key
+// in a vault, where the URL of one is given.
 func (a *app) signer(cmd *cobra.Command, path string) (bundle.Signer, error) {
 	data := []byte(a.getenv(signingKey))
+	for _, at := range []string{path, strings.TrimSpace(string(data))} {
+		if isURL(at) {
+			return keyvault.Open(cmd.Context(), at)
+		}
+		if at != "" {
+			break
+		}
+	}
 	if path != "" {
 		var err error
 		if data, err = os.ReadFile(path); err != nil {
@@ -144,7 +154,7 @@ func (a *app) signer(cmd *cobra.Command, path string) (bundle.Signer, error) {
 		}
 	}
 	if len(data) == 0 {
-		return nil, usage(cmd, "--bundle needs --key, a private key in PEM, or the key itself in %s", signingKey)
+		return nil, usage(cmd, "--key is missing: a private key in PEM, or the URL of one in Key Vault; or either itself in %s", signingKey)
 	}
 	key, err := bundle.ParsePrivateKey(data)
 	if err != nil {
@@ -152,6 +162,34 @@ func (a *app) signer(cmd *cobra.Command, path string) (bundle.Signer, error) {
 	}
 	return key, nil
 }
+
+func (a *app) publicKeyCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "public-key --key PRIVATE",
+		Short: "Print the public key that checks what a key signs",
+		Long: `Print the public key of a private key in PEM, for "verify --key": of a file, of
+$` + signingKey + `, or of a key in Azure Key Vault, where it is the newest version of now.`,
+		Args: args(0, 0, "none"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			key, err := a.signer(cmd, path)
+			if err != nil {
+				return err
+			}
+			text, err := key.PEM()
+			if err != nil {
+				return err
+			}
+			_, err = a.stdout.Write(text)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&path, "key", "", keyHelp)
+	return cmd
+}
+
+// keyHelp describes a private key.
+const keyHelp = "private key in PEM, Ed25519 or ECDSA, or https://VAULT.vault.azure.net/keys/NAME[/VERSION]; else $" + signingKey
 
 func (a *app) printBundle(s *bundle.Summary) error {
 	if a.output == "json" {

@@ -82,7 +82,7 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 	rangeFlags(cmd, &since, &until)
 	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
 	cmd.Flags().BoolVar(&signed, "bundle", false, "write a signed bundle of evidence")
-	cmd.Flags().StringVar(&b.key, "key", "", "with --bundle: private key in PEM, Ed25519 or ECDSA; else $"+signingKey)
+	cmd.Flags().StringVar(&b.key, "key", "", "with --bundle: "+keyHelp)
 	cmd.Flags().StringVar(&b.raw, "raw", "", "with --bundle: the flow logs, to note the SHA-256 of what was read of each")
 	cmd.Flags().StringArrayVar(&b.claims, "claim", nil, "with --bundle: YAML file of claims to decide; repeatable")
 	cmd.Flags().Var((*spanFlag)(&b.hold.Retain), "retain", "with a container: set an immutability policy on each bundle that ends so long after its upload (90d)")

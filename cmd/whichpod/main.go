@@ -106,7 +106,7 @@ Exit codes: 0 answered, 1 nothing found, 2 usage or failure, 3 several candidate
 		return nil
 	}
 	root.AddCommand(a.ingestCommand(), a.importCommand(), a.watchCommand(), a.agentCommand(), a.whoCommand(), a.talkersCommand(), a.trailCommand(), a.ownersCommand(),
-		a.exportCommand(), a.verifyCommand(), a.assertCommand(), a.decodeCommand(), a.postureCommand(), a.statusCommand(), a.compactCommand(), a.fsckCommand(), a.versionCommand(), a.demoCommand(), a.benchCommand(), a.drillCommand())
+		a.exportCommand(), a.verifyCommand(), a.publicKeyCommand(), a.assertCommand(), a.decodeCommand(), a.postureCommand(), a.statusCommand(), a.compactCommand(), a.fsckCommand(), a.versionCommand(), a.demoCommand(), a.benchCommand(), a.drillCommand())
 	return root
 }
 

@@ -13,14 +13,16 @@ import (
 	"fmt"
 )
 
-// Signer signs a manifest: a key in a file, or one that a key vault keeps. It is what
-// the DSSE library asks for, so that a vault's client needs no more than these two.
+// Signer signs a manifest: a key in a file, or one that a key vault keeps. The first two
+// are what the DSSE library asks for.
 type Signer interface {
 	// Sign returns the signature of data: of Ed25519 the plain one, of ECDSA that of
 	// its SHA-256, in ASN.1.
 	Sign(ctx context.Context, data []byte) ([]byte, error)
 	// KeyID is the SHA-256 of the public key's PKIX form, in hex.
 	KeyID() (string, error)
+	// PEM is the public key, which checks what was signed.
+	PEM() ([]byte, error)
 }
 
 // ParsePrivateKey reads an Ed25519 or ECDSA key in PEM: PKCS #8, or SEC 1. Both give
@@ -67,6 +69,14 @@ func (k *fileKey) Sign(_ context.Context, data []byte) ([]byte, error) {
 	return k.key.Sign(nil, data, k.hash) // without a random source: deterministic
 }
 
+func (k *fileKey) PEM() ([]byte, error) {
+	public, err := NewPublicKey(k.key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return public.PEM()
+}
+
 func (k *fileKey) KeyID() (string, error) { return keyID(k.key.Public()) }
 
 func keyID(key crypto.PublicKey) (string, error) {
@@ -98,6 +108,11 @@ func ParsePublicKey(data []byte) (*PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read public key: %w", err)
 	}
+	return NewPublicKey(key)
+}
+
+// NewPublicKey returns the key that checks signatures by an Ed25519 or ECDSA key.
+func NewPublicKey(key crypto.PublicKey) (*PublicKey, error) {
 	switch key.(type) {
 	case ed25519.PublicKey, *ecdsa.PublicKey:
 	default:
@@ -105,6 +120,15 @@ func ParsePublicKey(data []byte) (*PublicKey, error) {
 	}
 	id, err := keyID(key)
 	return &PublicKey{key, id}, err
+}
+
+// PEM is the key as [ParsePublicKey] and openssl read it.
+func (k *PublicKey) PEM() ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.key)
+	if err != nil {
+		return nil, fmt.Errorf("write public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
 // KeyID is the SHA-256 of the key's PKIX form, in hex.

@@ -68,7 +68,7 @@ var importRules = rules{
 			why: "formats and the join are tested without a kernel"},
 		{in: []string{"attribution/nat"}, not: []string{anyFolder}, but: []string{"attribution/nat", "internal"},
 			why: "evidence is kept without knowing who reads it"},
-		{in: []string{anyFolder}, except: []string{"ingest/azblob"}, not: []string{"github.com/Azure/azure-sdk-for-go"},
+		{in: []string{anyFolder}, except: []string{"ingest/azblob", "evidence/keyvault"}, not: []string{"github.com/Azure/azure-sdk-for-go"},
 			why: "local files need no cloud"},
 		{in: []string{"benchmarks/sim"}, not: []string{anyFolder, others}, but: []string{"benchmarks/sim", "flow"},
 			why: "it is the independent truth: it shares nothing with the code that it judges"},
@@ -212,12 +212,13 @@ func layout() (rules, map[string]string) {
 			"attribution\"\n)",
 		"attribution/natwatch/n.go": "package natwatch\nimport (\n\"github.com/ti-mo/conntrack\"\n\"github.com/ti-mo/netfilter\"\n\"github.com/mdlayher/netlink\"\n\"" + ours +
 			"attribution/nat\"\n)",
-		"attribution/nat/s.go":  "package nat\nimport \"" + ours + "internal/journal\"",
-		"ingest/i.go":           "package ingest\nimport \"" + ours + "flow\"",
-		"ingest/azblob/a.go":    "package azblob\nimport \"github.com/Azure/azure-sdk-for-go/sdk/azcore\"",
-		"flow/f.go":             "package flow\nimport \"github.com/apache/arrow/go/v17/arrow\"",
-		"internal/journal/j.go": "package journal\nimport \"" + ours + "internal/journal/disk\"",
-		"e2e/cluster.go":        "package e2e\nimport (\n\"k8s.io/client-go/rest\"\n\"" + ours + "query\"\n)",
+		"attribution/nat/s.go":   "package nat\nimport \"" + ours + "internal/journal\"",
+		"ingest/i.go":            "package ingest\nimport \"" + ours + "flow\"",
+		"ingest/azblob/a.go":     "package azblob\nimport \"github.com/Azure/azure-sdk-for-go/sdk/azcore\"",
+		"evidence/keyvault/k.go": "package keyvault\nimport \"github.com/Azure/azure-sdk-for-go/sdk/azcore\"",
+		"flow/f.go":              "package flow\nimport \"github.com/apache/arrow/go/v17/arrow\"",
+		"internal/journal/j.go":  "package journal\nimport \"" + ours + "internal/journal/disk\"",
+		"e2e/cluster.go":         "package e2e\nimport (\n\"k8s.io/client-go/rest\"\n\"" + ours + "query\"\n)",
 	}
 }
 

@@ -146,6 +146,7 @@ var errBroken = errors.New("broken")
 
 func (broken) Sign(context.Context, []byte) ([]byte, error) { return nil, errBroken }
 func (broken) KeyID() (string, error)                       { return "broken", nil }
+func (broken) PEM() ([]byte, error)                         { return nil, errBroken }
 
 func write(t *testing.T, p Place, hour int, key bundle.Signer) bundle.Summary {
 	t.Helper()
