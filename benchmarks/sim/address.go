@@ -106,7 +106,7 @@ func allocate(cfg *Config, pods []*Pod) {
 		owner: map[*Sandbox]*pool{},
 	}
 	size, limit, number := cfg.AddressesPerNode, maxPerNode, cfg.Nodes
-	if !cfg.Mode.perNode() {
+	if !cfg.Mode.PerNode() {
 		size, limit, number = size*cfg.Nodes, maxPerNode*cfg.Nodes, 1
 	}
 	for range number {
@@ -148,7 +148,7 @@ func (a *allocator) victim(node int, wanted bool) *Sandbox {
 		return nil
 	}
 	from := a.living[node]
-	if elsewhere && !a.cfg.Mode.perNode() {
+	if elsewhere && !a.cfg.Mode.PerNode() {
 		from = slices.Concat(a.living...)
 	}
 	if len(from) == 0 {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
 // NIC is an interface that writes a flow log: a node's, or that of a VM in the VNet.
@@ -25,25 +27,10 @@ type NIC struct {
 // bridge and the broadcast address, rounded down.
 const maxPerNode = 250
 
-// The address plan. AKS's own defaults where it has some: pods 10.244.0.0/16 and
-// fd12:3456:789a::/64, VNet 10.224.0.0/12
-// (https://learn.microsoft.com/azure/aks/azure-cni-overlay).
+// What no other scenario has.
 var (
-	vnetCIDRs    = prefixes("10.224.0.0/12", "fd00:224::/48")
-	nodeSubnet   = prefixes("10.224.0.0/16", "fd00:224:0:1::/64")
-	podSubnet    = prefixes("10.225.0.0/16", "fd00:224:0:2::/64")
-	overlayCIDRs = prefixes("10.244.0.0/16", "fd12:3456:789a::/64")
-
-	peers    = [2][]netip.Addr{addrs("10.100.0.4", "10.100.0.5", "10.101.2.9"), addrs("fd00:100::4", "fd00:100::5")}
-	premises = [2][]netip.Addr{addrs("192.168.50.10", "192.168.51.20", "172.16.4.4"), addrs("fd00:192::10")}
-	internet = [2][]netip.Addr{
-		addrs("203.0.113.66", "203.0.113.7", "198.51.100.23", "198.51.100.24", "192.0.2.80"),
-		addrs("2001:db8:beef::66", "2001:db8:beef::7"),
-	}
-	scanners  = [2][]netip.Addr{addrs("198.51.100.201", "203.0.113.250", "192.0.2.199"), addrs("2001:db8:bad::1")}
+	scanners  = scenario.Others{addrs("198.51.100.201", "203.0.113.250", "192.0.2.199"), addrs("2001:db8:bad::1")}
 	apiServer = netip.MustParseAddr("20.42.65.90")
-	wireDNS   = netip.MustParseAddr("168.63.129.16") // Azure's DNS and health probes
-	imds      = netip.MustParseAddr("169.254.169.254")
 )
 
 const numVMs = 3
@@ -76,11 +63,11 @@ func (c *Config) families(both []netip.Prefix) []netip.Prefix {
 func (c *Config) podCIDRs() []netip.Prefix {
 	switch c.Mode {
 	case NodeSubnet:
-		return c.families(nodeSubnet)
+		return c.families(scenario.NodesSubnet)
 	case PodSubnet:
-		return c.families(podSubnet)
+		return c.families(scenario.PodsSubnet)
 	default:
-		return c.families(overlayCIDRs)
+		return c.families(scenario.PodCIDRs)
 	}
 }
 
@@ -98,12 +85,12 @@ func makeNICs(cfg *Config) []NIC {
 		}
 		if i < cfg.Nodes {
 			n.Name, n.Node = fmt.Sprintf("aks-np1-%d-vmss%06d", pool, i), true
-			n.IP = plus(nodeSubnet[0], 4+cfg.NodesFrom+i)
-			n.IP6 = plus(nodeSubnet[1], 4+cfg.NodesFrom+i)
+			n.IP = plus(scenario.NodesSubnet[0], 4+cfg.NodesFrom+i)
+			n.IP6 = plus(scenario.NodesSubnet[1], 4+cfg.NodesFrom+i)
 		} else {
 			n.Name = fmt.Sprintf("vm-%d", i-cfg.Nodes)
-			n.IP = plus(netip.MustParsePrefix("10.230.0.0/16"), 4+cfg.NodesFrom+i-cfg.Nodes)
-			n.IP6 = plus(netip.MustParsePrefix("fd00:224:0:30::/64"), 4+cfg.NodesFrom+i-cfg.Nodes)
+			n.IP = plus(scenario.VMsSubnet[0], 4+cfg.NodesFrom+i-cfg.Nodes)
+			n.IP6 = plus(scenario.VMsSubnet[1], 4+cfg.NodesFrom+i-cfg.Nodes)
 		}
 		if !cfg.DualStack {
 			n.IP6 = netip.Addr{}
@@ -137,11 +124,11 @@ func plus(p netip.Prefix, n int) netip.Addr {
 func (c *Config) podAddress(node, n int) (v4, v6 netip.Addr) {
 	switch c.Mode {
 	case NodeSubnet: // above the nodes, which have the first 256
-		v4, v6 = plus(nodeSubnet[0], 256+n), plus(nodeSubnet[1], 256+n)
+		v4, v6 = plus(scenario.NodesSubnet[0], 256+n), plus(scenario.NodesSubnet[1], 256+n)
 	case PodSubnet:
-		v4, v6 = plus(podSubnet[0], 4+n), plus(podSubnet[1], 4+n)
+		v4, v6 = plus(scenario.PodsSubnet[0], 4+n), plus(scenario.PodsSubnet[1], 4+n)
 	default: // .0 is the network, .1 the bridge
-		v4, v6 = plus(overlayCIDRs[0], node<<8+2+n), plus(overlayCIDRs[1], node<<8+2+n)
+		v4, v6 = plus(scenario.PodCIDRs[0], node<<8+2+n), plus(scenario.PodCIDRs[1], node<<8+2+n)
 	}
 	if !c.DualStack {
 		v6 = netip.Addr{}

@@ -4,8 +4,8 @@
 // In: a [Config] with a seed. Out: a [World], which writes VNet flow log blobs, a
 // watch journal, the configuration that belongs to them and a line of truth per
 // tuple. The package shares nothing with the code that it judges: it imports the
-// row type only, and it restates the masquerade rules and formats from their public
-// sources.
+// row type, and the scenario that it has in common with tests in real kernels. Both it
+// and that restate the masquerade rules and formats from their public sources.
 //
 // The same Config gives the same bytes. The same seed gives the same pods and the
 // same traffic under every network mode: each concern draws from its own random
@@ -17,25 +17,23 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
-// Mode says how pods get addresses and which destinations see a node's address
-// instead (https://learn.microsoft.com/azure/aks/concepts-network-cni-overview).
-type Mode string
+// Mode is a network mode of AKS.
+type Mode = scenario.Mode
 
-// The four modes of AKS.
+// The modes.
 const (
-	Kubenet    Mode = "kubenet"     // a range per node outside the VNet, routed
-	Overlay    Mode = "overlay"     // Azure CNI Overlay: the same, by the platform
-	NodeSubnet Mode = "node-subnet" // pods have addresses of the nodes' subnet
-	PodSubnet  Mode = "pod-subnet"  // pods have addresses of their own subnet
+	Kubenet    = scenario.Kubenet
+	Overlay    = scenario.Overlay
+	NodeSubnet = scenario.NodeSubnet
+	PodSubnet  = scenario.PodSubnet
 )
 
 // Modes are all modes, in the order of reports.
-var Modes = []Mode{Kubenet, Overlay, NodeSubnet, PodSubnet}
-
-// perNode says whether each node has an address range of its own.
-func (m Mode) perNode() bool { return m == Kubenet || m == Overlay }
+var Modes = scenario.Modes
 
 // Allocation is the order in which free addresses are handed out.
 type Allocation string

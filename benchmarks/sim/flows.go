@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
 // flowRecord is a flow as it is on the wire, with its two ends' truth.
@@ -210,9 +212,9 @@ func (o *opener) address(r *rand.Rand, in *intent, f *flowRecord, to target) boo
 		vm := o.cfg.Nodes + r.IntN(numVMs)
 		f.dst, f.dport, f.dstNIC = w.NICs[vm].ip(f.v6), pick(r, []uint16{5432, 443}), int32(vm)
 	case ToPlatform:
-		f.dst, f.dport = imds, 80
+		f.dst, f.dport = scenario.Metadata, 80
 		if f.udp {
-			f.dst, f.dport = wireDNS, 53
+			f.dst, f.dport = scenario.WireDNS, 53
 		}
 	case ToStale:
 		return o.toStale(f, to)
@@ -222,7 +224,7 @@ func (o *opener) address(r *rand.Rand, in *intent, f *flowRecord, to target) boo
 		}
 		f.dst, f.dport = apiServer, 443
 		if abroad := o.cfg.Traffic.NodeAbroad; abroad > 0 && chance(r, abroad) {
-			f.dst, f.dport = pick(r, internet[family(f.v6)]), pick(r, []uint16{443, 443, 8443})
+			f.dst, f.dport = pick(r, scenario.Internet[family(f.v6)]), pick(r, []uint16{443, 443, 8443})
 		}
 	case FromVM, Scan:
 		return o.fromOutside(r, in, f, to)
@@ -234,7 +236,7 @@ func (o *opener) address(r *rand.Rand, in *intent, f *flowRecord, to target) boo
 
 // toOutside sends to a peered network, on premises, or the internet.
 func (o *opener) toOutside(r *rand.Rand, f *flowRecord) {
-	list := map[Class]*[2][]netip.Addr{ToPeered: &peers, ToOnPrem: &premises, ToInternet: &internet}[f.class]
+	list := map[Class]*scenario.Others{ToPeered: &scenario.Peered, ToOnPrem: &scenario.Premises, ToInternet: &scenario.Internet}[f.class]
 	f.dst = pick(r, list[family(f.v6)])
 	f.dport = pick(r, []uint16{443, 443, 8443})
 	if f.denied && f.class == ToInternet {
@@ -266,7 +268,7 @@ func (o *opener) toStale(f *flowRecord, gone target) bool {
 		return false
 	}
 	f.dstPod = -1
-	if !o.cfg.Mode.perNode() {
+	if !o.cfg.Mode.PerNode() {
 		f.dstNIC = -1 // no NIC has an unassigned address of a shared subnet
 	}
 	for _, h := range o.holders[f.dst] {
@@ -293,7 +295,7 @@ func (o *opener) fromOutside(r *rand.Rand, in *intent, f *flowRecord, to target)
 	if in.class == FromVM {
 		f.srcNIC, f.src, f.dport = int32(vm), w.NICs[vm].ip(f.v6), 30080
 	}
-	if to == nobody || o.cfg.Mode.perNode() {
+	if to == nobody || o.cfg.Mode.PerNode() {
 		return true
 	}
 	if in.class == FromVM {

@@ -3,42 +3,19 @@ package sim
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
 // keepsSource says whether a pod's packet to dst leaves the node with the pod's
-// address. The rule is ip-masq-agent's: everything outside the non-masquerade CIDRs is
-// masqueraded (https://github.com/Azure/ip-masq-agent-v2). The CIDRs are those that AKS
-// sets per mode:
-//
-//   - kubenet, overlay: the pod CIDR only: "Traffic from a pod to any destination
-//     outside the pod CIDR block uses SNAT to set the source IP to the IP of the node"
-//     (https://learn.microsoft.com/azure/aks/concepts-network-azure-cni-overlay);
-//   - node subnet: the VNet: "Systems in the same virtual network as the AKS cluster
-//     see the pod IP … Systems outside the AKS cluster virtual network see the node IP"
-//     (https://learn.microsoft.com/azure/aks/concepts-network-legacy-cni);
-//   - pod subnet: everything: "the pod IP is always the source address" (same page).
-//
-// Azure's DNS and instance metadata see the node's address under all: pod subnet has a rule
-// for these two hosts (Azure/azure-container-networking, cns/restserver/internalapi_linux.go).
+// address.
 func (c *Config) keepsSource(dst netip.Addr, port uint16) bool {
-	if dst == wireDNS && port == 53 || dst == imds && port == 80 {
+	if slices.ContainsFunc(scenario.Platform, func(e scenario.Endpoint) bool { return e.Address == netip.AddrPortFrom(dst, port) }) {
 		return false
 	}
-	var keep []netip.Prefix
-	switch c.Mode {
-	case PodSubnet:
-		return true
-	case NodeSubnet:
-		keep = vnetCIDRs
-	default:
-		keep = overlayCIDRs
-	}
-	for _, p := range keep {
-		if p.Contains(dst) {
-			return true
-		}
-	}
-	return false
+	keep, all := c.Mode.Unmasqueraded()
+	return all || slices.ContainsFunc(keep, func(p netip.Prefix) bool { return p.Contains(dst) })
 }
 
 // tuple is what tells one connection from another on the wire.

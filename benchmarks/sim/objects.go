@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
 // The lists of what is not masqueraded, as AKS and a user write them: restated from
@@ -113,8 +115,8 @@ func (w *World) nodeObject(i int) clusterObject {
 	if n.IP6.IsValid() {
 		o.Status.Addresses = append(o.Status.Addresses, nodeAddress{"InternalIP", n.IP6.String()})
 	}
-	if w.Config.Mode.perNode() {
-		for _, p := range w.Config.families(overlayCIDRs) {
+	if w.Config.Mode.PerNode() {
+		for _, p := range w.Config.families(scenario.PodCIDRs) {
 			a := plus(p, i<<8)
 			o.Spec.PodCIDRs = append(o.Spec.PodCIDRs, netip.PrefixFrom(a, a.BitLen()-8).String())
 		}
@@ -147,9 +149,9 @@ func (w *World) objectVersions() []objectVersion {
 	}
 	switch cfg.Mode {
 	case NodeSubnet:
-		out = append(out, objectVersion{at: old, eventType: "ADDED", object: w.configMap(reconciledConfig, "ip-masq-agent-reconciled", old, cfg.families(vnetCIDRs))})
+		out = append(out, objectVersion{at: old, eventType: "ADDED", object: w.configMap(reconciledConfig, "ip-masq-agent-reconciled", old, cfg.families(scenario.VNet))})
 	case Kubenet, Overlay:
-		out = append(out, objectVersion{at: old, eventType: "ADDED", object: w.configMap(reconciledConfig, "ip-masq-agent-reconciled", old, cfg.families(overlayCIDRs))})
+		out = append(out, objectVersion{at: old, eventType: "ADDED", object: w.configMap(reconciledConfig, "ip-masq-agent-reconciled", old, cfg.families(scenario.PodCIDRs))})
 	}
 	eventType, first := "ADDED", int64(0)
 	for _, c := range cfg.listChanges() {

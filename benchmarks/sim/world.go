@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
 // World is a simulated run.
@@ -56,7 +58,7 @@ func (w *World) Blobs() []string {
 func (w *World) WriteConfig(to io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clockTolerance: 1s\nclusters:\n  - name: %s\n    network: %s\n", w.Config.Cluster, w.Config.Mode)
-	fmt.Fprintf(&b, "    vnetCIDRs: %s\n", cidrs(w.Config.families(vnetCIDRs)))
+	fmt.Fprintf(&b, "    vnetCIDRs: %s\n", cidrs(w.Config.families(scenario.VNet)))
 	fmt.Fprintf(&b, "    podCIDRs: %s\n    nics:\n", cidrs(w.Config.podCIDRs()))
 	for _, n := range w.NICs {
 		if n.Node {

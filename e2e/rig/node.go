@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
 // Node is a node: a namespace with one network interface into the VNet.
@@ -107,7 +108,8 @@ func (n *Node) swift(t testing.TB) {
 	const nat = "iptables -t nat "
 	n.Do(t, nat+"-N SWIFT-POSTROUTING")
 	n.Do(t, nat+"-A POSTROUTING -j SWIFT-POSTROUTING")
-	for _, to := range []string{"168.63.129.16 -p udp --dport 53", "168.63.129.16 -p tcp --dport 53", "169.254.169.254 -p tcp --dport 80"} {
+	for _, e := range scenario.Platform {
+		to := fmt.Sprintf("%s -p %s --dport %d", e.Address.Addr(), e.Protocol, e.Address.Port())
 		for _, p := range n.PodCIDRs {
 			if p.Addr().Is4() {
 				n.Do(t, fmt.Sprintf("%s-A SWIFT-POSTROUTING -m addrtype ! --dst-type LOCAL -s %s -d %s -j SNAT --to %s", nat, p, to, n.Addresses[0]))

@@ -70,7 +70,7 @@ var importRules = rules{
 			why: "evidence is kept without knowing who reads it"},
 		{in: []string{anyFolder}, except: []string{"ingest/azblob", "evidence/keyvault"}, not: []string{"github.com/Azure/azure-sdk-for-go"},
 			why: "local files need no cloud"},
-		{in: []string{"benchmarks/sim"}, not: []string{anyFolder, others}, but: []string{"benchmarks/sim", "flow"},
+		{in: []string{"benchmarks/sim", "benchmarks/scenario"}, not: []string{anyFolder, others}, but: []string{"benchmarks/sim", "benchmarks/scenario", "flow"},
 			why: "it is the independent truth: it shares nothing with the code that it judges"},
 		{in: []string{anyFolder}, except: []string{"benchmarks", "cmd"}, not: []string{"benchmarks/sim"},
 			why: "simulated clusters are for measures and the demo"},
@@ -200,14 +200,15 @@ func layout() (rules, map[string]string) {
 	r.planned = nil
 	const ours = modulePath + "/"
 	return r, map[string]string{
-		"cmd/whichpod/main.go":  "package main\nimport (\n\"" + ours + "console\"\n\"" + ours + "benchmarks/sim\"\n)",
-		"console/console.go":    "package console\nimport \"" + ours + "query\"",
-		"benchmarks/run.go":     "package benchmarks\nimport \"" + ours + "benchmarks/sim\"",
-		"benchmarks/sim/sim.go": "package sim\nimport (\n\"encoding/json\"\n\"" + ours + "flow\"\n)",
-		"evidence/e.go":         "package evidence\nimport \"" + ours + "query\"",
-		"query/q.go":            "package query\nimport (\n\"" + ours + "index\"\n\"" + ours + "attribution\"\n)",
-		"index/i.go":            "package index\nimport (\n\"" + ours + "flow\"\n\"" + ours + "internal/journal\"\n)",
-		"attribution/a.go":      "package attribution\nimport \"" + ours + "flow\"",
+		"cmd/whichpod/main.go":     "package main\nimport (\n\"" + ours + "console\"\n\"" + ours + "benchmarks/sim\"\n)",
+		"console/console.go":       "package console\nimport \"" + ours + "query\"",
+		"benchmarks/run.go":        "package benchmarks\nimport \"" + ours + "benchmarks/sim\"",
+		"benchmarks/sim/sim.go":    "package sim\nimport (\n\"encoding/json\"\n\"" + ours + "flow\"\n)",
+		"benchmarks/scenario/s.go": "package scenario\nimport \"net/netip\"",
+		"evidence/e.go":            "package evidence\nimport \"" + ours + "query\"",
+		"query/q.go":               "package query\nimport (\n\"" + ours + "index\"\n\"" + ours + "attribution\"\n)",
+		"index/i.go":               "package index\nimport (\n\"" + ours + "flow\"\n\"" + ours + "internal/journal\"\n)",
+		"attribution/a.go":         "package attribution\nimport \"" + ours + "flow\"",
 		"attribution/podwatch/p.go": "package podwatch\nimport (\n\"k8s.io/client-go/tools/cache\"\n\"" + ours +
 			"attribution\"\n)",
 		"attribution/natwatch/n.go": "package natwatch\nimport (\n\"github.com/ti-mo/conntrack\"\n\"github.com/ti-mo/netfilter\"\n\"github.com/mdlayher/netlink\"\n\"" + ours +
@@ -244,6 +245,7 @@ func TestImports(t *testing.T) {
 		{"cmd/whichpod/x.go", "github.com/Azure/azure-sdk-for-go/sdk/azidentity", "need no cloud"},
 		{"benchmarks/sim/x.go", ours + "attribution", "independent truth"},
 		{"benchmarks/sim/x.go", "github.com/google/go-cmp/cmp", "independent truth"},
+		{"benchmarks/scenario/x.go", ours + "attribution", "independent truth"},
 		{"console/x.go", ours + "benchmarks/sim", "for measures"},
 		{"query/x.go", ours + "e2e", "nobody may import"},
 		{"common/x.go", "fmt", "outside the layout"},
