@@ -115,7 +115,7 @@ func Section(p Plan, results []Result) report.Section {
 			fmt.Sprintf("%d runs of %v: %d nodes, %d pods at a time that live %v on average, %d flows in %d rows in all.", len(results), p.Base.Duration, p.Base.Nodes, p.Base.Nodes*p.Base.PodsPerNode, p.Base.MeanLifetime, Flows(results), rows(results)),
 			"Flows within a node never reach the log; no evidence brings them back.",
 			"[unproven]: no public row of a flow log shows it; it is concluded from other documents.",
-			`Real kernels: "make e2e E2E=./e2e/nat" sends from pods in network namespaces to every one of these destinations, under all four modes, through the kernel's own masquerading, and prints the same table. Not covered there: what Azure itself does between interface and log.`,
+			`Real kernels: "make e2e E2E=./e2e/nat" sends from pods in network namespaces to every one of these destinations, under all four modes, through the kernel's own masquerading. Not covered there: what Azure itself does between interface and log.`,
 		},
 	}
 	s.Charts = []report.Chart{chart(p, results, "Can the sender be named? Without NAT evidence", func(t *Tally) *Said { return &t.Plain }),

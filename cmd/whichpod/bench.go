@@ -28,6 +28,7 @@ type benchOptions struct {
 	out        string
 	publishing time.Duration
 	hostile    bool
+	kernel     string
 	progress   bool
 	stderr     io.Writer
 }
@@ -128,6 +129,7 @@ func (o *benchOptions) rivalsFlags(cmd *cobra.Command) {
 
 func (o *benchOptions) pluginsFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.hostile, "hostile", false, "with every fault at once, and ports that are given again at once")
+	cmd.Flags().StringVar(&o.kernel, "kernel", "", "recording of a real kernel to compare with (default: the one that comes with this version)")
 	cmd.Flags().BoolVar(&o.progress, "progress", false, "a line on stderr for each run")
 }
 
@@ -145,6 +147,10 @@ func (o *benchOptions) plugins(ctx context.Context) (measured, error) {
 		plan.Hostile()
 	}
 	plan.Modes, plan.Seed, plan.Runs = o.simulated(), o.seed, o.runs
+	kernel, err := plugins.ReadKernel(o.kernel)
+	if err != nil {
+		return measured{}, err
+	}
 	flows, wrong, runs := 0, 0, 0
 	results, err := plugins.Run(ctx, plan, func(r plugins.Result) {
 		flows, wrong, runs = flows+r.Flows, wrong+r.Wrong, runs+1
@@ -155,7 +161,9 @@ func (o *benchOptions) plugins(ctx context.Context) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	return measured{plugins.Section(plan, results), plugins.Findings(plan, results), plugins.Wrong(results)}, nil
+	section := plugins.Section(plan, results)
+	agreement := kernel.Compare(&section, plan, results)
+	return measured{section, append(plugins.Findings(plan, results), agreement), plugins.Wrong(results)}, nil
 }
 
 func (o *benchOptions) rivals(ctx context.Context) (measured, error) {

@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
@@ -54,6 +55,7 @@ func TestNAT(t *testing.T) {
 	all := slices.Concat(r.lines(without, "none"), r.lines(agents, "agent"), r.lines(printed, "conntrack"), r.lines(learned, "agent, NICs learned"), simulated(t))
 	slices.SortStableFunc(all, func(a, b line) int { return cmp.Compare(a.name, b.name) })
 	fmt.Printf("\n%s\nwithout evidence:\n%s\nwith evidence:\n%s\n", table(all), r.classes(without), r.classes(agents))
+	r.recordKernel(t, without, agents)
 	for i := range all {
 		t.Run(all[i].name+"/"+all[i].evidence, func(t *testing.T) { all[i].check(t) })
 	}
@@ -216,7 +218,7 @@ func (r *recording) write(t *testing.T, since time.Time) {
 	config, without := "clusters:\n", "clusters:\n"
 	for _, c := range r.clusters {
 		c.WriteJournal(t, r.file(c.Name+".jsonl"), since)
-		said := fmt.Sprintf("- {name: %s, network: %s, vnetCIDRs: [%s], podCIDRs: [%s]", c.Name, c.mode, list(vnetCIDRs), list(prefixes(strings.Join(c.pods[:], " "))))
+		said := fmt.Sprintf("- {name: %s, network: %s, vnetCIDRs: [%s], podCIDRs: [%s]", c.Name, c.mode, list(scenario.VNet), list(prefixes(strings.Join(c.pods[:], " "))))
 		config += fmt.Sprintf("%s, nics: {%s: %s, %s: %s}}\n", said, c.Nodes[0].MAC, c.Nodes[0], c.Nodes[1].MAC, c.Nodes[1])
 		without += said + "}\n"
 	}

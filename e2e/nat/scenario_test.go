@@ -9,18 +9,13 @@ import (
 	"testing"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/benchmarks/scenario"
 	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
 
 // Who is in the VNet besides the clusters, or behind it.
 const (
-	internet   = "203.0.113.66"
-	internet6  = "2001:db8::66"
-	peered     = "10.50.0.9"
-	database   = "10.224.0.99" // a VM in the VNet
-	azureDNS   = "168.63.129.16"
-	metadata   = "169.254.169.254"
 	client     = "10.224.0.98" // a VM that calls a node's port
 	service    = "10.0.0.10"   // the address of a service of each cluster
 	nodePort   = 30080
@@ -28,15 +23,27 @@ const (
 	nodeServer = 9100 // of a server on the nodes
 )
 
-var vnetCIDRs = prefixes("10.224.0.0/12 fd00:224::/48")
+// internet6 is what others have over IPv6.
+const internet6 = attribution.Internet + ", IPv6"
 
 // others are the servers that are no pods, by what they are, in the words of "bench plugins".
-var others = map[string][]string{
-	string(attribution.Internet):            {"tcp/" + internet + ":443", "udp/" + internet + ":443"},
-	string(attribution.Internet) + ", IPv6": {"tcp/[" + internet6 + "]:443"},
-	string(attribution.Beyond):              {"tcp/" + peered + ":443"},
-	string(attribution.InVNet):              {"tcp/" + database + ":5432"},
-	string(attribution.Platform):            {"udp/" + azureDNS + ":53", "tcp/" + azureDNS + ":53", "tcp/" + metadata + ":80"},
+var others = map[attribution.Class][]string{
+	attribution.Internet: {at("tcp", scenario.Internet[0][0], 443), at("udp", scenario.Internet[0][0], 443)},
+	internet6:            {at("tcp", scenario.Internet[1][0], 443)},
+	attribution.Beyond:   {at("tcp", scenario.Peered[0][0], 443), at("tcp", scenario.Premises[0][0], 443)},
+	attribution.InVNet:   {at("tcp", scenario.VMsSubnet[0].Addr().Next(), 5432)},
+	attribution.Platform: platform(),
+}
+
+func at(protocol string, a netip.Addr, port uint16) string {
+	return scenario.Endpoint{Protocol: protocol, Address: netip.AddrPortFrom(a, port)}.String()
+}
+
+func platform() (out []string) {
+	for _, e := range scenario.Platform {
+		out = append(out, e.String())
+	}
+	return out
 }
 
 // plan is what a cluster is to be.
@@ -44,18 +51,16 @@ type plan struct {
 	mode attribution.Network
 	// pods are the address ranges of the pods on its two nodes.
 	pods [2]string
-	// all are the address ranges that no other node masquerades, and zone is not 0,
-	// where other clusters may have the same.
-	all  string
+	// zone is not 0 where other clusters may have the same.
 	zone uint16
 }
 
 // Kubenet and Overlay have the same addresses for their pods.
 var plans = []plan{
-	{attribution.Kubenet, [2]string{"10.244.1.0/24 fd12:3456:789a:1::/64", "10.244.2.0/24 fd12:3456:789a:2::/64"}, "10.244.0.0/16 fd12:3456:789a::/48", 1},
-	{attribution.Overlay, [2]string{"10.244.1.0/24 fd12:3456:789a:1::/64", "10.244.2.0/24 fd12:3456:789a:2::/64"}, "10.244.0.0/16 fd12:3456:789a::/48", 2},
-	{attribution.NodeSubnet, [2]string{"10.224.101.0/24", "10.224.102.0/24"}, "10.224.0.0/12 fd00:224::/48", 0},
-	{attribution.PodSubnet, [2]string{"10.225.1.0/24", "10.225.2.0/24"}, "10.225.0.0/16", 0},
+	{attribution.Kubenet, [2]string{"10.244.1.0/24 fd12:3456:789a::1:0/112", "10.244.2.0/24 fd12:3456:789a::2:0/112"}, 1},
+	{attribution.Overlay, [2]string{"10.244.1.0/24 fd12:3456:789a::1:0/112", "10.244.2.0/24 fd12:3456:789a::2:0/112"}, 2},
+	{attribution.NodeSubnet, [2]string{"10.224.101.0/24", "10.224.102.0/24"}, 0},
+	{attribution.PodSubnet, [2]string{"10.225.1.0/24", "10.225.2.0/24"}, 0},
 }
 
 const podsPerNode = 5
@@ -86,12 +91,13 @@ func newCluster(t *testing.T, number int, p plan) *cluster {
 		config := rig.NodeConfig{MAC: fmt.Sprintf("000D3A0%d0%d00", number, i), Zone: p.zone, PodCIDRs: prefixes(p.pods[i]),
 			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 224, 0, byte(host)}), netip.MustParseAddr(fmt.Sprintf("fd00:224::%d", host))}}
 		if p.zone != 0 {
-			config.ClusterCIDRs = prefixes(p.all)
+			config.ClusterCIDRs = scenario.PodCIDRs
 		}
 		n := rig.NewNode(t, fmt.Sprintf("%s-%d", p.mode, i), config)
 		n.Track(t)
 		n.Set(t, "net.ipv4.ip_local_port_range", ports[i].low+" "+ports[i].high)
-		n.Masquerade(t, p.mode, prefixes(p.all))
+		keep, _ := scenario.Mode(p.mode).Unmasqueraded()
+		n.Masquerade(t, p.mode, keep)
 		c.nodeServers = append(c.nodeServers, n.Serve(t, "", fmt.Sprintf("tcp/%s:%d", n.Addresses[0], nodeServer)))
 		c.Nodes = append(c.Nodes, n)
 	}
@@ -102,7 +108,7 @@ func newCluster(t *testing.T, number int, p plan) *cluster {
 func (c *cluster) fill(t *testing.T) {
 	t.Helper()
 	for _, n := range c.Nodes {
-		c.hosts = append(c.hosts, n.Call(t, "", []string{"-every", "600ms"}, others[string(attribution.Internet)]...))
+		c.hosts = append(c.hosts, n.Call(t, "", []string{"-every", "600ms"}, others[attribution.Internet]...))
 	}
 	for slot := range podsPerNode {
 		for i := range c.Nodes {
@@ -181,12 +187,12 @@ func (c *cluster) call(t *testing.T, p *rig.Pod, slot int) {
 	targets = append(targets, fmt.Sprintf("tcp/%s:80", service), fmt.Sprintf("tcp/%s:%d", c.Nodes[1-node].Addresses[0], nodeServer))
 	p.Call(t, []string{"-every", "900ms"}, targets...)
 	if slot == 2 {
-		p.Call(t, []string{"-every", "1s", "-hold", "12s"}, others[string(attribution.Internet)]...)
+		p.Call(t, []string{"-every", "1s", "-hold", "12s"}, others[attribution.Internet]...)
 	}
 }
 
 // class is what a destination is, for a caller on a node.
-func (c *cluster) class(n *rig.Node, to netip.AddrPort) string {
+func (c *cluster) class(n *rig.Node, to netip.AddrPort) attribution.Class {
 	for class, list := range others {
 		for _, target := range list {
 			if _, address, _ := strings.Cut(target, "/"); netip.MustParseAddrPort(address) == to {
@@ -196,11 +202,11 @@ func (c *cluster) class(n *rig.Node, to netip.AddrPort) string {
 	}
 	switch a := to.Addr(); {
 	case a == c.Nodes[0].Addresses[0] || a == c.Nodes[1].Addresses[0]:
-		return string(attribution.NodeOwn)
+		return attribution.NodeOwn
 	case n.Behind(a):
-		return string(attribution.SameNode)
+		return attribution.SameNode
 	default:
-		return string(attribution.OtherNode)
+		return attribution.OtherNode
 	}
 }
 

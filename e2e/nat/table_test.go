@@ -98,15 +98,15 @@ func table(lines []line) string {
 // in each mode, and in how many bits the others are masked. It is of the node with
 // enough ports, and of the rows of its own interface.
 func (r *recording) classes(answers map[*rig.Node][]rig.Judged) string {
-	cells := make(map[string]map[*cluster]string)
-	set := func(class string, c *cluster, text string) {
+	cells := make(map[attribution.Class]map[*cluster]string)
+	set := func(class attribution.Class, c *cluster, text string) {
 		if cells[class] == nil {
 			cells[class] = make(map[*cluster]string)
 		}
 		cells[class][c] = text
 	}
 	for _, c := range r.clusters {
-		tallies := make(map[string]*rig.Tally)
+		tallies := make(map[attribution.Class]*rig.Tally)
 		n := c.Nodes[1]
 		for i := range answers[n] {
 			if j := &answers[n][i]; j.Sender != "" && j.Row.Direction == "O" {
@@ -125,7 +125,7 @@ func (r *recording) classes(answers map[*rig.Node][]rig.Judged) string {
 			set(class, c, text)
 		}
 		if slices.ContainsFunc(r.unseen, c.local) {
-			set(string(attribution.SameNode), c, "not logged")
+			set(attribution.SameNode, c, "not logged")
 		}
 	}
 	var out strings.Builder
@@ -136,7 +136,7 @@ func (r *recording) classes(answers map[*rig.Node][]rig.Judged) string {
 	}
 	fmt.Fprintln(w)
 	for _, class := range slices.Sorted(maps.Keys(cells)) {
-		fmt.Fprint(w, class)
+		fmt.Fprint(w, string(class))
 		for _, c := range r.clusters {
 			fmt.Fprint(w, "\t", cells[class][c])
 		}
