@@ -50,7 +50,7 @@ bench-code: ## run the short benchmarks beside the code
 	$(GO) test -short -run '^$$' -bench . -benchmem ./...
 
 .PHONY: bench-plugins
-bench-plugins: build ## write bench-report/report.html: network modes and lookup rules, compared
+bench-plugins: build ## write bench-report/report.html: network modes, lookup rules and times to identify, compared
 	bin/whichpod bench report --out bench-report >/dev/null
 
 # The programs that the end-to-end tests run: e2e/components.

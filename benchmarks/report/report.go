@@ -2,8 +2,8 @@
 // charts that needs nothing from outside, the same as Markdown, and the same as JSON.
 //
 // In: a [Document], which the measures fill. Out: text. The same Document gives the same
-// bytes; what differs between two runs of one seed (the machine, the time) stands in
-// [Document.Environment] alone.
+// bytes; what differs between two runs of one seed is the machine and the time, in
+// [Document.Environment], and what is marked as timed: it was measured on that machine.
 package report
 
 import (
@@ -32,6 +32,7 @@ type Finding struct {
 	Figure string `json:"figure"`
 	Says   string `json:"says"`
 	Bad    bool   `json:"bad"`
+	Timed  bool   `json:"timed,omitempty"`
 }
 
 // Entry is a name with its value.
@@ -61,6 +62,7 @@ type Cell struct {
 	Text    string         `json:"text"`
 	Summary *stats.Summary `json:"summary,omitempty"`
 	Bad     bool           `json:"bad,omitempty"`
+	Timed   bool           `json:"timed,omitempty"`
 }
 
 // Tone says what a part of a bar stands for.
@@ -75,6 +77,18 @@ const (
 	Bad    Tone = "bad"    // wrong
 )
 
+// The tones of stages in time.
+const (
+	Logging    Tone = "logging"
+	Publishing Tone = "publishing"
+	Polling    Tone = "polling"
+	Person     Tone = "person"
+	Measured   Tone = "measured"
+	Fetching   Tone = "fetching"
+	Indexing   Tone = "indexing"
+	Asking     Tone = "asking"
+)
+
 // Chart is a set of panels with stacked bars on one scale.
 type Chart struct {
 	Title  string  `json:"title"`
@@ -82,6 +96,7 @@ type Chart struct {
 	Max    float64 `json:"max"`  // of the scale
 	Unit   string  `json:"unit"` // "%" where values are shares
 	Panels []Panel `json:"panels"`
+	Timed  bool    `json:"timed,omitempty"`
 }
 
 // Key says what a tone means in a chart.
@@ -101,6 +116,7 @@ type Bar struct {
 	Label string `json:"label"`
 	Parts []Part `json:"parts"`
 	Says  string `json:"says"` // beside the bar
+	Timed bool   `json:"timed,omitempty"`
 }
 
 // Part is a stretch of a bar.
@@ -145,6 +161,13 @@ func percent(share float64) string {
 	default:
 		return fmt.Sprintf("%.1f", p)
 	}
+}
+
+// Since is a cell that shows a figure that was timed.
+func Since(s stats.Summary, decimals int, unit string) Cell {
+	c := Figure(s, decimals, unit)
+	c.Timed = true
+	return c
 }
 
 // Percent shows a share in percent.

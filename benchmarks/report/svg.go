@@ -22,6 +22,8 @@ const (
 // colours can be told apart without red and green too, by lightness.
 var colours = map[Tone]string{
 	Good: "#12795b", Doubt: "#e3a72f", Hidden: "#8693a6", Absent: "#e6eaef", Bad: "#c2302a",
+	Logging: "#b7c3d2", Publishing: "#8fa1b8", Polling: "#d7dfe8", Person: "#e9c46a", Measured: "#12795b",
+	Fetching: "#9fcdbd", Indexing: "#12795b", Asking: "#e3a72f",
 }
 
 // svg draws the chart.
@@ -49,13 +51,22 @@ func (c *Chart) svg() template.HTML {
 }
 
 func (c *Chart) legend(b *strings.Builder) {
-	x := labelWidth
+	x, room := labelWidth, chartWidth-labelWidth
+	for _, k := range c.Legend {
+		room -= keyWidth(k)
+	}
+	if room < 0 {
+		x = 0 // a long one begins where labels do
+	}
 	for _, k := range c.Legend {
 		fmt.Fprintf(b, `<rect x="%d" y="4" width="13" height="13" rx="2" fill="%s"/>`, x, colours[k.Tone])
 		text(b, x+19, 15, `fill="#5b6675"`, k.Name)
-		x += 42 + 7*len(k.Name)
+		x += keyWidth(k)
 	}
 }
+
+// keyWidth is about how wide an entry of the legend is, with the space after it.
+func keyWidth(k Key) int { return 42 + 7*len(k.Name) }
 
 // grid draws the scale, in quarters, and its figures below.
 func (c *Chart) grid(b *strings.Builder, height int) {

@@ -36,7 +36,7 @@ var Rules = []Rule{
 	{
 		Name: "snapshots every three minutes", Says: "the running pod that the last list before the row shows",
 		Like: "tables of periodic lists, as KubePodInventory of Container Insights",
-		Pod:  snapshots,
+		Pod:  Snapshots,
 	},
 	{
 		Name: "last writer wins", Says: "of the pods on record when the row arrives, the one whose object was written last",
@@ -65,7 +65,8 @@ const (
 	keptFor       = 5 * 60_000
 )
 
-func snapshots(s *Seen, q Question) string {
+// Snapshots is the rule of the list that was made last before the row.
+func Snapshots(s *Seen, q Question) string {
 	if q.Time < s.Start {
 		return ""
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -164,8 +165,35 @@ func (w *World) WriteBlobs(dir string) error {
 	return nil
 }
 
+// WriteBlobsUntil writes the blobs below dir as they are once the records up to a time,
+// Unix milliseconds, are in them. A blob that is there already grows; one that has
+// nothing new is left alone.
+func (w *World) WriteBlobsUntil(dir string, until int64) error {
+	for i := range w.blobs {
+		b := w.blobs[i]
+		b.last = b.first + sort.Search(b.last-b.first, func(n int) bool { return w.rows[b.first+n].record > until })
+		if b.last == b.first || has(filePath(dir, &b), w.rows[b.last-1].offset) {
+			continue
+		}
+		if err := w.writeBlob(dir, &b); err != nil {
+			return fmt.Errorf("write blob %q: %w", b.path, err)
+		}
+	}
+	return nil
+}
+
+func filePath(dir string, b *blob) string {
+	return filepath.Join(dir, Container, filepath.FromSlash(b.path))
+}
+
+// has says whether there is a file that reaches past an offset.
+func has(path string, offset int64) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > offset
+}
+
 func (w *World) writeBlob(dir string, b *blob) error {
-	path := filepath.Join(dir, Container, filepath.FromSlash(b.path))
+	path := filePath(dir, b)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}

@@ -20,9 +20,15 @@ type trackEvent struct {
 // the run: each connection that leaves it, with the translation. Connections inside the
 // node are left out. Times are by the node's own clock.
 func (w *World) WriteConntrack(to io.Writer, node int) error {
+	return w.WriteConntrackUntil(to, node, forever)
+}
+
+// WriteConntrackUntil is WriteConntrack up to a time, Unix milliseconds, by the node's clock.
+func (w *World) WriteConntrackUntil(to io.Writer, node int, until int64) error {
 	out := bufio.NewWriterSize(to, 1<<18)
 	open := map[tuple]uint32{} // by the tuple before translation
-	from, end, skew := w.Config.startMS(), w.Config.endMS(), w.NICs[node].KubeletSkew
+	skew := w.NICs[node].KubeletSkew
+	from, end := w.Config.startMS(), min(w.Config.endMS(), min(until, forever)-skew)
 	for _, e := range w.tracked(node) {
 		f := &w.flows[e.flow]
 		original := w.original(f)

@@ -124,6 +124,9 @@ func (o *opener) flow(r *rand.Rand, in *intent) (flowRecord, bool) {
 	}
 	f.gone = stop
 	f.shape = shapeOf(o.cfg, r, in, stop)
+	if in.site > 0 {
+		f.denied, f.v6 = false, false
+	}
 	if !o.address(choice, in, &f, to) {
 		return f, false
 	}
@@ -198,6 +201,10 @@ func (o *opener) address(r *rand.Rand, in *intent, f *flowRecord, to target) boo
 	f.src = w.NICs[in.node].ip(f.v6)
 	if in.pod >= 0 {
 		f.src = w.Pods[in.pod].Sandboxes[in.box].address(f.v6)
+	}
+	if in.site > 0 {
+		o.toSite(f, in)
+		return true
 	}
 	switch in.class {
 	case ToOtherNode, ToSameNode:

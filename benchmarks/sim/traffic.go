@@ -39,6 +39,7 @@ type intent struct {
 	box   int32  // sender's sandbox
 	node  int32  // sender's node, or the target's for Scan and FromVM
 	class Class
+	site  int32 // of an incident, from 1; 0: it is none
 }
 
 func (m *Mix) weights() []float64 {
@@ -75,6 +76,7 @@ func intents(cfg *Config, pods []*Pod) []intent {
 		out = nodeIntents(cfg, out, n, FromVM, cfg.Traffic.FromVMs)
 		out = nodeIntents(cfg, out, n, Scan, cfg.Traffic.Scans)
 	}
+	out = append(out, incidents(cfg, pods)...)
 	slices.SortFunc(out, func(a, b intent) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.pod, b.pod), cmp.Compare(a.node, b.node), cmp.Compare(a.salt, b.salt))
 	})

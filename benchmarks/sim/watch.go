@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -101,11 +102,17 @@ func before(versions []version, at int64) int {
 }
 
 // WriteWatch writes the watch journal: JSON lines {type, receivedAt, object}.
-func (w *World) WriteWatch(to io.Writer) error {
+func (w *World) WriteWatch(to io.Writer) error { return w.WriteWatchBetween(to, 0, math.MaxInt64) }
+
+// WriteWatchBetween writes the lines that came in [from, until), Unix milliseconds.
+func (w *World) WriteWatchBetween(to io.Writer, from, until int64) error {
 	out := bufio.NewWriterSize(to, 1<<20)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	for _, l := range w.lines {
+		if at := l.received / 1000; at < from || at >= until {
+			continue
+		}
 		if err := enc.Encode(w.watchLine(l)); err != nil {
 			return fmt.Errorf("write watch journal: %w", err)
 		}

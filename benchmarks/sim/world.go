@@ -15,6 +15,8 @@ type World struct {
 	NICs   []NIC  // the nodes in order, then the VMs of the VNet
 	Pods   []*Pod // in order of creation; those of the warm-up too
 	Holds  []Hold // who held which address when, by address and time
+	// Incidents are the calls that were planted, in the order of time.
+	Incidents []Incident
 	// Unlogged counts the flows that never left a node, so no log has them, by class;
 	// those of the warm-up too, as Flows does for all others.
 	Unlogged, Flows map[Class]int

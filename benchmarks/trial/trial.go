@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -32,10 +33,11 @@ import (
 type Trial struct {
 	Worlds []*sim.World
 
-	dir    string
-	rows   *index.Store
-	ledger *attribution.Ledger
-	config attribution.Config
+	dir     string
+	watched int64 // what came before it is in the ledger, Unix ms
+	rows    *index.Store
+	ledger  *attribution.Ledger
+	config  attribution.Config
 }
 
 // Options is what whichpod is told of the clusters. The zero value is the watch journal
@@ -44,6 +46,7 @@ type Options struct {
 	Detect   bool                        // the mode has to be concluded from nodes and ConfigMaps, which the journal then has
 	HideNICs bool                        // the configuration does not say whose the interfaces are
 	Mangle   func(journal []byte) []byte // what befell the journal; nil is nothing
+	Live     bool                        // the journal comes bit by bit, by [Trial.Watch]
 }
 
 // Load simulates a cluster and reads what it left. The caller closes the Trial.
@@ -112,6 +115,9 @@ func (t *Trial) tell(w *sim.World, opt Options) error {
 		}
 		t.config.Clusters = append(t.config.Clusters, c)
 	}
+	if opt.Live {
+		return nil
+	}
 	lines := journal.Bytes()
 	if opt.Mangle != nil {
 		lines = opt.Mangle(lines)
@@ -133,11 +139,15 @@ func (t *Trial) Ingest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.ingest(ctx, src, ingest.Options{})
+}
+
+func (t *Trial) ingest(ctx context.Context, src ingest.Source, opt ingest.Options) error {
 	writer, err := t.rows.Writer()
 	if err != nil {
 		return err
 	}
-	sum, err := ingest.Run(ctx, src, writer, ingest.Options{})
+	sum, err := ingest.Run(ctx, src, writer, opt)
 	if err := errors.Join(err, writer.Close()); err != nil {
 		return err
 	}
@@ -152,7 +162,12 @@ func (t *Trial) Engine() *query.Engine { return query.New(t.rows, t.ledger.View(
 
 // WithNAT is Engine with what the kernels of all nodes told of their translations. The
 // evidence is read again each time; it lasts until the Trial is closed, and fn with it.
-func (t *Trial) WithNAT(fn func(*query.Engine) error) (err error) {
+func (t *Trial) WithNAT(fn func(*query.Engine) error) error {
+	return t.WithNATUntil(math.MaxInt64, fn)
+}
+
+// WithNATUntil is WithNAT with what they had told by a time, Unix milliseconds.
+func (t *Trial) WithNATUntil(until int64, fn func(*query.Engine) error) (err error) {
 	dir, err := os.MkdirTemp(t.dir, "nat-")
 	if err != nil {
 		return err
@@ -164,7 +179,7 @@ func (t *Trial) WithNAT(fn func(*query.Engine) error) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	for _, w := range t.Worlds {
 		for node := range w.Config.Nodes {
-			if err := importNode(store, w, node); err != nil {
+			if err := importNode(store, w, node, until); err != nil {
 				return fmt.Errorf("import NAT evidence of node %d of %s: %w", node, w.Config.Cluster, err)
 			}
 		}
@@ -172,9 +187,9 @@ func (t *Trial) WithNAT(fn func(*query.Engine) error) (err error) {
 	return fn(query.New(t.rows, t.ledger.View(t.config).WithNAT(store)))
 }
 
-func importNode(store *nat.Store, w *sim.World, node int) error {
+func importNode(store *nat.Store, w *sim.World, node int, until int64) error {
 	r, to := io.Pipe()
-	go func() { to.CloseWithError(w.WriteConntrack(to, node)) }()
+	go func() { to.CloseWithError(w.WriteConntrackUntil(to, node, until)) }()
 	defer r.Close()
 	im, err := store.Begin(nat.Import{Cluster: w.Config.Cluster, Kind: "conntrack", Name: fmt.Sprint(node)})
 	if err != nil {

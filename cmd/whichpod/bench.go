@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/whichpod/whichpod/benchmarks/mtti"
 	"github.com/whichpod/whichpod/benchmarks/plugins"
 	"github.com/whichpod/whichpod/benchmarks/report"
 	"github.com/whichpod/whichpod/benchmarks/rivals"
@@ -22,15 +23,15 @@ import (
 
 // benchOptions are what all measures share.
 type benchOptions struct {
-	seed       uint64
-	runs       int
-	modes      []string
-	out        string
-	publishing time.Duration
-	hostile    bool
-	kernel     string
-	progress   bool
-	stderr     io.Writer
+	seed     uint64
+	runs     int
+	modes    []string
+	out      string
+	assumed  mtti.Assumed // of which the publishing counts for rivals too
+	hostile  bool
+	kernel   string
+	progress bool
+	stderr   io.Writer
 }
 
 // measure is one of the measures: what it is called, and how it is run.
@@ -50,12 +51,13 @@ type measured struct {
 var measures = []measure{
 	{"plugins", "What each network mode lets a flow log show", (*benchOptions).plugins, (*benchOptions).pluginsFlags},
 	{"rivals", "The same traces under lookup rules of other tools, restated", (*benchOptions).rivals, (*benchOptions).rivalsFlags},
+	{"mtti", "Time from an incident's first packet to the name of its pod", (*benchOptions).mtti, (*benchOptions).mttiFlags},
 }
 
 func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure on simulated clusters: network modes, lookup rules",
+		Short: "Measure on simulated clusters: network modes, lookup rules, times",
 		Long: `Measure on simulated clusters, whose truth is known.
 
 The same seed gives the same clusters and the same figures, times aside. Medians are over
@@ -111,8 +113,8 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 		if o.runs < 1 {
 			return usage(cmd, "runs is %d, want at least 1", o.runs)
 		}
-		if o.publishing < 0 {
-			return usage(cmd, "publishing is %v, want no less than 0", o.publishing)
+		if err := o.checkAssumed(cmd); err != nil {
+			return err
 		}
 		for _, m := range o.modes {
 			if !slices.Contains(sim.Modes, sim.Mode(m)) {
@@ -124,7 +126,32 @@ func (o *benchOptions) flags(cmd *cobra.Command) {
 }
 
 func (o *benchOptions) rivalsFlags(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&o.publishing, "publishing", 2*time.Minute, "assumed: from a record's time until Azure lets it be read")
+	if cmd.Flags().Lookup("publishing") == nil {
+		cmd.Flags().DurationVar(&o.assumed.Publishing, "publishing", mtti.DefaultPlan().Assumed.Publishing, "assumed: from a record's time until Azure lets it be read")
+	}
+}
+
+func (o *benchOptions) mttiFlags(cmd *cobra.Command) {
+	o.rivalsFlags(cmd)
+	by := mtti.DefaultPlan().Assumed
+	cmd.Flags().DurationVar(&o.assumed.Polling, "polling", by.Polling, "assumed: from one look at the logs to the next")
+	cmd.Flags().DurationVar(&o.assumed.Download, "manual-download", by.Download, "assumed: a person finds and downloads the hour's blobs")
+	cmd.Flags().DurationVar(&o.assumed.Search, "manual-search", by.Search, "assumed: and finds the row in them")
+	cmd.Flags().DurationVar(&o.assumed.Lookup, "manual-lookup", by.Lookup, "assumed: and finds who had the address then")
+}
+
+// checkAssumed refuses times below 0.
+func (o *benchOptions) checkAssumed(cmd *cobra.Command) error {
+	a := &o.assumed
+	for _, f := range []struct {
+		name string
+		is   time.Duration
+	}{{"publishing", a.Publishing}, {"polling", a.Polling}, {"manual-download", a.Download}, {"manual-search", a.Search}, {"manual-lookup", a.Lookup}} {
+		if f.is < 0 {
+			return usage(cmd, "%s is %v, want no less than 0", f.name, f.is)
+		}
+	}
+	return nil
 }
 
 func (o *benchOptions) pluginsFlags(cmd *cobra.Command) {
@@ -168,12 +195,22 @@ func (o *benchOptions) plugins(ctx context.Context) (measured, error) {
 
 func (o *benchOptions) rivals(ctx context.Context) (measured, error) {
 	plan := rivals.DefaultPlan()
-	plan.Modes, plan.Seed, plan.Runs, plan.Published = o.simulated(), o.seed, o.runs, o.publishing
+	plan.Modes, plan.Seed, plan.Runs, plan.Published = o.simulated(), o.seed, o.runs, o.assumed.Publishing
 	results, err := rivals.Run(ctx, plan)
 	if err != nil {
 		return measured{}, err
 	}
 	return measured{rivals.Section(plan, results), rivals.Findings(plan, results), rivals.Wrong(results)}, nil
+}
+
+func (o *benchOptions) mtti(ctx context.Context) (measured, error) {
+	plan := mtti.DefaultPlan()
+	plan.Modes, plan.Seed, plan.Runs, plan.Assumed = o.simulated(), o.seed, o.runs, o.assumed
+	results, err := mtti.Run(ctx, plan)
+	if err != nil {
+		return measured{}, err
+	}
+	return measured{mtti.Section(plan, results), mtti.Findings(plan, results), mtti.Wrong(results)}, nil
 }
 
 // document is the report of some measures.
