@@ -21,6 +21,8 @@ import (
 	"github.com/whichpod/whichpod/benchmarks/sim"
 )
 
+const outHelp = "write report.html, report.md and report.json into this folder too"
+
 // benchOptions are what all measures share.
 type benchOptions struct {
 	seed     uint64
@@ -58,7 +60,7 @@ func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure on simulated clusters: network modes, lookup rules, times",
-		Long: `Measure on simulated clusters, whose truth is known.
+		Long: `Measure on simulated clusters, whose truth is known; and with whatif, replay your own data.
 
 The same seed gives the same clusters and the same figures, times aside. Medians are over
 the runs, with an interval that holds the true median with at least 95 %. The answer is
@@ -75,7 +77,7 @@ report.json there. Exit code 2: whichpod itself was sure of a wrong pod.`,
 	for _, m := range measures {
 		cmd.AddCommand(a.measureCommand(m.name, m.short, []measure{m}))
 	}
-	cmd.AddCommand(a.measureCommand("report", "All measures, in one report", measures))
+	cmd.AddCommand(a.measureCommand("report", "All measures, in one report", measures), a.whatifCommand())
 	return cmd
 }
 
@@ -107,7 +109,7 @@ func (a *app) measureCommand(name, short string, list []measure) *cobra.Command 
 func (o *benchOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&o.seed, "seed", 1, "of the first run; each further one has the next")
 	cmd.Flags().IntVar(&o.runs, "runs", 10, "simulated clusters of each kind")
-	cmd.Flags().StringVar(&o.out, "out", "", "write report.html, report.md and report.json into this folder too")
+	cmd.Flags().StringVar(&o.out, "out", "", outHelp)
 	cmd.Flags().StringSliceVar(&o.modes, "mode", nil, "only these network modes")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if o.runs < 1 {
@@ -238,22 +240,26 @@ func (o *benchOptions) document(all []measured) (doc *report.Document, wrong int
 // present prints a report and writes its files.
 func (a *app) present(o *benchOptions, all []measured) error {
 	doc, wrong := o.document(all)
-	if o.out != "" {
-		if err := writeReport(doc, o.out); err != nil {
-			return err
-		}
-	}
-	write := doc.WriteMarkdown
-	if a.output == "json" {
-		write = doc.WriteJSON
-	}
-	if err := write(a.stdout); err != nil {
+	if err := a.printDocument(doc, o.out); err != nil {
 		return err
 	}
 	if wrong > 0 {
 		return fmt.Errorf("bench: %d answers are exact and wrong", wrong)
 	}
 	return nil
+}
+
+// printDocument prints a report, and writes its files into a folder where one is named.
+func (a *app) printDocument(doc *report.Document, out string) error {
+	if out != "" {
+		if err := writeReport(doc, out); err != nil {
+			return err
+		}
+	}
+	if a.output == "json" {
+		return doc.WriteJSON(a.stdout)
+	}
+	return doc.WriteMarkdown(a.stdout)
 }
 
 func environment() []report.Entry {

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,4 +82,39 @@ func untimed(d *report.Document) (timed, figures int) {
 		}
 	}
 	return timed, figures
+}
+
+// What if only reads: each file of the data folder is afterwards what it was.
+func TestWhatIfOnlyReads(t *testing.T) {
+	kept := filepath.Join(t.TempDir(), "kept")
+	do := func(args ...string) {
+		t.Helper()
+		if code := run(context.Background(), args, io.Discard, os.Stderr, func(string) string { return "" }); code != 0 {
+			t.Fatalf("%v: exit code %d", args, code)
+		}
+	}
+	do("demo", "--keep", kept)
+	before := contents(t, kept)
+	do("bench", "whatif", "--data", filepath.Join(kept, "data"), "--config", filepath.Join(kept, "config.yaml"))
+	if diff := cmp.Diff(before, contents(t, kept)); diff != "" || len(before) == 0 {
+		t.Errorf("of %d files: %s", len(before), diff)
+	}
+}
+
+// contents has the SHA-256 of each file below a folder.
+func contents(t *testing.T, dir string) map[string][32]byte {
+	t.Helper()
+	out := make(map[string][32]byte)
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		out[path] = sha256.Sum256(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
