@@ -169,7 +169,11 @@ func TestKilledExportIntoContainer(t *testing.T) {
 	if out, err := exec.Command(bin, "verify", one, "--key", public, "--raw", filepath.Join(demo, "blobs")).CombinedOutput(); err != nil || !strings.Contains(string(out), "every row derived again") {
 		t.Errorf("one of them: %v: %s", err, out)
 	}
-	amend := exec.Command(bin, "export", "--bundle", "--amend", "000002-20261120T100000Z-20261120T100200Z", "--out", signed, "--key", private, "--data", filepath.Join(demo, "data"), "--config", filepath.Join(demo, "config.yaml"))
+	chain, err := (&bundle.Container{Blobs: evidenceStore(t, signed, azblob.Hold{})}).Chain(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	amend := exec.Command(bin, "export", "--bundle", "--amend", chain[1].Name, "--out", signed, "--key", private, "--data", filepath.Join(demo, "data"), "--config", filepath.Join(demo, "config.yaml"))
 	if out, err := amend.CombinedOutput(); err != nil || verify() != n+1 {
 		t.Errorf("an amendment: %v: %s", err, out)
 	}
