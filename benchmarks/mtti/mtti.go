@@ -166,7 +166,7 @@ func (m *meter) pass(ctx context.Context, l look) error {
 		return err
 	}
 	published := l.at - m.assumed.Publishing.Milliseconds()
-	if before := published - m.assumed.Polling.Milliseconds(); before > m.world.Config.Start.UnixMilli() {
+	if before := published - max(1, m.assumed.Polling.Milliseconds()); before > m.world.Config.Start.UnixMilli() {
 		if _, err := m.trial.Pass(ctx, before); err != nil {
 			return err
 		}
@@ -174,6 +174,9 @@ func (m *meter) pass(ctx context.Context, l look) error {
 	took, err := m.trial.Pass(ctx, published)
 	if err != nil {
 		return err
+	}
+	if took.Rows == 0 {
+		return fmt.Errorf("measure the pass at %v: it brings no row, so what was timed is nothing", time.UnixMilli(l.at).UTC())
 	}
 	for i := range l.calls {
 		if err := m.ask(ctx, m.trial.Engine(), Plain, &l.calls[i], took); err != nil {

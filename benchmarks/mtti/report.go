@@ -93,7 +93,7 @@ func Section(p Plan, results []Result) report.Section {
 		fmt.Sprintf("%d runs of %s, with %d incidents each, half to the internet and half to machines in the VNet. Each figure is the median of a run's incidents, and then of the runs.", len(results), short(p.Base.Duration), p.Base.Incidents),
 		"Fetching, indexing and asking are the ordinary code over blobs that grow in a folder: one pass reads what all nodes logged since the pass before. As many runs as there are processors share the machine, which lengthens them. Nothing else in this section was timed.",
 		"By hand: a person downloads the hour's blobs, searches the row, and looks its source up in a table of lists of the pods that is written every three minutes. Whom that names, and how often wrongly, is from the runs; how long it takes is assumed. Where the row shows a node's address, the table has a host-network pod for it: who notices names nobody.",
-		fmt.Sprintf("NAT evidence is what the nodes' agents had shipped by %d seconds before the question.", shipping/time.Second),
+		fmt.Sprintf("NAT evidence is what the nodes' agents had shipped by %d seconds before the question; reading it is not in the times.", shipping/time.Second),
 		"The time starts with the packet, not when somebody suspects something: how long detection takes is not in it.",
 	}
 	return s

@@ -48,7 +48,10 @@ func (t *Trial) watch(w *sim.World, until int64) error {
 
 // Took is how long a pass over the flow logs took: with the source (listing, opening
 // and reading blobs), and with all else (decoding, sorting, writing, syncing).
-type Took struct{ Fetching, Indexing time.Duration }
+type Took struct {
+	Fetching, Indexing time.Duration
+	Rows               int64 // that were new
+}
 
 // Pass publishes all records up to a time, Unix milliseconds, and reads what is new, as
 // "ingest --follow" does in each of its passes.
@@ -63,11 +66,12 @@ func (t *Trial) Pass(ctx context.Context, published int64) (Took, error) {
 		return Took{}, err
 	}
 	src, start := &timed{Source: folder}, time.Now()
-	if err := t.ingest(ctx, src, ingest.Options{Patient: true}); err != nil {
+	rows, err := t.ingest(ctx, src, ingest.Options{Patient: true})
+	if err != nil {
 		return Took{}, err
 	}
 	all, fetching := time.Since(start), time.Duration(src.spent.Load())
-	return Took{Fetching: fetching, Indexing: all - min(fetching, all)}, nil
+	return Took{Fetching: fetching, Indexing: all - min(fetching, all), Rows: rows}, nil
 }
 
 // timed is a source that adds up the time spent in it.

@@ -139,22 +139,23 @@ func (t *Trial) Ingest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.ingest(ctx, src, ingest.Options{})
+	_, err = t.ingest(ctx, src, ingest.Options{})
+	return err
 }
 
-func (t *Trial) ingest(ctx context.Context, src ingest.Source, opt ingest.Options) error {
+func (t *Trial) ingest(ctx context.Context, src ingest.Source, opt ingest.Options) (rows int64, err error) {
 	writer, err := t.rows.Writer()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	sum, err := ingest.Run(ctx, src, writer, opt)
 	if err := errors.Join(err, writer.Close()); err != nil {
-		return err
+		return 0, err
 	}
 	if len(sum.Skipped) > 0 {
-		return fmt.Errorf("ingest trial: %d blobs could not be read", len(sum.Skipped))
+		return 0, fmt.Errorf("ingest trial: %d blobs could not be read", len(sum.Skipped))
 	}
-	return nil
+	return sum.Rows, nil
 }
 
 // Engine answers from what the logs and the API server told.
