@@ -274,6 +274,39 @@ func (t *nicTerm) missed(stays []stay, at, tolerance int64) (node string) {
 	return node
 }
 
+// InterfaceGone says whether the node behind an interface, as configured, else as last
+// learned, is on record as one that was gone by then.
+func (v *View) InterfaceGone(nic string, at int64) bool {
+	owner, known := v.nics[nic]
+	if l := v.lessons.Load(); !known && l != nil {
+		for _, t := range l.terms[nic] {
+			owner, known = t.owner, true
+		}
+	}
+	if !known {
+		return false
+	}
+	machines := owner.cluster.machines[owner.node]
+	for i := range machines {
+		if machines[i].possible(at, v.tolerance) {
+			return false
+		}
+	}
+	return len(machines) > 0
+}
+
+// Watched says whether the changes of all clusters were on record throughout a time,
+// both ends included. Where they were not, what looks external may be a node or a pod
+// that nobody saw.
+func (v *View) Watched(from, to int64) bool {
+	for _, c := range v.clusters {
+		if !c.changes.has(from, to) {
+			return false
+		}
+	}
+	return len(v.clusters) > 0
+}
+
 // ownerOf is the node of a row's NIC, as configured, else as learned for the time in
 // which the row's flow began.
 func (v *View) ownerOf(q *Question) (nicTerm, bool) {

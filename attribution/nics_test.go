@@ -113,3 +113,28 @@ func TestNICsOfAReplacedNode(t *testing.T) {
 		t.Errorf("known of NICs: %+v", s)
 	}
 }
+
+// Whose node was deleted is gone an hour (Linger) later; of one without a node on record
+// that is not known.
+func TestInterfaceGone(t *testing.T) {
+	t.Parallel()
+	l := NewLedger()
+	_, err := l.Append(
+		Fact{Cluster: "c", Kind: Nodes, Watched: &Range{sec(0), sec(90_000)}},
+		Fact{Cluster: "c", Kind: Nodes, Object: ObjectFact{Name: "n", Version: 4, State: NewState("u", sec(1), nil), SeenBy: sec(1), SeenLast: sec(9), Source: Watch}},
+		Fact{Cluster: "c", Kind: Nodes, Object: ObjectFact{Name: "n", Version: 9, SeenBy: sec(50), SeenLast: sec(50), Source: Watch}},
+		Fact{Cluster: "c", Kind: Nodes, Object: ObjectFact{Name: "m", Version: 5, State: NewState("v", sec(1), nil), SeenBy: sec(1), SeenLast: sec(9), Source: Watch}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := l.View(Config{Clusters: []Cluster{{Name: "c", NICs: map[string]string{"A": "n", "B": "m", "C": "unseen"}}}})
+	for _, c := range []struct {
+		nic  string
+		at   float64
+		want bool
+	}{{"A", 40, false}, {"A", 60, false}, {"A", 3600, false}, {"A", 3700, true}, {"B", 3700, false}, {"C", 3700, false}, {"D", 3700, false}} {
+		if got := v.InterfaceGone(c.nic, sec(c.at)); got != c.want {
+			t.Errorf("%s at %v: %v", c.nic, c.at, got)
+		}
+	}
+}

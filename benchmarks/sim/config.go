@@ -16,6 +16,7 @@ package sim
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/whichpod/whichpod/benchmarks/scenario"
@@ -70,7 +71,17 @@ type Config struct {
 	Incidents        int  // calls of a pod to a place of its own: half are on the internet, half ports of a VM; 0 to 1000
 
 	Traffic Traffic
+	Planted []Planted
 	Faults  Faults
+}
+
+// Planted is a flow that is there besides what chance makes: to a destination outside,
+// by a pod that had its address a second before and keeps it for ten. Without such a pod
+// there is none.
+type Planted struct {
+	After     time.Duration // Start
+	Namespace string        // of the pod: the oldest one then
+	To        netip.AddrPort
 }
 
 // Traffic describes what pods, nodes and strangers send. Shares are of flows.

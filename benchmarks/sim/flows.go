@@ -237,6 +237,9 @@ func (o *opener) address(r *rand.Rand, in *intent, f *flowRecord, to target) boo
 		return o.fromOutside(r, in, f, to)
 	default:
 		o.toOutside(r, f)
+		if in.to.IsValid() {
+			f.dst, f.dport = in.to.Addr(), in.to.Port()
+		}
 	}
 	return true
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 )
 
@@ -39,7 +40,8 @@ type intent struct {
 	box   int32  // sender's sandbox
 	node  int32  // sender's node, or the target's for Scan and FromVM
 	class Class
-	site  int32 // of an incident, from 1; 0: it is none
+	site  int32          // of an incident, from 1; 0: it is none
+	to    netip.AddrPort // where to, of one that is planted
 }
 
 func (m *Mix) weights() []float64 {
@@ -77,6 +79,9 @@ func intents(cfg *Config, pods []*Pod) []intent {
 		out = nodeIntents(cfg, out, n, Scan, cfg.Traffic.Scans)
 	}
 	out = append(out, incidents(cfg, pods)...)
+	for i := range cfg.Planted {
+		out = plant(cfg, out, i, pods)
+	}
 	slices.SortFunc(out, func(a, b intent) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.pod, b.pod), cmp.Compare(a.node, b.node), cmp.Compare(a.salt, b.salt))
 	})
@@ -108,6 +113,21 @@ func podIntents(cfg *Config, r *rand.Rand, out []intent, i, j int, p *Pod) []int
 	}
 	if chance(r, 0.5) && s.sendTo-10 > s.sendFrom && s.sendTo <= cfg.endMS() {
 		add(s.sendTo - between(r, 1, 10))
+	}
+	return out
+}
+
+// plant adds the flow that a Planted asks for.
+func plant(cfg *Config, out []intent, number int, pods []*Pod) []intent {
+	want := &cfg.Planted[number]
+	at := cfg.startMS() + ms(want.After)
+	for i, p := range pods {
+		for j := range p.Sandboxes {
+			if s := &p.Sandboxes[j]; p.Namespace == want.Namespace && s.sendFrom+1000 <= at && at+10_000 < s.sendTo {
+				return append(out, intent{at: at, salt: stream(cfg.Seed, "planted", uint64(number)).Uint64(), pod: int32(i), box: int32(j),
+					node: int32(p.Node), class: ToInternet, to: want.To})
+			}
+		}
 	}
 	return out
 }
@@ -164,6 +184,7 @@ func shapeOf(cfg *Config, r *rand.Rand, in *intent, stop int64) shape {
 	if noFIN || s.udp {
 		s.end = s.last + ms(t.IdleTimeout)
 	}
+	s.denied = s.denied && !in.to.IsValid()
 	if again && s.last-in.at > 40 && s.end-in.at < continueEvery {
 		s.again = in.at + 20 + int64(where*float64(s.last-in.at-20))
 	}

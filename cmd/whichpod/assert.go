@@ -83,7 +83,11 @@ func (a *app) assert(ctx context.Context, claims []claim.Claim, since, until int
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
 	a.warn(o)
-	engine, missing := query.New(o.index, o.view()), bundle.Missing(o.index, since, until)
+	engine := query.New(o.index, o.view())
+	if err := engine.LearnNICs(ctx); err != nil {
+		return err
+	}
+	missing := bundle.Missing(o.index, engine.View(), since, until)
 	for _, c := range claims {
 		r, err := claim.Decide(ctx, engine, c, since, until, missing)
 		if err != nil {
@@ -114,7 +118,7 @@ func exitForClaims(results []claim.Result) error {
 		switch r := &results[i]; {
 		case r.Outcome == claim.Violated:
 			return exitCode(refuted)
-		case r.Outcome == claim.Unproven && (r.Rows == 0 || len(r.Missing) > 0 || r.Open["gap"] > 0):
+		case r.Outcome == claim.Unproven && (r.Rows == 0 || len(r.Missing) > 0 || r.Open["gap"]+r.Open["external"] > 0):
 			code = unwatched
 		case r.Outcome == claim.Unproven:
 			code = severalCandidates

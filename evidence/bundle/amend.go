@@ -83,11 +83,7 @@ func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link
 
 // write writes the bundle of a window anew; with seen, only if it has other rows.
 func (s *Schedule) write(ctx context.Context, in Input, key Signer, l *Link, seen *looked) (Summary, error) {
-	late, err := Late(ctx, in.Index, l.Since, l.Until)
-	if err != nil {
-		return Summary{}, err
-	}
-	in.Since, in.Until, in.Amends, in.Missing, in.seen = l.Since, l.Until, &l.Ref, late, seen
+	in.Since, in.Until, in.Amends, in.seen = l.Since, l.Until, &l.Ref, seen
 	return Write(ctx, s.To, in, key)
 }
 

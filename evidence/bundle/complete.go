@@ -91,13 +91,6 @@ func (m *moments) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Missing says in sentences what of the flow logs that a time rests on was left out.
-func Missing(store *index.Store, since, until int64) []string {
-	c := &Completeness{Blobs: blobsOf(store, &Question{ContextFrom: query.Time(since), Until: query.Time(until)})}
-	c.missing(nil)
-	return c.Missing
-}
-
 const hour = int64(time.Hour / time.Millisecond)
 
 // blobsOf lists what a question rests on.

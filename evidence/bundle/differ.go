@@ -152,7 +152,7 @@ func (r *Report) derive(ctx context.Context, f files, d *derivation, c *Complete
 	if err != nil {
 		return err
 	}
-	diff, seen, judges := newDiffer(r), newCensus(), newJudges(d.q.Claims)
+	diff, seen, judges := newDiffer(r), newCensus(), newJudges(d.q.Claims, d.view)
 	next := func() (*evidence.Row, error) {
 		var row evidence.Row
 		err := rows.Next(&row)

@@ -48,7 +48,7 @@ func (s *Schedule) Run(ctx context.Context, in Input, key Signer) ([]Summary, er
 			break
 		}
 		one := in
-		one.Since, one.Until, one.Missing = next, next+length, late
+		one.Since, one.Until = next, next+length
 		sum, err := Write(ctx, s.To, one, key)
 		if err != nil {
 			return out, err

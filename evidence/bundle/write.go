@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
@@ -31,7 +32,7 @@ type Input struct {
 	Claims       []claim.Claim
 	Raw          ingest.Source // where the flow logs are, to note their SHA-256; nil leaves it out
 	Amends       *Ref          // the bundle whose place this one takes, or nil
-	Missing      []string      // what is known to be missing, in sentences
+	Missing      []string      // what else is known to be missing, in sentences
 	Progress     func(rows int64)
 	seen         *looked // with Amends: write only what has other rows, errSame else
 }
@@ -126,7 +127,7 @@ func fill(ctx context.Context, to Destination, f files, in Input, p *predicate) 
 		return s, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	seen, judges := newCensus(), newJudges(q.Claims)
+	seen, judges := newCensus(), newJudges(q.Claims, d.view)
 	if err := f.write(rowsFile, func(w io.Writer) error { return writeRows(ctx, w, in, d, seen, judges) }); err != nil {
 		return s, err
 	}
@@ -140,7 +141,7 @@ func fill(ctx context.Context, to Destination, f files, in Input, p *predicate) 
 			return s, err
 		}
 	}
-	c.complete(seen, q, d, in.Missing)
+	c.complete(seen, q, d, append(slices.Clone(in.Missing), silent(in.Index, d.view, in.Since, in.Until)...))
 	results := judges.results(c.Missing)
 	p.Rows, p.Complete = c.Verdicts.Rows, len(c.Missing) == 0
 	s = Summary{Name: p.Name, Sequence: p.Sequence, Rows: p.Rows, Amends: p.Amends, Reasons: p.Reasons, Missing: c.Missing, Claims: results}
@@ -225,10 +226,10 @@ func (p progress) Write(a query.Attributed, _ func(int) bool) error {
 // judges decide the claims of a question.
 type judges []*claim.Judge
 
-func newJudges(claims []claim.Claim) judges {
+func newJudges(claims []claim.Claim, view *attribution.View) judges {
 	var out judges
 	for _, c := range claims {
-		out = append(out, claim.NewJudge(c))
+		out = append(out, claim.NewJudge(c, view))
 	}
 	return out
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/whichpod/whichpod/attribution"
 )
 
 // Claim says that only some pods reached a destination.
@@ -64,7 +66,27 @@ type Term struct {
 }
 
 // properties of a pod that a term may name; any other key is a label.
-var properties = []string{"cluster", "namespace", "name", "uid", "owner", "node"}
+var properties = []struct {
+	name string
+	of   func(*attribution.Candidate) string
+}{
+	{"cluster", func(c *attribution.Candidate) string { return c.Cluster }},
+	{"namespace", func(c *attribution.Candidate) string { return c.Namespace }},
+	{"name", func(c *attribution.Candidate) string { return c.Name }},
+	{"uid", func(c *attribution.Candidate) string { return c.UID }},
+	{"owner", func(c *attribution.Candidate) string { return c.Owner }},
+	{"node", func(c *attribution.Candidate) string { return c.Node }},
+}
+
+// property is what a key means of a pod; false where it has no such label.
+func property(c *attribution.Candidate, key string) (string, bool) {
+	for i := range properties {
+		if properties[i].name == key {
+			return properties[i].of(c), true
+		}
+	}
+	return label(c.Labels, key)
+}
 
 // ParseSelector reads "namespace=payments,app=api,tier!=test".
 func ParseSelector(text string) (Selector, error) {
@@ -74,7 +96,7 @@ func ParseSelector(text string) (Selector, error) {
 		t := Term{Key: strings.TrimSpace(key), Value: strings.TrimSpace(strings.TrimPrefix(value, "="))}
 		t.Key, t.Not = strings.CutSuffix(t.Key, "!")
 		if !ok || t.Key == "" || strings.ContainsAny(t.Key+t.Value, " !=()") {
-			return nil, fmt.Errorf("selector is %q, want KEY=VALUE or KEY!=VALUE with commas between; a key is %s or a label", text, strings.Join(properties, ", "))
+			return nil, fmt.Errorf("selector is %q, want KEY=VALUE or KEY!=VALUE with commas between; a key is cluster, namespace, name, uid, owner, node or a label", text)
 		}
 		s = append(s, t)
 	}

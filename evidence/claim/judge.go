@@ -54,11 +54,14 @@ type Row struct {
 }
 
 // Judge looks at rows and decides a claim.
-type Judge struct{ result Result }
+type Judge struct {
+	view   *attribution.View
+	result Result
+}
 
-// NewJudge returns a judge that has seen no row.
-func NewJudge(c Claim) *Judge {
-	return &Judge{result: Result{Claim: c, Open: make(map[string]int64)}}
+// NewJudge returns a judge that has seen no row. view is what the rows are attributed by.
+func NewJudge(c Claim, view *attribution.View) *Judge {
+	return &Judge{view: view, result: Result{Claim: c, Open: make(map[string]int64)}}
 }
 
 // Write looks at the rows of a batch that keep chooses.
@@ -83,7 +86,7 @@ func (j *Judge) row(a query.Attributed, i int) {
 	switch {
 	case r.Verdict == attribution.Exact && j.allows(r.Pod()):
 		j.result.Proven++
-	case r.Verdict == attribution.Exact || r.Verdict == attribution.External:
+	case r.Verdict == attribution.Exact || r.Verdict == attribution.External && j.outside(a, i):
 		j.result.Against++
 		if len(j.result.Violations) < maxRows {
 			j.result.Violations = append(j.result.Violations, violation(a, i, r))
@@ -95,6 +98,21 @@ func (j *Judge) row(a query.Attributed, i int) {
 		}
 	}
 }
+
+// outside says whether a source that is no cluster's address, as far as is known, is
+// certainly none: nobody in a cluster can have it, or all clusters were watched from
+// when the flow can have begun.
+func (j *Judge) outside(a query.Attributed, i int) bool {
+	src := a.Addresses[a.Batch.Src[i]]
+	if src.Is4() && !src.IsPrivate() && !sharedSpace.Contains(src) {
+		return true
+	}
+	at := int64(a.Time[i])
+	return j.view.Watched(min(at, a.Begins[i].From), at)
+}
+
+// sharedSpace (RFC 6598) has addresses of pods too.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 func violation(a query.Attributed, i int, r *attribution.Resolution) Row {
 	row := a.Row(i)
@@ -111,30 +129,13 @@ func (j *Judge) anyAllowed(r *attribution.Resolution) bool {
 			return true
 		}
 	}
-	return r.Verdict == attribution.Gap // those known are perhaps not all
+	return r.Verdict == attribution.Gap || r.Verdict == attribution.External // those known are perhaps not all
 }
 
 // allows says whether the claim's selector chooses a pod.
 func (j *Judge) allows(c *attribution.Candidate) bool {
 	for _, t := range j.result.Claim.Only {
-		var got string
-		var has bool
-		switch t.Key {
-		case "cluster":
-			got, has = c.Cluster, true
-		case "namespace":
-			got, has = c.Namespace, true
-		case "name":
-			got, has = c.Name, true
-		case "uid":
-			got, has = c.UID, true
-		case "owner":
-			got, has = c.Owner, true
-		case "node":
-			got, has = c.Node, true
-		default:
-			got, has = label(c.Labels, t.Key)
-		}
+		got, has := property(c, t.Key)
 		if (has && got == t.Value) == t.Not {
 			return false
 		}
@@ -169,6 +170,7 @@ var remedies = []struct {
 	{attribution.Masked, "NAT evidence of the nodes for that time (\"whichpod agent\" on each), or a network mode that does not hide pods behind node addresses towards this destination"},
 	{attribution.Host, "the pods in question off the host's network: processes of a node share its address"},
 	{attribution.Gap, "a watch without a break, or audit logs of that time: \"whichpod import pods --format kube-audit\""},
+	{attribution.External, "a watch without a break, or audit logs of that time: the sources are private addresses of which no cluster's record tells, while nobody watched"},
 	{attribution.Boundary, "the begin of each flow in the logs, and a watch close to when the address changed hands; audit logs narrow it"},
 	{attribution.Ambiguous, "sources that agree on who had the address: \"whichpod owners ADDR\" names what contradicts"},
 }
@@ -184,14 +186,14 @@ func (r *Result) needs() []string {
 		out = append(out, "rows: no row shows traffic to the destination, and nothing shows that such rows would have been logged")
 	}
 	if len(r.Missing) > 0 {
-		out = append(out, "the logs that are missing")
+		out = append(out, "the logs that are or may be missing, of each interface: \"whichpod ingest\" them; of an interface that is gone, a watch of its node's deletion")
 	}
 	return out
 }
 
 // Decide asks an engine about one claim over [since, until); 0 is open.
 func Decide(ctx context.Context, e *query.Engine, c Claim, since, until int64, missing []string) (Result, error) {
-	j := NewJudge(c)
+	j := NewJudge(c, e.View())
 	to := c.To.Addr()
 	f := index.Filter{To: until, Dst: []netip.Prefix{netip.PrefixFrom(to, to.BitLen())}, DstPort: int(c.To.Port())}
 	err := e.Each(ctx, f, func(a query.Attributed) error {
