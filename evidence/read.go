@@ -77,11 +77,32 @@ func OpenRows(r parquet.ReaderAtSeeker) (rr *RowReader, err error) {
 			return nil, fmt.Errorf("read rows: column %d is %s %s, want %s %s", i, got.Name, got.Type, name, want.Type)
 		}
 	}
+	for i := range f.NumRowGroups() {
+		if err := checkColumns(f, i); err != nil {
+			return nil, fmt.Errorf("read rows: %w", err)
+		}
+	}
 	records, err := fr.GetRecordReader(context.Background(), nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
 	}
 	return &RowReader{file: f, records: records}, nil
+}
+
+// checkColumns looks at what the footer says of a row group's columns. Arrow opens those
+// of the first group in goroutines of its own, where nobody could recover from a panic.
+func checkColumns(f *file.Reader, group int) error {
+	for i := range Columns {
+		if _, err := f.MetaData().RowGroup(group).ColumnChunk(i); err != nil {
+			return err
+		}
+		if group == 0 {
+			if _, err := f.RowGroup(group).GetColumnPageReader(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // recovered makes an error of a panic: arrow panics on some bytes that are no Parquet.

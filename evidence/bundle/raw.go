@@ -161,7 +161,7 @@ func rederive(ctx context.Context, source ingest.Source, c *Completeness, fn fun
 	r := newRecorded(source, c.Blobs)
 	sum, err := ingest.Run(ctx, r, w, ingest.Options{Since: c.hours(false), Until: c.hours(true), Ahead: 4})
 	if err = errors.Join(err, w.Close()); err != nil {
-		return nil, fmt.Errorf("derive rows: %w", err)
+		return nil, fmt.Errorf("derive rows from the blobs that %s lists: %w", completenessFile, err)
 	}
 	skipped := make(map[string]string)
 	for _, s := range sum.Skipped {
