@@ -241,11 +241,21 @@ func (b *textColumnBuilder) reset() {
 // the hash is seeded.
 type addressTable struct {
 	values [][16]byte // by code
+	known  int        // of values that are in slots; the others follow when one is looked up
 	slots  []uint32   // code + 1, or 0; a power of two
 	seed   [2]uint64
 }
 
+// add gives a new address its code.
+func (t *addressTable) add(v [16]byte) uint32 {
+	t.values = append(t.values, v)
+	return uint32(len(t.values) - 1)
+}
+
 func (t *addressTable) code(a netip.Addr) uint32 {
+	if t.known < len(t.values) {
+		t.index()
+	}
 	v := a.As16()
 	mask := uint64(len(t.slots) - 1)
 	if 2*len(t.values) >= len(t.slots) {
@@ -257,9 +267,9 @@ func (t *addressTable) code(a netip.Addr) uint32 {
 			return c
 		}
 	}
-	t.values = append(t.values, v)
-	t.slots[i] = uint32(len(t.values))
-	return uint32(len(t.values) - 1)
+	code := t.add(v)
+	t.slots[i], t.known = code+1, len(t.values)
+	return code
 }
 
 func (t *addressTable) hash(v *[16]byte) uint64 {
@@ -270,15 +280,25 @@ func (t *addressTable) hash(v *[16]byte) uint64 {
 // grow doubles the table and returns its new mask.
 func (t *addressTable) grow() uint64 {
 	t.slots = make([]uint32, max(1024, 2*len(t.slots)))
+	t.known = 0
+	t.index()
+	return uint64(len(t.slots) - 1)
+}
+
+// index puts those in slots that were added.
+func (t *addressTable) index() {
+	if 2*len(t.values) > len(t.slots) {
+		t.grow()
+		return
+	}
 	mask := uint64(len(t.slots) - 1)
-	for c := range t.values {
-		i := t.hash(&t.values[c]) & mask
+	for ; t.known < len(t.values); t.known++ {
+		i := t.hash(&t.values[t.known]) & mask
 		for t.slots[i] != 0 {
 			i = (i + 1) & mask
 		}
-		t.slots[i] = uint32(c) + 1
+		t.slots[i] = uint32(t.known) + 1
 	}
-	return mask
 }
 
 // take returns the addresses as an array. The caller MUST Release it.
@@ -292,11 +312,10 @@ func (t *addressTable) take(mem memory.Allocator) arrow.Array {
 }
 
 func (t *addressTable) reset() {
-	if len(t.values) == 0 {
-		return
+	if t.known > 0 {
+		clear(t.slots)
 	}
-	t.values = t.values[:0]
-	clear(t.slots)
+	t.values, t.known = t.values[:0], 0
 }
 
 // copied returns an array of values, in memory of mem, without nulls.

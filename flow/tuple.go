@@ -26,6 +26,12 @@ func (b *Builder) Batches() uint32 { return b.batches }
 // AddressCode returns the code of an address, for use until the next NewBatch.
 func (b *Builder) AddressCode(a netip.Addr) uint32 { return b.addresses.code(a) }
 
+// AddressCount is how many addresses there are since the last NewBatch.
+func (b *Builder) AddressCount() int { return len(b.addresses.values) }
+
+// AddAddress returns the code of an address that MUST NOT have one yet.
+func (b *Builder) AddAddress(a netip.Addr) uint32 { return b.addresses.add(a.As16()) }
+
 // EncryptionCode returns the code of a value of that column, until the next NewBatch.
 func (b *Builder) EncryptionCode(s string) uint32 { return b.encryption.of(s) }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/bits"
-	"slices"
 )
 
 // A block holds the rows that are read and checked together, column by column. Rows
@@ -53,49 +52,51 @@ type blockMeta struct {
 // blockWriter makes blocks. Its memory is kept from one to the next.
 type blockWriter struct {
 	packer packer
-	values [packedColumns][]uint64
+	values [packedColumns][blockRows]uint64
 	dst    []uint32 // by run: the destination's code
 	out    []byte   // as dst, valid until the next block
 }
 
 // block encodes rows, of which there MUST be 1 to blockRows.
 func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
-	for i := range w.values {
-		w.values[i] = slices.Grow(w.values[i][:0], blockRows)
-	}
 	v := &w.values
-	for i := range rows {
-		if r := &rows[i]; r.flags&flagQuiet == 0 {
-			for k, n := range c.counted(r) {
-				v[packCounter0+k] = append(v[packCounter0+k], n)
-			}
-		}
-	}
 	m := blockMeta{lowSrc: rows[0].src, highSrc: rows[len(rows)-1].src, first: rows[0].time, last: rows[0].time}
-	for i := range rows {
+	loud := 0
+	for i := range rows[:min(len(rows), blockRows)] {
 		r := &rows[i]
 		m.first, m.last = min(m.first, r.time), max(m.last, r.time)
 		g := &c.groups[r.group]
-		v[packGroup] = append(v[packGroup], uint64(r.group))
-		v[packTime] = append(v[packTime], uint64(r.time-g.time))
-		v[packOffset] = append(v[packOffset], zigzag(r.offset-g.expected(r.time)))
-		v[packClass] = append(v[packClass], uint64(r.state)|uint64(r.flags)<<8)
+		v[packGroup][i] = uint64(r.group)
+		v[packTime][i] = uint64(r.time - g.time)
+		v[packOffset][i] = zigzag(r.offset - g.expected(r.time))
+		v[packClass][i] = uint64(r.state) | uint64(r.flags)<<8
+		if r.flags&flagQuiet == 0 {
+			n := c.counted(r)
+			v[packCounter0][loud], v[packCounter0+1][loud], v[packCounter0+2][loud], v[packCounter3][loud] = n[0], n[1], n[2], n[3]
+			loud++
+		}
 	}
-	starts := w.runs(rows)
+	starts, runs := w.runs(rows)
 	w.out = append(w.out[:0], make([]byte, blockHead)...)
 	put := binary.LittleEndian.PutUint16
 	put(w.out, uint16(len(rows)))
-	put(w.out[2:], uint16(len(v[packSrc])))
-	put(w.out[4:], uint16(len(v[packCounter0])))
+	put(w.out[2:], uint16(runs))
+	put(w.out[4:], uint16(loud))
 	for col := range packedColumns {
 		from := len(w.out)
-		switch col {
-		case packStarts:
+		switch {
+		case col == packStarts:
 			w.out = append(w.out, starts[:(len(rows)+7)/8]...)
-		case packKind, packSrcPort, packDstPort, packClass:
-			w.out = w.packer.either(w.out, v[col])
+		case col == packClass:
+			w.out = w.packer.either(w.out, v[col][:len(rows)])
+		case col >= packCounter0:
+			w.out = w.packer.frame(w.out, v[col][:loud])
+		case col > packClass:
+			w.out = w.packer.frame(w.out, v[col][:len(rows)])
+		case col >= packKind:
+			w.out = w.packer.either(w.out, v[col][:runs])
 		default:
-			w.out = w.packer.frame(w.out, v[col])
+			w.out = w.packer.frame(w.out, v[col][:runs])
 		}
 		put(w.out[6+2*col:], uint16(len(w.out)-from))
 	}
@@ -103,12 +104,13 @@ func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
 	return w.out, m
 }
 
-// runs fills the columns that have a value for each run, and returns where one starts.
-func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte) {
+// runs fills the columns that have a value for each run, and returns where one starts
+// and how many there are.
+func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte, runs int) {
 	v := &w.values
 	w.dst = w.dst[:0]
 	var src, dst uint32
-	for i := range rows {
+	for i := range rows[:min(len(rows), blockRows)] {
 		r := &rows[i]
 		if i > 0 {
 			b := &rows[i-1]
@@ -120,15 +122,14 @@ func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte) {
 		if r.src != src {
 			dst = 0
 		}
-		v[packSrc] = append(v[packSrc], uint64(r.src-src))
-		v[packDst] = append(v[packDst], uint64(r.dst-dst))
+		v[packSrc][runs], v[packDst][runs] = uint64(r.src-src), uint64(r.dst-dst)
 		src, dst = r.src, r.dst
 		w.dst = append(w.dst, dst)
-		v[packKind] = append(v[packKind], uint64(r.protocol)|uint64(r.direction)<<8)
-		v[packSrcPort] = append(v[packSrcPort], uint64(r.srcPort))
-		v[packDstPort] = append(v[packDstPort], uint64(r.dstPort))
+		v[packKind][runs] = uint64(r.protocol) | uint64(r.direction)<<8
+		v[packSrcPort][runs], v[packDstPort][runs] = uint64(r.srcPort), uint64(r.dstPort)
+		runs++
 	}
-	return starts
+	return starts, runs
 }
 
 // block is one that was read, ready to be decoded.

@@ -12,8 +12,9 @@ import (
 // where counters are below 2^32, and so 29 MB for a full one. Its memory is taken at
 // the first row and kept from one segment to the next.
 type columns struct {
-	rows    []row
-	dropped bool // some of those that there were
+	rows      []row
+	dropped   bool      // some of those that there were
+	protocols [256]bool // of them all
 
 	loud [][4]uint32 // counters of rows that are not quiet; 0 where null
 	wide [][4]uint64 // those of which one is 2^32 or more
@@ -84,6 +85,7 @@ func (c *columns) reset() {
 	c.rows, c.loud, c.wide, c.dropped = c.rows[:0], c.loud[:0], c.wide[:0], false
 	c.ordinals, c.paths, c.settings, c.groups = c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0]
 	c.addresses.reset()
+	c.protocols = [256]bool{}
 	clear(c.ordinalCode)
 	clear(c.settingCode)
 	clear(c.groupCode)
@@ -167,6 +169,7 @@ func (c *columns) append(s *source, from, to int, ordinals []uint32) {
 		if s.allowed.Value(k) {
 			rows[i].flags = flagAllowed
 		}
+		c.protocols[s.Protocol[k]] = true
 	}
 	c.appendAddresses(s, rows, from)
 	c.appendCounters(s, rows, from)

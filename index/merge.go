@@ -279,6 +279,7 @@ func (c *columns) appendCursor(from *cursor, known map[uint32]uint32) {
 			code = c.groupOf(groupKey{c.ordinal(key.ordinal, from.text(dictBlob, i)), set, key.record})
 		}
 		r.group = code
+		c.protocols[r.protocol] = true
 		c.rows = append(c.rows, r)
 	}
 }

@@ -64,13 +64,12 @@ type keys struct {
 // start of one is left out.
 func newKeys(c *columns) *keys {
 	k := &keys{rowBits: bits.Len(uint(c.len() - 1)), addressBits: bits.Len(uint(len(c.addresses.list) - 1))}
-	for i := range c.rows {
-		k.protocol[c.rows[i].protocol] = 1
-	}
 	seen := uint64(0)
-	for p, has := range k.protocol {
+	for p, has := range c.protocols {
 		k.protocol[p] = seen
-		seen += has
+		if has {
+			seen++
+		}
 	}
 	tail := bits.Len64(seen-1) + 16
 	room := min(64-k.rowBits-2*k.addressBits, tail)

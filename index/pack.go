@@ -35,23 +35,24 @@ func appendBits(dst []byte, values []uint64, width int) []byte {
 	if width == 0 {
 		return dst
 	}
+	start, size := len(dst), bitsLen(len(values), width)
+	dst = slices.Grow(dst, size+8)[:start+size+8] // words are written whole
+	out := dst[start:]
 	mask := ^uint64(0) >> (64 - width)
 	var word uint64
 	have := 0
 	for _, v := range values {
 		v &= mask
-		word |= v << have
+		word |= v << (have & 63)
 		if have += width; have >= 64 {
-			dst = binary.LittleEndian.AppendUint64(dst, word)
+			binary.LittleEndian.PutUint64(out, word)
+			out = out[8:]
 			have -= 64
-			word = v >> (width - have) // 0 where nothing is left
+			word = v >> 1 >> ((width - have - 1) & 63) // 0 where nothing is left
 		}
 	}
-	for ; have > 0; have -= 8 {
-		dst = append(dst, byte(word))
-		word >>= 8
-	}
-	return dst
+	binary.LittleEndian.PutUint64(out, word)
+	return dst[:start+size]
 }
 
 // bitsLen is what n values of a width take, in bytes.
@@ -80,13 +81,24 @@ type packer struct {
 func (p *packer) frame(dst []byte, values []uint64) []byte {
 	base := uint64(0)
 	if len(values) > 0 {
-		base = slices.Min(values)
+		base = values[0]
 	}
-	var lengths [65]int
-	for i, v := range values {
-		v -= base
-		values[i] = v
+	for _, v := range values {
+		base = min(base, v)
+	}
+	var lengths, odd [65]int // two, so that equal neighbours need not wait for each other
+	for i := 0; i+1 < len(values); i += 2 {
+		v, w := values[i]-base, values[i+1]-base
+		values[i], values[i+1] = v, w
 		lengths[bits.Len64(v)]++
+		odd[bits.Len64(w)]++
+	}
+	if last := len(values) - 1; last%2 == 0 {
+		values[last] -= base
+		lengths[bits.Len64(values[last])]++
+	}
+	for i, n := range odd {
+		lengths[i] += n
 	}
 	width, over, longest := frameWidth(&lengths, len(values))
 	dst = append(dst, formFrame)
