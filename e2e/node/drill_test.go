@@ -146,7 +146,7 @@ func (d *drills) during(t *testing.T, least time.Duration, mode attribution.Netw
 func (d *drills) interrupted(t *testing.T) {
 	t.Helper()
 	var list struct{ Items []object }
-	p := d.start(t, nil, "--", "/traffic", "call", "-hold", "5m", "-count", "1", "tcp/$(TO)")
+	p := d.start(t, nil, "--", "/traffic", "call", "-uid", "$(UID)", "-hold", "5m", "-count", "1", "tcp/$(TO)")
 	process.Until(t, "the canary runs", func() bool {
 		process.Must(t, d.send(http.MethodGet, canaries, nil, &list))
 		return len(list.Items) == 1 && list.Items[0].Status.Phase == "Running"

@@ -51,8 +51,11 @@ func (f *Flow) rows(n *Node, direction string) []Row {
 	before := sample{}
 	for _, s := range f.samples {
 		state := "C"
-		if s.at == f.End {
+		switch s.at {
+		case f.End:
 			state = "E"
+		case f.Begin:
+			continue // in the same millisecond: no flow goes on before it began
 		}
 		delta := s
 		for i := range 2 {
