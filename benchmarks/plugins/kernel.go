@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
-	"github.com/whichpod/whichpod/benchmarks/report"
 	"github.com/whichpod/whichpod/benchmarks/scenario"
 )
 
@@ -101,51 +100,4 @@ func (k *Kernel) Agreement() (agree, covered int, differ []string) {
 		}
 	}
 	return agree, covered, differ
-}
-
-// Compare adds to a section, and to its findings, how the real kernel agrees with what
-// is known and with the simulator.
-func (k *Kernel) Compare(s *report.Section, p Plan, results []Result) report.Finding {
-	agree, covered, _ := k.Agreement()
-	out := report.Table{Title: fmt.Sprintf("A real kernel beside the simulator: Linux %s, recorded %s", k.Release, k.At.UTC().Format(time.DateOnly)), Head: []string{"destination"}}
-	for _, m := range p.Modes {
-		out.Head = append(out.Head, string(m))
-	}
-	for i := range Matrix {
-		row := []report.Cell{report.Text("%s", Matrix[i].Class)}
-		for _, mode := range p.Modes {
-			row = append(row, k.compare(&Matrix[i], mode, results))
-		}
-		out.Rows = append(out.Rows, row)
-	}
-	s.Tables = slices.Insert(s.Tables, min(1, len(s.Tables)), out)
-	s.Notes = append(s.Notes, "The real kernel masquerades with the rules of each mode; its cells say whether the source in its rows is the one publicly known and the simulator's, and how many of its rows are exact without and with NAT evidence. Its pods have few ports, each used again within seconds, and its runs are short: shares differ from the simulator's for that.")
-	return report.Finding{Figure: fmt.Sprintf("%d of %d", agree, covered), Bad: agree < covered,
-		Says: "cells of mode and destination in which a real kernel shows the source that is publicly known"}
-}
-
-// compare is one cell: the kernel's source against the known and the simulated one.
-func (k *Kernel) compare(known *Known, mode scenario.Mode, results []Result) report.Cell {
-	c := k.cell(mode, known.Class)
-	if c == nil {
-		return report.Text("not covered by the kernel scenarios")
-	}
-	is, want := c.Shows(), known.Shows[slices.Index(scenario.Modes, mode)]
-	simulated := attribution.ShowsUnknown
-	for i := range results {
-		if t := results[i].Tallies[known.Class]; results[i].Mode == mode && t != nil {
-			if simulated = t.Shows(); simulated != is {
-				break
-			}
-		}
-	}
-	if is != want || is != simulated {
-		return report.Cell{Text: fmt.Sprintf("disagrees: kernel %s, known %s, simulator %s", is, want, simulated), Bad: true}
-	}
-	rows := c.ShowPod + c.ShowNode
-	if rows == 0 {
-		return report.Text("agrees: no row of %d calls", c.Unseen)
-	}
-	part := func(n int) string { return report.Percent(float64(n) / float64(rows)) }
-	return report.Text("agrees: %s of %d rows; exact %s, with NAT evidence %s", is, rows, part(c.Exact), part(c.ExactNAT))
 }

@@ -64,13 +64,11 @@ func TestCompare(t *testing.T) {
 		attribution.Internet: {Flows: 5, Logged: 5, ShowNode: 5}, attribution.InVNet: {Flows: 5, Logged: 5, ShowNode: 5},
 		attribution.Beyond: {Flows: 5, Logged: 5, ShowPod: 5}, attribution.SameNode: {Unlogged: 5}, attribution.NodeOwn: {Flows: 5, Logged: 5, ShowNode: 5}}}}
 	p := Plan{Modes: []scenario.Mode{scenario.Overlay}}
-	s := report.Section{Tables: []report.Table{{Title: "first"}, {Title: "last"}}}
-	found := k.Compare(&s, p, results)
-	if found.Figure != "3 of 5" || !found.Bad {
+	if found := k.Finding(); found.Figure != "3 of 5" || !found.Bad {
 		t.Errorf("the finding is %+v", found)
 	}
 	got := make(map[string]report.Cell)
-	for _, row := range s.Tables[1].Rows {
+	for _, row := range k.table(p.Modes, results).Rows {
 		got[row[0].Text] = row[1]
 	}
 	for class, want := range map[attribution.Class]string{
@@ -84,5 +82,23 @@ func TestCompare(t *testing.T) {
 		if c := got[string(class)]; c.Text != want || c.Bad != strings.HasPrefix(want, "disagrees") {
 			t.Errorf("%s: %+v, want %s", class, c, want)
 		}
+	}
+}
+
+// The section says in words and in cells where sources differ, and where none do.
+func TestBlindSpots(t *testing.T) {
+	k, err := ReadKernel("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Plan{Modes: []scenario.Mode{scenario.PodSubnet}}
+	results := []Result{{Mode: scenario.PodSubnet, Seed: 3, Tallies: map[attribution.Class]*Tally{attribution.Internet: {Flows: 5, Logged: 5, ShowPod: 5}}}}
+	cell := func() report.Cell { return BlindSpots(p, results, k).Tables[0].Rows[5][1] }
+	if c, text := cell(), BlindSpots(p, results, k).Text[1]; c.Text != "pod" || c.Bad || text != "The simulator shows what is publicly known in all 7 cells of these modes, in every run. A real kernel shows what is publicly known in 28 of the 28 cells that it covers, of 28 in all." {
+		t.Errorf("%+v in: %s", c, text)
+	}
+	results[0].Tallies[attribution.Internet].ShowNode = 1
+	if c, text := cell(), BlindSpots(p, results, k).Text[1]; c.Text != "both, known: pod" || !c.Bad || !strings.Contains(text, "pod-subnet, internet, seed 3: the log shows unknown, known is pod") {
+		t.Errorf("%+v in: %s", c, text)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -114,13 +115,10 @@ func Section(p Plan, results []Result) report.Section {
 		Notes: []string{
 			fmt.Sprintf("%d runs of %v: %d nodes, %d pods at a time that live %v on average, %d flows in %d rows in all.", len(results), p.Base.Duration, p.Base.Nodes, p.Base.Nodes*p.Base.PodsPerNode, p.Base.MeanLifetime, Flows(results), rows(results)),
 			"Flows within a node never reach the log; no evidence brings them back.",
-			"[unproven]: no public row of a flow log shows it; it is concluded from other documents.",
-			`Real kernels: "make e2e E2E=./e2e/nat" sends from pods in network namespaces to every one of these destinations, under all four modes, through the kernel's own masquerading. Not covered there: what Azure itself does between interface and log.`,
 		},
 	}
 	s.Charts = []report.Chart{chart(p, results, "Can the sender be named? Without NAT evidence", func(t *Tally) *Said { return &t.Plain }),
 		chart(p, results, "The same with NAT evidence from every node", func(t *Tally) *Said { return &t.NAT })}
-	s.Tables = append(s.Tables, agreement(p.Modes, results))
 	for _, mode := range p.Modes {
 		s.Tables = append(s.Tables, figuresOf(mode, results))
 	}
@@ -217,47 +215,29 @@ func Differences(modes []sim.Mode, results []Result) []string {
 	return out
 }
 
-// agreement is the matrix, with what differs from it.
-func agreement(modes []sim.Mode, results []Result) report.Table {
-	out := report.Table{Title: "Whose address the sender's row shows: publicly known, and held against every run", Head: []string{"destination"}}
-	for _, m := range modes {
-		out.Head = append(out.Head, string(m))
-	}
-	out.Head = append(out.Head, "source")
-	for _, k := range Matrix {
-		row := []report.Cell{report.Text("%s", k.Class)}
-		for _, mode := range modes {
-			m := slices.Index(sim.Modes, mode)
-			text := map[attribution.Appears]string{pod: "the pod's", node: "the node's", none: "no row"}[k.Shows[m]]
-			if k.Unproven[m] {
-				text += " [unproven]"
-			}
-			bad := false
-			for i := range results {
-				if t := results[i].Tallies[k.Class]; results[i].Mode == mode && t != nil && t.Shows() != k.Shows[m] {
-					text, bad = fmt.Sprintf("known: %s; seed %d shows %s", k.Shows[m], results[i].Seed, t.Shows()), true
-				}
-			}
-			row = append(row, report.Cell{Text: text, Bad: bad})
-		}
-		out.Rows = append(out.Rows, append(row, report.Text("%s", k.Source)))
-	}
-	return out
-}
-
-// equals names modes between which no difference was found in what is exact without
-// evidence.
+// equals names, for each destination, the modes between which no difference was found in
+// what is exact without evidence.
 func equals(modes []sim.Mode, results []Result) []string {
 	var out []string
 	exact := share(func(t *Tally) int { return t.Plain.Exact })
 	for _, k := range Matrix {
+		var same []string
+		pairs := 0
 		for i, a := range modes {
 			for _, b := range modes[i+1:] {
+				pairs++
 				x, y := figures(results, a, k.Class, exact), figures(results, b, k.Class, exact)
 				if of(results, a, k.Class, logged).Median > 0 && !stats.Differ(x, y) {
-					out = append(out, fmt.Sprintf("%s: no difference found between %s and %s in what is exact.", k.Class, a, b))
+					same = append(same, fmt.Sprintf("%s and %s", a, b))
 				}
 			}
+		}
+		if len(same) > 0 {
+			between := strings.Join(same, ", ")
+			if len(same) == pairs && pairs > 1 {
+				between = "any two modes"
+			}
+			out = append(out, fmt.Sprintf("%s: no difference found in what is exact without NAT evidence between %s.", k.Class, between))
 		}
 	}
 	return out

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/whichpod/whichpod/benchmarks/stats"
@@ -20,6 +21,8 @@ type Document struct {
 	Title    string    `json:"title"`
 	Lead     string    `json:"lead"`
 	Findings []Finding `json:"findings"`
+	// Conclusions say in plain words what the figures come to.
+	Conclusions []Conclusion `json:"conclusions"`
 	// Setting is what decides the figures: seeds, sizes, assumptions.
 	Setting []Entry `json:"setting"`
 	// Environment is where and when they were measured.
@@ -33,6 +36,12 @@ type Finding struct {
 	Says   string `json:"says"`
 	Bad    bool   `json:"bad"`
 	Timed  bool   `json:"timed,omitempty"`
+}
+
+// Conclusion is a sentence or two.
+type Conclusion struct {
+	Says  string `json:"says"`
+	Timed bool   `json:"timed,omitempty"`
 }
 
 // Entry is a name with its value.
@@ -61,6 +70,7 @@ type Table struct {
 type Cell struct {
 	Text    string         `json:"text"`
 	Summary *stats.Summary `json:"summary,omitempty"`
+	Tone    Tone           `json:"tone,omitempty"` // coloured so
 	Bad     bool           `json:"bad,omitempty"`
 	Timed   bool           `json:"timed,omitempty"`
 }
@@ -173,6 +183,14 @@ func Since(s stats.Summary, decimals int, unit string) Cell {
 // Percent shows a share in percent.
 func Percent(share float64) string { return percent(share) + " %" }
 
+// Percents shows a range of shares in percent.
+func Percents(low, high float64) string {
+	if percent(low) == percent(high) {
+		return Percent(low)
+	}
+	return percent(low) + " to " + Percent(high)
+}
+
 // WriteJSON writes the document as JSON.
 func (d *Document) WriteJSON(to io.Writer) error {
 	enc := json.NewEncoder(to)
@@ -191,10 +209,19 @@ func (d *Document) WriteMarkdown(to io.Writer) error {
 	for _, f := range d.Findings {
 		fmt.Fprintf(&b, "- **%s** %s\n", f.Figure, f.Says)
 	}
+	if len(d.Conclusions) > 0 {
+		b.WriteString("\n## In short\n\n")
+	}
+	for _, c := range d.Conclusions {
+		fmt.Fprintf(&b, "- %s\n", c.Says)
+	}
 	for _, s := range d.Sections {
 		fmt.Fprintf(&b, "\n## %s\n", s.Title)
 		for _, p := range s.Text {
 			fmt.Fprintf(&b, "\n%s\n", p)
+		}
+		for i := range s.Charts {
+			s.Charts[i].table().markdown(&b)
 		}
 		for i := range s.Tables {
 			s.Tables[i].markdown(&b)
@@ -220,6 +247,37 @@ func entries(b *strings.Builder, title string, list []Entry) {
 	for _, e := range list {
 		fmt.Fprintf(b, "- %s: %s\n", e.Name, e.Value)
 	}
+}
+
+// table is what the chart shows: a row for each bar.
+func (c *Chart) table() *Table {
+	out := &Table{Title: c.Title, Head: []string{"", ""}}
+	for _, k := range c.Legend {
+		out.Head = append(out.Head, k.Name)
+	}
+	out.Head = append(out.Head, "")
+	for _, p := range c.Panels {
+		for _, bar := range p.Bars {
+			row := []Cell{Text("%s", p.Title), Text("%s", bar.Label)}
+			for _, k := range c.Legend {
+				row = append(row, Text("%s", c.value(bar, k.Tone)))
+			}
+			out.Rows = append(out.Rows, append(row, Text("%s", bar.Says)))
+		}
+	}
+	return out
+}
+
+// value is what a bar shows in a tone, or "" where it has no such part.
+func (c *Chart) value(b Bar, tone Tone) string {
+	i := slices.IndexFunc(b.Parts, func(p Part) bool { return p.Tone == tone })
+	switch {
+	case i < 0:
+		return ""
+	case c.Unit == "%":
+		return Percent(b.Parts[i].Value)
+	}
+	return fmt.Sprintf("%.3g %s", b.Parts[i].Value, c.Unit)
 }
 
 func (t *Table) markdown(b *strings.Builder) {

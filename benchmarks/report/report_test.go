@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"html"
 	"io"
 	"strings"
 	"testing"
@@ -15,7 +16,8 @@ import (
 func example() *Document {
 	return &Document{
 		Title: "A & B <i>", Lead: "lead", Findings: []Finding{{Figure: "0 wrong", Says: "in all runs"}, {Figure: "9 %", Says: "wrong", Bad: true}},
-		Setting: []Entry{{"seeds", "1 to 10"}}, Environment: []Entry{{"go", "go1"}},
+		Conclusions: []Conclusion{{Says: "it is so"}},
+		Setting:     []Entry{{"seeds", "1 to 10"}}, Environment: []Entry{{"go", "go1"}},
 		Sections: []Section{{Title: "Modes", Text: []string{"a < b"}, Notes: []string{"a note"},
 			Charts: []Chart{{Title: "shares <b>", Max: 1, Unit: "%", Legend: []Key{{Good, "exact"}}, Panels: []Panel{{Title: "overlay", Bars: []Bar{
 				{Label: `"x" & <y>`, Says: "25 % exact", Parts: []Part{{Good, 0.25}, {Absent, 0.75}}}, {Label: "little", Parts: []Part{{Bad, 0.0001}}}}}}}},
@@ -40,9 +42,20 @@ lead
 - **0 wrong** in all runs
 - **9 %** wrong
 
+## In short
+
+- it is so
+
 ## Modes
 
 a < b
+
+**shares <b>**
+
+|  |  | exact |  |
+|---|---|---|---|
+| overlay | "x" & <y> | 25.0 % | 25 % exact |
+| overlay | little |  |  |
 
 **t**
 
@@ -72,6 +85,7 @@ func TestHTML(t *testing.T) {
 		"<title>A &amp; B &lt;i&gt;</title>", `class="finding bad"`, "a &lt; b", `<td class="bad">bad</td>`, "<dt>seeds</dt><dd>1 to 10</dd>",
 		"&#34;x&#34; &amp; &lt;y&gt;</text>", `aria-label="shares &lt;b&gt;"`, "25 % exact", `width="162.5" height="17" fill="#12795b"`,
 		`width="1.0" height="17" fill="#c2302a"`, // what is there is seen
+		"<title>exact: 25.0 %</title>", "<li>it is so</li>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
@@ -91,6 +105,53 @@ func TestJSON(t *testing.T) {
 	}
 	if diff := cmp.Diff(example(), &got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The page and the Markdown say all that the JSON does: figures, charts, what they rest on.
+func TestSameFiguresEverywhere(t *testing.T) {
+	d := example()
+	share := Share(stats.Summary{Median: 0.5, Low: 0.25, High: 0.75, Runs: 10})
+	d.Sections[0].Tables[0].Rows = append(d.Sections[0].Tables[0].Rows, []Cell{share, Figure(stats.Summary{Median: 2, Low: 1, High: 3}, 1, "bits")})
+	page, markdown := html.UnescapeString(written(t, d.WriteHTML)), written(t, d.WriteMarkdown)
+	var said any
+	if err := json.Unmarshal([]byte(written(t, d.WriteJSON)), &said); err != nil {
+		t.Fatal(err)
+	}
+	texts := 0
+	eachText("", said, func(key, text string) {
+		if key == "tone" || key == "unit" {
+			return // a colour's name; a unit stands with its figures
+		}
+		texts++
+		if !strings.Contains(markdown, strings.ReplaceAll(text, "|", `\|`)) {
+			t.Errorf("the Markdown lacks %s %q", key, text)
+		}
+		// The page has an interval on a line of its own.
+		for _, part := range split(Cell{Text: text, Summary: &stats.Summary{}}) {
+			if !strings.Contains(page, part) {
+				t.Errorf("the page lacks %s %q", key, part)
+			}
+		}
+	})
+	if texts < 20 {
+		t.Errorf("%d texts were compared", texts)
+	}
+}
+
+// eachText calls fn with each text of a JSON value, and the name that it has there.
+func eachText(key string, v any, fn func(key, text string)) {
+	switch v := v.(type) {
+	case string:
+		fn(key, v)
+	case []any:
+		for _, e := range v {
+			eachText(key, e, fn)
+		}
+	case map[string]any:
+		for k, e := range v {
+			eachText(k, e, fn)
+		}
 	}
 }
 

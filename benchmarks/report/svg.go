@@ -84,6 +84,16 @@ func (c *Chart) figure(v float64) string {
 	return fmt.Sprintf("%.3g %s", v, c.Unit)
 }
 
+// name is what a tone means.
+func (c *Chart) name(tone Tone) string {
+	for _, k := range c.Legend {
+		if k.Tone == tone {
+			return k.Name
+		}
+	}
+	return ""
+}
+
 // width is how long a value is drawn.
 func (c *Chart) width(v float64) float64 {
 	return min(max(v, 0), c.Max) / c.Max * (chartWidth - labelWidth - saysWidth)
@@ -96,7 +106,7 @@ func (c *Chart) bar(b *strings.Builder, bar *Bar, y int) {
 		w := min(c.width(p.Value), labelWidth+c.width(c.Max)-x)
 		if p.Value > 0 {
 			w = max(w, 1) // what is there is seen
-			fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`, x, y, w, barHeight, colours[p.Tone])
+			fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"><title>%s</title></rect>`, x, y, w, barHeight, colours[p.Tone], html.EscapeString(c.name(p.Tone)+": "+c.value(*bar, p.Tone)))
 		}
 		x += w
 	}

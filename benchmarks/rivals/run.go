@@ -212,17 +212,35 @@ func Wrong(results []Result) (wrong int) {
 	return wrong
 }
 
+// between is the least and the most median of wrong answers by network mode.
+func (t table) between(p Plan, rule string, lifetime time.Duration) (low, high float64) {
+	low = 1
+	for _, m := range p.Modes {
+		median := t.of(cell{rule, m, lifetime}, wrongInAll).Median
+		low, high = min(low, median), max(high, median)
+	}
+	return low, high
+}
+
+// Conclusions say in plain words what the rules came to.
+func Conclusions(p Plan, results []Result) []report.Conclusion {
+	t, middle := tabulate(results), p.Lifetimes[len(p.Lifetimes)/2]
+	low, high := 1.0, 0.0
+	for _, r := range Rules {
+		least, most := t.between(p, r.Name, middle)
+		low, high = min(low, least), max(high, most)
+	}
+	return []report.Conclusion{{Says: fmt.Sprintf("Where pods live %s, each of the other %d rules names a wrong pod for %s of the rows, by rule and mode; whichpod for %d of all rows: where it does not know, it says so.",
+		short(middle), len(Rules), report.Percents(low, high), Wrong(results))}}
+}
+
 // Findings are the figures to read first: the best and the most common of the rules.
 func Findings(p Plan, results []Result) []report.Finding {
 	t, middle := tabulate(results), p.Lifetimes[len(p.Lifetimes)/2]
 	var out []report.Finding
 	for _, name := range []string{"plain as-of", "cluster as it is now"} {
-		low, high := 1.0, 0.0
-		for _, m := range p.Modes {
-			median := t.of(cell{name, m, middle}, wrongInAll).Median
-			low, high = min(low, median), max(high, median)
-		}
-		out = append(out, report.Finding{Figure: report.Percent(low) + " to " + report.Percent(high), Bad: true,
+		low, high := t.between(p, name, middle)
+		out = append(out, report.Finding{Figure: report.Percents(low, high), Bad: true,
 			Says: fmt.Sprintf("of rows get a wrong pod under the rule %q, by network mode, where pods live %s", name, short(middle))})
 	}
 	return out

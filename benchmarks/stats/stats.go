@@ -14,6 +14,10 @@ import (
 // and at how few chances of error [Differ] finds a difference.
 const Confidence = 0.95
 
+// LeastRuns is how many runs it takes for an interval of that confidence, and for a
+// difference: of fewer, even one that all runs show is not improbable enough.
+const LeastRuns = 6
+
 // Summary is the median of several runs. Low and High are the narrowest two figures, as
 // far from either end, between which the true median is with at least 95 %; with fewer
 // than six runs no two are, and they are the least and the most.

@@ -157,7 +157,7 @@ func bar(label string, of map[Word]int64) report.Bar {
 
 // section is what would be said under one mode.
 func (r *Replay) section() report.Section {
-	s := report.Section{Title: string(r.Mode), Text: []string{fmt.Sprintf("Of %d rows, something else would be said of %d (%s).", r.Rows, r.Changed(), share(r.Changed(), r.Rows))}}
+	s := report.Section{Title: "Under " + string(r.Mode), Text: []string{fmt.Sprintf("Of %d rows, something else would be said of %d (%s).", r.Rows, r.Changed(), share(r.Changed(), r.Rows))}}
 	if r.Hidden > 0 {
 		s.Text = append(s.Text, fmt.Sprintf("%d rows would be masked that are not today, among %.1f candidates or %.2f bits on average. Evidence of the nodes' translations would name the sender of %d of them.", r.Hidden, float64(r.Candidates)/float64(r.Hidden), r.Bits/float64(r.Hidden), r.Lifted))
 	}

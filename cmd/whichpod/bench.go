@@ -19,6 +19,7 @@ import (
 	"github.com/whichpod/whichpod/benchmarks/report"
 	"github.com/whichpod/whichpod/benchmarks/rivals"
 	"github.com/whichpod/whichpod/benchmarks/sim"
+	"github.com/whichpod/whichpod/benchmarks/stats"
 )
 
 const outHelp = "write report.html, report.md and report.json into this folder too"
@@ -45,9 +46,10 @@ type measure struct {
 
 // measured is what a measure found.
 type measured struct {
-	section  report.Section
-	findings []report.Finding
-	wrong    int // times whichpod was sure of a wrong pod
+	sections    []report.Section
+	findings    []report.Finding
+	conclusions []report.Conclusion
+	wrong       int // times whichpod was sure of a wrong pod
 }
 
 var measures = []measure{
@@ -190,9 +192,10 @@ func (o *benchOptions) plugins(ctx context.Context) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	section := plugins.Section(plan, results)
-	agreement := kernel.Compare(&section, plan, results)
-	return measured{section, append(plugins.Findings(plan, results), agreement), plugins.Wrong(results)}, nil
+	return measured{
+		[]report.Section{plugins.BlindSpots(plan, results, kernel), plugins.Section(plan, results)},
+		append(plugins.Findings(plan, results), kernel.Finding()), plugins.Conclusions(plan, results), plugins.Wrong(results),
+	}, nil
 }
 
 func (o *benchOptions) rivals(ctx context.Context) (measured, error) {
@@ -202,7 +205,7 @@ func (o *benchOptions) rivals(ctx context.Context) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	return measured{rivals.Section(plan, results), rivals.Findings(plan, results), rivals.Wrong(results)}, nil
+	return measured{[]report.Section{rivals.Section(plan, results)}, rivals.Findings(plan, results), rivals.Conclusions(plan, results), rivals.Wrong(results)}, nil
 }
 
 func (o *benchOptions) mtti(ctx context.Context) (measured, error) {
@@ -212,7 +215,7 @@ func (o *benchOptions) mtti(ctx context.Context) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	return measured{mtti.Section(plan, results), mtti.Findings(plan, results), mtti.Wrong(results)}, nil
+	return measured{[]report.Section{mtti.Section(plan, results)}, mtti.Findings(plan, results), mtti.Conclusions(plan, results), mtti.Wrong(results)}, nil
 }
 
 // document is the report of some measures.
@@ -227,10 +230,14 @@ func (o *benchOptions) document(all []measured) (doc *report.Document, wrong int
 		},
 		Environment: environment(),
 	}
+	if o.runs < stats.LeastRuns {
+		doc.Setting = append(doc.Setting, report.Entry{Name: "too few runs", Value: fmt.Sprintf("with fewer than %d, intervals are the least and the most, and no difference can be found", stats.LeastRuns)})
+	}
 	for _, m := range all {
 		wrong += m.wrong
 		doc.Findings = append(doc.Findings, m.findings...)
-		doc.Sections = append(doc.Sections, m.section)
+		doc.Conclusions = append(doc.Conclusions, m.conclusions...)
+		doc.Sections = append(doc.Sections, m.sections...)
 	}
 	doc.Findings = append([]report.Finding{{Figure: fmt.Sprintf("%d wrong", wrong), Bad: wrong > 0,
 		Says: "answers that whichpod called exact and that were another pod's, in all runs of this report"}}, doc.Findings...)

@@ -53,6 +53,11 @@ func untimed(d *report.Document) (timed, figures int) {
 			f.Figure = ""
 		}
 	}
+	for i := range d.Conclusions {
+		if c := &d.Conclusions[i]; c.Timed {
+			c.Says = ""
+		}
+	}
 	for i := range d.Sections {
 		s := &d.Sections[i]
 		for j := range s.Charts {
