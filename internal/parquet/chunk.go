@@ -15,6 +15,7 @@ type encoder struct {
 	levels, repeats []uint8
 	codes           []uint32
 	numbers         []int64
+	distinct        distinct
 	lists           []byte // the lists of a chunk as they stand in the page
 	starts          []int  // of each list in lists, and its end
 	head            compact
@@ -29,16 +30,38 @@ func (e *encoder) encode(col *Column, c *Chunk, rows int) chunkMeta {
 	case col.Kind == Texts:
 		e.listsOf(c, &m)
 	case c.Codes != nil:
-		width := uint(bits.Len32(uint32(max(1, e.entries) - 1)))
-		codes := e.codesOf(col, c, &m)
-		e.data = appendRuns(append(e.data, byte(width)), codes, width)
+		e.appendCodes(e.codesOf(col, c, &m))
 	default:
-		m.encoding = encodingPlain
-		e.numbersOf(col, c, &m)
+		e.appendNumbers(col, c, &m)
 		return m
 	}
 	e.fillDictionary(col, c, &m)
 	return m
+}
+
+// appendCodes writes codes of the dictionary.
+func (e *encoder) appendCodes(codes []uint32) {
+	width := uint(bits.Len32(uint32(max(1, e.entries) - 1)))
+	e.data = appendRuns(append(e.data, byte(width)), codes, width)
+}
+
+// appendNumbers writes numbers that have no dictionary: with one after all where there
+// are few, as deltas where they are near each other and none can be null, else plain.
+func (e *encoder) appendNumbers(col *Column, c *Chunk, m *chunkMeta) {
+	numbers := e.numbersOf(col, c, m)
+	m.min, m.max = col.Kind.extremes(numbers)
+	switch {
+	case col.Kind == Uint64 && e.distinct.of(numbers):
+		e.entries = len(e.distinct.numbers)
+		e.appendCodes(e.distinct.codes)
+		e.dictionary = appendPlain(e.dictionary, e.distinct.numbers, col.Kind.size())
+	case col.Required && col.Kind.size() == 8 && near(numbers):
+		m.encoding = encodingDelta
+		e.data = appendDeltas(e.data, numbers)
+	default:
+		m.encoding = encodingPlain
+		e.data = appendPlain(e.data, numbers, col.Kind.size())
+	}
 }
 
 // size is the number of entries of the dictionary.
@@ -81,8 +104,8 @@ func (e *encoder) appendPresence(col *Column, m *chunkMeta) {
 	}
 }
 
-// numbersOf writes the numbers that are not null, and which are.
-func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) {
+// numbersOf returns the numbers that are not null, and writes which are.
+func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) []int64 {
 	numbers := c.Numbers
 	if slices.Contains(c.Null, true) {
 		e.levels, e.numbers = e.levels[:0], e.numbers[:0]
@@ -97,8 +120,7 @@ func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) {
 	}
 	m.nulls = len(c.Numbers) - len(numbers)
 	e.appendPresence(col, m)
-	e.data = appendPlain(e.data, numbers, col.Kind.size())
-	m.min, m.max = col.Kind.extremes(numbers)
+	return numbers
 }
 
 // Levels of a list that is null, of one without elements, and of an element.

@@ -7,6 +7,7 @@ import "encoding/binary"
 const (
 	encodingPlain      = 0
 	encodingRLE        = 3
+	encodingDelta      = 5
 	encodingDictionary = 8
 )
 

@@ -166,6 +166,53 @@ func TestListsOfManyTexts(t *testing.T) {
 	}
 }
 
+// Numbers are written the way that suits them, and are read back about the ends of blocks
+// of deltas, at the widest deltas, and with as many different ones as a dictionary holds.
+func TestNumbersTakeTheirWay(t *testing.T) {
+	t.Parallel()
+	const number, count = 4, 5 // columns: never null, and maybe
+	r := rand.New(rand.NewPCG(9, 9))
+	numbers := func(rows int, next func(i int) int64) (out []int64) {
+		for i := range rows {
+			out = append(out, next(i))
+		}
+		return out
+	}
+	around := func(i int) int64 { return math.MaxInt64 - int64(i%2)*(1<<31-1) } // deltas of 32 bits
+	few := func(i int) int64 { return int64(i%maxDistinct) << 40 }
+	for _, c := range []struct {
+		name   string
+		column int
+		next   func(i int) int64
+		rows   []int
+		want   int
+	}{
+		{"the same", number, func(int) int64 { return -7 }, []int{1, 2, 129, 5000}, encodingDelta},
+		{"widest deltas", number, around, []int{1, 2, 32, 33, 34, 128, 129, 130, 257, 5000}, encodingDelta},
+		{"near", number, func(int) int64 { return r.Int64N(1<<31) - 1<<30 }, []int{31, 127, 128, 129, 1000, 1001, 65_536}, encodingDelta},
+		{"too far apart", number, func(i int) int64 { return int64(i%2) << 31 }, []int{2, 1000}, encodingPlain},
+		{"few", count, few, []int{1, 9, maxDistinct, 3 * maxDistinct}, encodingDictionary},
+		{"too many", count, func(i int) int64 { return int64(i) }, []int{maxDistinct + 1}, encodingPlain},
+	} {
+		for _, rows := range c.rows {
+			group := randomGroup(r, rows)
+			group[c.column] = Chunk{Numbers: numbers(rows, c.next)}
+			want := make([]string, rows)
+			for i := range want {
+				want[i] = textOf(&testColumns[c.column], &group[c.column], i)
+			}
+			data := write(t, []int{rows}, [][]Chunk{group})
+			if diff := cmp.Diff(want, read(t, data)[c.column]); diff != "" {
+				t.Errorf("%s, %d rows: -want +got:\n%s", c.name, rows, diff)
+			}
+			var e encoder
+			if m := e.encode(&testColumns[c.column], &group[c.column], rows); m.encoding != c.want {
+				t.Errorf("%s, %d rows: encoding %d, want %d", c.name, rows, m.encoding, c.want)
+			}
+		}
+	}
+}
+
 func read(t *testing.T, data []byte) [][]string {
 	t.Helper()
 	f, err := file.NewParquetReader(bytes.NewReader(data))
