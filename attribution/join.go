@@ -43,20 +43,50 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 		ends[code].lookUp(v, a, whole)
 	}
 	nics, nicCodes := b.NICs()
+	var q Question // of all rows: it is handed around, and kept by nobody
 	for i, begin := range begins {
-		q := Question{Address: b.Addresses[b.Src[i]], Begin: begin, NIC: nics[nicCodes[i]], Near: b.Direction[i] == flow.Outbound,
+		again := i > 0 && begins[i-1] == begin && repeats(b, nicCodes, i)
+		if again && answered[i-1] == answered[i] {
+			j.repeatSrc(i)
+			j.Dst[i] = j.Dst[i-1]
+			continue
+		}
+		q = Question{Address: b.Addresses[b.Src[i]], Begin: begin, NIC: nics[nicCodes[i]], Near: b.Direction[i] == flow.Outbound,
 			Sent: true, Destination: b.Addresses[b.Dst[i]], DestinationPort: b.DstPort[i], SourcePort: b.SrcPort[i], Protocol: b.Protocol[i]}
-		var translated *nat.Flow
-		if j.Src[i], translated = ends[b.Src[i]].resolve(v, &q); translated != nil {
-			if j.NAT == nil {
-				j.NAT = make([]*nat.Flow, b.Len())
-			}
-			j.NAT[i] = translated
+		if again {
+			j.repeatSrc(i)
+		} else {
+			j.resolveSrc(v, &ends[b.Src[i]], i, &q)
 		}
 		q.Address, q.Near, q.Sent, q.Answered = q.Destination, !q.Near, false, answered[i]
 		j.Dst[i], _ = ends[b.Dst[i]].resolve(v, &q)
 	}
 	return j, nil
+}
+
+// repeats says whether row i asks what the row before it asks, but for times and whether
+// it was answered: rows of one flow follow each other.
+func repeats(b *flow.Batch, nics []uint32, i int) bool {
+	return b.Src[i-1] == b.Src[i] && b.Dst[i-1] == b.Dst[i] && b.SrcPort[i-1] == b.SrcPort[i] && b.DstPort[i-1] == b.DstPort[i] &&
+		b.Protocol[i-1] == b.Protocol[i] && b.Direction[i-1] == b.Direction[i] && nics[i-1] == nics[i]
+}
+
+func (j *Joined) resolveSrc(v *View, e *endOfBatch, i int, q *Question) {
+	var translated *nat.Flow
+	if j.Src[i], translated = e.resolve(v, q); translated != nil {
+		if j.NAT == nil {
+			j.NAT = make([]*nat.Flow, len(j.Src))
+		}
+		j.NAT[i] = translated
+	}
+}
+
+// repeatSrc gives row i the source of the row before it.
+func (j *Joined) repeatSrc(i int) {
+	j.Src[i] = j.Src[i-1]
+	if j.NAT != nil {
+		j.NAT[i] = j.NAT[i-1]
+	}
 }
 
 // endOfBatch is an address within the time that a batch covers.
@@ -65,10 +95,6 @@ type endOfBatch struct {
 	view  *addressView
 
 	said *saidAt // or nil, and then view is set
-
-	last       Question // the one that was asked before: rows of one flow ask the same
-	answered   *Resolution
-	translated *nat.Flow
 }
 
 func (e *endOfBatch) lookUp(v *View, a netip.Addr, whole flow.Span) {
@@ -89,17 +115,8 @@ func (e *endOfBatch) lookUp(v *View, a netip.Addr, whole flow.Span) {
 }
 
 // resolve is what is said of an end, and what the node translated where that hangs on
-// it.
+// it. An address with a track is never a node's.
 func (e *endOfBatch) resolve(v *View, q *Question) (*Resolution, *nat.Flow) {
-	if e.answered == nil || *q != e.last {
-		e.last = *q
-		e.answered, e.translated = e.resolveAnew(v, q)
-	}
-	return e.answered, e.translated
-}
-
-// resolveAnew is resolve without a memory. An address with a track is never a node's.
-func (e *endOfBatch) resolveAnew(v *View, q *Question) (*Resolution, *nat.Flow) {
 	switch {
 	case e.fixed != nil:
 		return v.lift(e.view, v.checked(e.fixed.at(q.end()), q), q)

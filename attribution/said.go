@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/whichpod/whichpod/flow"
@@ -14,6 +15,15 @@ type saidAt struct {
 	id    uint32
 	runs  []atomic.Pointer[Resolution]
 	stays []atomic.Pointer[Candidate] // who had the address: runs share them
+
+	mu        sync.Mutex
+	stretches map[stretch]*Resolution // of several runs; those that were asked for
+}
+
+// stretch is runs one after the other, as one end of a flow sees them.
+type stretch struct {
+	first, last int
+	as          end
 }
 
 // saidBy is that of a track, from the cache.
@@ -25,7 +35,10 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 	return v.said.put(id, s, int64(pointerBytes*(len(s.runs)+len(s.stays))))
 }
 
-const pointerBytes = 8
+const (
+	pointerBytes = 8
+	stretchBytes = 60 // in a map, about
+)
 
 // in is the resolution in a run, or nil where only its verdict is kept.
 func (s *saidAt) in(run int) *Resolution {
@@ -72,14 +85,35 @@ func (s *saidAt) over(span flow.Span, as end) *Resolution {
 	if span.Exactly() || run+1 == s.track.runs() || span.To < s.begin(run+1) {
 		return r.at(as)
 	}
-	all := []*Resolution{r.at(as)}
-	for run++; run < s.track.runs() && s.begin(run) <= span.To; run++ {
-		if r = s.in(run); r == nil {
+	last := run + 1
+	for last+1 < s.track.runs() && s.begin(last+1) <= span.To {
+		last++
+	}
+	return s.overAll(stretch{run, last, as})
+}
+
+// overAll is the resolution for a stretch, or nil where the track does not say enough.
+func (s *saidAt) overAll(asked stretch) *Resolution {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.stretches[asked]; ok {
+		return r
+	}
+	var all []*Resolution
+	for run := asked.first; run <= asked.last; run++ {
+		r := s.in(run)
+		if r == nil {
 			return nil
 		}
-		all = append(all, r.at(as))
+		all = append(all, r.at(asked.as))
 	}
-	return combine(all)
+	if s.stretches == nil {
+		s.stretches = make(map[stretch]*Resolution)
+	}
+	r := combine(all)
+	s.stretches[asked] = r
+	s.view.said.spent.Add(int64(stretchBytes + resolutionBytes + pointerBytes*len(r.Candidates)))
+	return r
 }
 
 // candidate is who had a stay of an address.

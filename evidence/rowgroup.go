@@ -31,13 +31,19 @@ type rowGroup struct {
 	err      error // from when it was written
 }
 
-// dictionary numbers the texts of a column.
-type dictionary struct{ codes map[string]uint32 }
+// dictionary numbers the texts of a column, or the addresses.
+type dictionary struct {
+	codes     map[string]uint32
+	addresses map[netip.Addr]uint32
+}
 
 func newRowGroup() *rowGroup {
 	g := &rowGroup{endCodes: make(map[*attribution.Resolution]uint32)}
 	for i, col := range parquetColumns {
-		if col.Kind == parquet.Text || col.Kind == parquet.Texts {
+		switch {
+		case i == colSrcIP || i == colDstIP:
+			g.dicts[i].addresses = make(map[netip.Addr]uint32)
+		case col.Kind == parquet.Text || col.Kind == parquet.Texts:
 			g.dicts[i].codes = make(map[string]uint32)
 		}
 	}
@@ -51,6 +57,7 @@ func (g *rowGroup) reset() {
 		c := &g.chunks[i]
 		c.Codes, c.Texts, c.Lists, c.Numbers, c.Null = c.Codes[:0], c.Texts[:0], c.Lists[:0], c.Numbers[:0], c.Null[:0]
 		clear(g.dicts[i].codes)
+		clear(g.dicts[i].addresses)
 	}
 	clear(g.endCodes)
 	clear(g.said)
@@ -69,6 +76,17 @@ func (g *rowGroup) code(column int, text string) uint32 {
 	if !ok {
 		n, text = uint32(len(c.Texts)), strings.Clone(text)
 		codes[text], c.Texts = n, append(c.Texts, text)
+	}
+	return n
+}
+
+// addressCode is the number of an address in a column's dictionary.
+func (g *rowGroup) addressCode(column int, a netip.Addr) uint32 {
+	codes, c := g.dicts[column].addresses, &g.chunks[column]
+	n, ok := codes[a]
+	if !ok {
+		n = uint32(len(c.Texts))
+		codes[a], c.Texts = n, append(c.Texts, a.String())
 	}
 	return n
 }
@@ -161,7 +179,7 @@ func (g *rowGroup) addAddresses(column int, codes []uint32, addresses []netip.Ad
 		if table[n] == unset {
 			table[n] = parquet.None
 			if addresses[n] != flow.Unknown || column == colSrcIP {
-				table[n] = g.code(column, addresses[n].String())
+				table[n] = g.addressCode(column, addresses[n])
 			}
 		}
 		c.Codes = append(c.Codes, table[n])
