@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,12 +12,14 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/whichpod/whichpod/evidence/bundle"
 	"github.com/whichpod/whichpod/evidence/claim"
 	"github.com/whichpod/whichpod/evidence/keyvault"
+	"github.com/whichpod/whichpod/evidence/stamp"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/ingest/azblob"
 )
@@ -27,6 +30,7 @@ const signingKey = "WHICHPOD_SIGNING_KEY"
 // bundleFlags are those of "export --bundle".
 type bundleFlags struct {
 	key, raw     string
+	authority    string // of time stamps, a URL
 	claims       []string
 	since, until moment
 	known        moment
@@ -34,7 +38,7 @@ type bundleFlags struct {
 }
 
 // exportBundle writes the next bundle into a folder of them.
-func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windows *scheduleFlags) error {
+func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windows *scheduleFlags) (err error) {
 	if out == "" {
 		return usage(cmd, "--bundle needs --out, the folder of bundles or a blob container's URL")
 	}
@@ -49,6 +53,7 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windo
 	if err := windows.check(cmd, f.until); err != nil {
 		return err
 	}
+	defer func() { err = unstamped(err) }()
 	if windows.scheduled() {
 		return a.exportWindows(cmd.Context(), to, f, windows, key)
 	}
@@ -72,6 +77,14 @@ func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windo
 		return err
 	}
 	return a.printBundle(&s)
+}
+
+// unstamped says what to do about a bundle that got no time stamp.
+func unstamped(err error) error {
+	if errors.Is(err, bundle.ErrUnstamped) {
+		return hinted{err, "no bundle was left; try again later, the chain goes on where it is, or leave out --timestamp"}
+	}
+	return err
 }
 
 // destination is where bundles go: a folder, or a container whose URL is given.
@@ -114,6 +127,11 @@ func (a *app) withInput(f *bundleFlags, fn func(bundle.Input) error) (err error)
 	}
 	if f.raw != "" {
 		if in.Raw, err = a.source(f.raw); err != nil {
+			return err
+		}
+	}
+	if f.authority != "" {
+		if in.Stamper, err = stamp.NewAuthority(f.authority); err != nil {
 			return err
 		}
 	}
@@ -195,7 +213,7 @@ func (a *app) printBundle(s *bundle.Summary) error {
 	if a.output == "json" {
 		return a.json(s)
 	}
-	fmt.Fprintf(a.stdout, "%s: %s, manifest %s\n", s.Name, count(s.Rows, "row"), s.Digest)
+	fmt.Fprintf(a.stdout, "%s: %s, manifest %s%s\n", s.Name, count(s.Rows, "row"), s.Digest, stamped(s.Stamp))
 	a.printAmendment(s)
 	for i := range s.Claims {
 		a.printClaim(&s.Claims[i])
@@ -206,6 +224,21 @@ func (a *app) printBundle(s *bundle.Summary) error {
 	return nil
 }
 
+// stamped says when a manifest was there, and who says so; nothing where nobody does.
+func stamped(s *stamp.Stamp) string {
+	if s == nil {
+		return ""
+	}
+	at := s.Time.Format(time.RFC3339)
+	if s.Accuracy > 0 {
+		at += " ± " + s.Accuracy.String()
+	}
+	if !s.Trusted {
+		return fmt.Sprintf(", stamped %s by an authority that was not checked (%s)", at, oneLine(s.By))
+	}
+	return fmt.Sprintf(", stamped %s by %s", at, oneLine(s.By))
+}
+
 // printAmendment says of an amendment what it amends and why.
 func (a *app) printAmendment(s *bundle.Summary) {
 	if s.Amends != nil {
@@ -214,7 +247,7 @@ func (a *app) printAmendment(s *bundle.Summary) {
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	var keyPath, raw string
+	var keyPath, raw, authority string
 	cmd := &cobra.Command{
 		Use:   "verify BUNDLE --key PUBLIC.pem",
 		Short: "Check a bundle of evidence, or a folder of them",
@@ -222,7 +255,8 @@ func (a *app) verifyCommand() *cobra.Command {
 digests, that the files agree with each other, and of a folder that no bundle is missing
 between the first and the last. A bundle is a folder or a tar file; a blob container's
 URL stands for all that are in it, or with a tar file's name for that one. With --raw every row is derived again from the flow
-logs and the evidence in the bundle, and each difference is shown.
+logs and the evidence in the bundle, and each difference is shown. With --tsa-cert each
+bundle must have a time stamp by that authority.
 
 Exit codes: 0 all is well, 1 something is wrong and was named, 2 it could not be checked.`,
 		Args: args(1, 1, "a bundle, or a folder or container of bundles"),
@@ -239,6 +273,9 @@ Exit codes: 0 all is well, 1 something is wrong and was named, 2 it could not be
 				return hinted{err, `"openssl pkey -in private.pem -pubout" writes it`}
 			}
 			var opt bundle.Options
+			if opt.Authorities, err = readAuthorities(authority); err != nil {
+				return err
+			}
 			if raw != "" {
 				if opt.Raw, err = a.source(raw); err != nil {
 					return err
@@ -249,7 +286,24 @@ Exit codes: 0 all is well, 1 something is wrong and was named, 2 it could not be
 	}
 	cmd.Flags().StringVar(&keyPath, "key", "", "public key in PEM, Ed25519 or ECDSA (required)")
 	cmd.Flags().StringVar(&raw, "raw", "", "the flow logs: a folder, or a container's URL")
+	cmd.Flags().StringVar(&authority, "tsa-cert", "", "certificate in PEM of the authority that stamped the time, or of its root: each bundle must have a stamp of it")
 	return cmd
+}
+
+// readAuthorities reads the certificates of a file; none where no path is given.
+func readAuthorities(path string) ([]*x509.Certificate, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	list, err := stamp.ParseCertificates(data)
+	if err != nil {
+		return nil, hinted{err, `"openssl x509 -in FILE -out tsa.pem" writes it as PEM`}
+	}
+	return list, nil
 }
 
 func (a *app) verify(cmd *cobra.Command, at string, key *bundle.PublicKey, opt bundle.Options) error {
@@ -324,7 +378,7 @@ func (a *app) printReport(r *bundle.Report) {
 	if r.Derived {
 		how += ", every row derived again"
 	}
-	fmt.Fprintf(a.stdout, "%s: OK: %s, %s, manifest %s\n", r.Name, count(r.Rows, "row"), how, r.Digest)
+	fmt.Fprintf(a.stdout, "%s: OK: %s, %s, manifest %s%s\n", r.Name, count(r.Rows, "row"), how, r.Digest, stamped(r.Stamp))
 	a.printAmendment(&r.Summary)
 	if r.AmendedBy != "" {
 		fmt.Fprintf(a.stdout, "%s: amended by %s\n", r.Name, r.AmendedBy)

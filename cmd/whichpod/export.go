@@ -88,6 +88,7 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 	cmd.Flags().Var((*spanFlag)(&b.hold.Retain), "retain", "with a container: set an immutability policy on each bundle that ends so long after its upload (90d)")
 	cmd.Flags().BoolVar(&b.hold.Locked, "locked", false, "with --retain: a locked policy, which nobody can take back")
 	cmd.Flags().BoolVar(&b.hold.Legal, "legal-hold", false, "with a container: set a legal hold on each bundle")
+	cmd.Flags().StringVar(&b.authority, "timestamp", "", "with --bundle: URL of a time stamping authority (RFC 3161), to have the time of each bundle signed by an outsider")
 	windows.add(cmd)
 	return cmd
 }

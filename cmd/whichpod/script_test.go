@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/whichpod/whichpod/evidence/stamp/stamptest"
 )
 
 func TestMain(m *testing.M) {
@@ -13,17 +16,21 @@ func TestMain(m *testing.M) {
 }
 
 // The scripts say what a person types and sees. Each starts in a folder of its own
-// with a copy of testdata/fixture: a small cluster's flow log and watch journal.
+// with a copy of testdata/fixture: a small cluster's flow log and watch journal. $TSA is
+// a time stamping authority, tsa.pem the certificate of its root.
 func TestScripts(t *testing.T) {
 	fixture, err := filepath.Abs("testdata/fixture")
 	if err != nil {
 		t.Fatal(err)
 	}
+	authority := stamptest.New(stamptest.ForTimeStamps)
+	t.Cleanup(authority.Close)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
-			return os.CopyFS(env.WorkDir, os.DirFS(fixture))
+			env.Setenv("TSA", authority.URL)
+			return errors.Join(os.CopyFS(env.WorkDir, os.DirFS(fixture)), os.WriteFile(filepath.Join(env.WorkDir, "tsa.pem"), authority.RootPEM(), 0o644))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})

@@ -3,7 +3,9 @@
 // that names the bundle before it.
 //
 // In: an index, the folders of a ledger and of NAT evidence, a question, a key. Out: a
-// folder that is there whole or not at all; the same input gives the same bytes. To
+// folder that is there whole or not at all. The same input gives the same bytes, but for
+// two that others make: a time stamp, and the signature in the manifest where the key is
+// in a vault, which takes a new nonce each time. To
 // check one takes the folder and the public key, and no network; with the flow logs
 // themselves every row is derived again. docs/format/bundle.md describes each file.
 //
@@ -23,6 +25,7 @@ import (
 // The files of a bundle.
 const (
 	manifestFile     = "manifest.json"
+	stampFile        = "manifest.tsr" // a time stamp of the manifest, where one was asked for
 	questionFile     = "question.json"
 	rowsFile         = "rows.parquet"
 	completenessFile = "completeness.json"

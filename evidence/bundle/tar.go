@@ -15,7 +15,8 @@ import (
 )
 
 // pack writes a bundle as a tar file: one folder of that name, first the manifest, which
-// the next run reads. The same files give the same bytes.
+// the next run reads, and last the time stamp, which differs each time: an upload that is
+// done again then finds all before it. The same files give the same bytes.
 func pack(w io.Writer, f files, name string) error {
 	names, err := f.list()
 	if err != nil {
@@ -32,10 +33,14 @@ func pack(w io.Writer, f files, name string) error {
 }
 
 func order(name string) int {
-	if name == manifestFile {
+	switch name {
+	case manifestFile:
 		return 0
+	case stampFile:
+		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 func packFile(out *tar.Writer, f files, folder, name string) error {

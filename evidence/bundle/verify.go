@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,6 +42,10 @@ func (r *Report) problem(format string, args ...any) {
 type Options struct {
 	Raw      ingest.Source // the flow logs, to derive every row again; nil leaves that out
 	Progress func(rows int64)
+	// Authorities are the certificates that stand behind time stamps, of which each
+	// bundle MUST have one then. Where there are none, a stamp that is there MUST be of
+	// its manifest, whoever made it.
+	Authorities []*x509.Certificate
 }
 
 // Verify checks a bundle, or all bundles of a folder and that none is missing among
@@ -190,6 +195,7 @@ func verifyOne(ctx context.Context, dir string, key *PublicKey, opt Options) Rep
 	}
 	r.Signed, r.statement, r.Digest = true, s, digestOf(data)
 	r.Sequence, r.Rows, r.Amends, r.Reasons = s.Predicate.Sequence, s.Predicate.Rows, s.Predicate.Amends, s.Predicate.Reasons
+	r.stamp(f, data, opt.Authorities)
 	if r.Name != s.Predicate.Name {
 		r.problem("the folder is %s, but what is in it was written as %s", r.Name, s.Predicate.Name)
 	}
@@ -204,6 +210,7 @@ func verifyOne(ctx context.Context, dir string, key *PublicKey, opt Options) Rep
 
 // digests compares the files with those of the manifest.
 func (r *Report) digests(f files, s *statement) bool {
+	before := len(r.Problems)
 	names, err := f.list()
 	if err != nil {
 		r.problem("%v", err)
@@ -225,11 +232,11 @@ func (r *Report) digests(f files, s *statement) bool {
 		}
 	}
 	for _, name := range names {
-		if !signed[name] && name != manifestFile {
+		if !signed[name] && name != manifestFile && name != stampFile {
 			r.problem("%s is no part of what was signed", name)
 		}
 	}
-	return len(r.Problems) == 0
+	return len(r.Problems) == before
 }
 
 // consistency checks that the files agree with each other, and with Raw that the rows

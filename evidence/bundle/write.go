@@ -17,6 +17,7 @@ import (
 	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/evidence"
 	"github.com/whichpod/whichpod/evidence/claim"
+	"github.com/whichpod/whichpod/evidence/stamp"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/ingest"
 	"github.com/whichpod/whichpod/query"
@@ -33,6 +34,7 @@ type Input struct {
 	Raw          ingest.Source // where the flow logs are, to note their SHA-256; nil leaves it out
 	Amends       *Ref          // the bundle whose place this one takes, or nil
 	Missing      []string      // what else is known to be missing, in sentences
+	Stamper      Stamper       // who says when it was written, or nil
 	Progress     func(rows int64)
 	seen         *looked // with Amends: write only what has other rows, errSame else
 }
@@ -47,6 +49,7 @@ type Summary struct {
 	Reasons  []string       `json:"reasons"` // of that
 	Missing  []string       `json:"missing"`
 	Claims   []claim.Result `json:"claims"`
+	Stamp    *stamp.Stamp   `json:"timestamp"` // of the manifest, or null
 }
 
 // Write writes the next bundle of a chain, of which the caller MUST hold the lock. The
@@ -82,6 +85,12 @@ func Write(ctx context.Context, to Destination, in Input, key Signer) (s Summary
 		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
 	}
 	if s.Digest, err = seal(ctx, f, &p, key); err != nil {
+		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
+	}
+	if s.Stamp, err = putStamp(ctx, f, in.Stamper); err != nil {
+		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
+	}
+	if err := f.settle(); err != nil {
 		return s, fmt.Errorf("write bundle %q: %w", p.Name, err)
 	}
 	return s, to.Publish(ctx, dir, p.Name)
@@ -258,8 +267,7 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// seal writes the manifest of the files that are there, makes all durable and returns
-// the digest of the manifest.
+// seal writes the manifest of the files that are there and returns its digest.
 func seal(ctx context.Context, f files, p *predicate, key Signer) (string, error) {
 	names, err := f.list()
 	if err != nil {
@@ -280,5 +288,5 @@ func seal(ctx context.Context, f files, p *predicate, key Signer) (string, error
 	if err := f.writeBytes(manifestFile, manifest); err != nil {
 		return "", err
 	}
-	return digestOf(manifest), f.settle()
+	return digestOf(manifest), nil
 }
