@@ -32,10 +32,12 @@ func DefaultPlan() Plan {
 	return Plan{Base: base, Modes: sim.Modes, Seed: 1, Runs: 10}
 }
 
-// Hostile makes a plan as hard as the simulator can: dual stack, every fault, pods that
-// live for ninety seconds, and ports given again two seconds after their connection.
+// Hostile makes a plan as hard as the simulator can: dual stack, every fault, a node that
+// is replaced, pods that live for ninety seconds, and ports given again two seconds after
+// their connection.
 func (p *Plan) Hostile() {
 	base := sim.AllFaults()
+	base.Replaced = 1
 	base.Warmup, base.Duration, base.Traffic.FlowsPerSecond = 5*time.Minute, 25*time.Minute, 0.7
 	base.Traffic.PortReuse, base.Traffic.TimeWait, base.Traffic.NodeAbroad = 0.4, 2*time.Second, 0.25
 	p.Base = base

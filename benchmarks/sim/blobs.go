@@ -49,7 +49,7 @@ func (w *World) blobPath(r *row) string {
 	hour := time.UnixMilli(r.record).UTC()
 	return fmt.Sprintf("flowLogResourceID=/%s_NETWORKWATCHERRG/NETWORKWATCHER_EASTUS_%s-VNET-FLOWLOG/%s/m=00/macAddress=%s/PT1H.json",
 		strings.ToUpper(subscription), strings.ToUpper(w.Config.Cluster),
-		hour.Format("y=2006/m=01/d=02/h=15"), w.NICs[r.nic].MAC)
+		hour.Format("y=2006/m=01/d=02/h=15"), w.NICs[r.nic].at(r.record).MAC)
 }
 
 // counter is a writer that knows where it is.
@@ -86,7 +86,7 @@ func (w *World) record(out *counter, i, end int) {
 	first := &w.rows[i]
 	name := strings.ToUpper(w.Config.Cluster)
 	out.text(`{"time":"` + time.UnixMilli(first.record).UTC().Format("2006-01-02T15:04:05.0000000Z") +
-		`","flowLogVersion":4,"flowLogGUID":"` + flowLogGUID + `","macAddress":"` + w.NICs[first.nic].MAC +
+		`","flowLogVersion":4,"flowLogGUID":"` + flowLogGUID + `","macAddress":"` + w.NICs[first.nic].at(first.record).MAC +
 		`","category":"FlowLogFlowEvent","flowLogResourceID":"/SUBSCRIPTIONS/` + strings.ToUpper(subscription) +
 		`/RESOURCEGROUPS/NETWORKWATCHERRG/PROVIDERS/MICROSOFT.NETWORK/NETWORKWATCHERS/NETWORKWATCHER_EASTUS/FLOWLOGS/` + name +
 		`-VNET-FLOWLOG","targetResourceID":"/subscriptions/` + subscription + `/resourceGroups/` + w.Config.Cluster +

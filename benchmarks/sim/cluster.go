@@ -20,6 +20,7 @@ type NIC struct {
 	// host's, the other the VM's own.
 	KubeletSkew int64
 
+	next        *Life // the node that takes this one's place, or nil
 	recordPhase int64 // ms after the minute at which its records are written
 }
 
@@ -97,6 +98,7 @@ func makeNICs(cfg *Config) []NIC {
 		}
 		out = append(out, n)
 	}
+	replaceNodes(cfg, out)
 	return out
 }
 

@@ -68,6 +68,7 @@ type Config struct {
 	SlowMounts       float64       // share of pods whose sandbox waits 3 to 60 s for a volume
 	Allocation       Allocation
 	DualStack        bool // each pod has an IPv6 address too, and uses it
+	Replaced         int  // nodes that are drained and deleted, one after another; each time another comes with its addresses; below Nodes
 	Incidents        int  // calls of a pod to a place of its own: half are on the internet, half ports of a VM; 0 to 1000
 
 	Traffic Traffic
@@ -174,6 +175,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("check addresses per node %d: want 1 to %d", c.AddressesPerNode, maxPerNode)
 	case c.Duration <= 0 || c.Warmup < 0 || c.MeanLifetime < time.Second:
 		return fmt.Errorf("check times: want a duration above 0, a warm-up from 0, a lifetime from 1 s")
+	case c.Replaced < 0 || c.Replaced >= c.Nodes && c.Replaced > 0:
+		return fmt.Errorf("check replaced nodes %d: want 0 to %d", c.Replaced, c.Nodes-1)
+	case c.Replaced > 0 && ms(c.Duration)/int64(c.Replaced+1) < cordoned+deletion+absence:
+		return fmt.Errorf("check replaced nodes: %d in %v are too many at a time", c.Replaced, c.Duration)
 	case c.Incidents < 0 || c.Incidents > maxIncidents:
 		return fmt.Errorf("check incidents %d: want 0 to %d", c.Incidents, maxIncidents)
 	case c.Traffic.IdleTimeout <= 0 || c.Traffic.LongMean <= 0:

@@ -20,15 +20,17 @@ type trackEvent struct {
 // the run: each connection that leaves it, with the translation. Connections inside the
 // node are left out. Times are by the node's own clock.
 func (w *World) WriteConntrack(to io.Writer, node int) error {
-	return w.WriteConntrackUntil(to, node, forever)
+	return w.WriteConntrackUntil(to, node, 0, forever)
 }
 
-// WriteConntrackUntil is WriteConntrack up to a time, Unix milliseconds, by the node's clock.
-func (w *World) WriteConntrackUntil(to io.Writer, node int, until int64) error {
+// WriteConntrackUntil is WriteConntrack of one of the lives of a node, up to a time, Unix
+// milliseconds, by the node's clock.
+func (w *World) WriteConntrackUntil(to io.Writer, node, life int, until int64) error {
 	out := bufio.NewWriterSize(to, 1<<18)
 	open := map[tuple]uint32{} // by the tuple before translation
 	skew := w.NICs[node].KubeletSkew
-	from, end := w.Config.startMS(), min(w.Config.endMS(), min(until, forever)-skew)
+	l := w.NICs[node].Lives()[life]
+	from, end := max(w.Config.startMS(), l.From), min(w.Config.endMS(), l.To, min(until, forever)-skew)
 	for _, e := range w.tracked(node) {
 		f := &w.flows[e.flow]
 		original := w.original(f)
@@ -73,6 +75,7 @@ func (w *World) tracked(node int) []trackEvent {
 			out = append(out, trackEvent{f.begin + 1, 'U', id}, trackEvent{f.taken() + w.Config.timeWait() - 1, 'D', id})
 		}
 	}
+	out = slices.DeleteFunc(out, func(e trackEvent) bool { return w.NICs[node].away(w.flows[e.flow].begin, e.at) })
 	slices.SortStableFunc(out, func(a, b trackEvent) int { return cmp.Compare(a.at, b.at) })
 	return out
 }

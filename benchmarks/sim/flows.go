@@ -130,6 +130,9 @@ func (o *opener) flow(r *rand.Rand, in *intent) (flowRecord, bool) {
 	if !o.address(choice, in, &f, to) {
 		return f, false
 	}
+	if !o.cut(&f) {
+		return f, false
+	}
 	f.denied = f.denied && in.class == ToInternet || in.class == Scan && chance(choice, 0.85)
 	o.port(choice, &f, to.pod)
 	if f.srcNIC == f.dstNIC {

@@ -97,10 +97,11 @@ type nodeAddress struct {
 	Address string `json:"address"`
 }
 
-// nodeObject is a node as AKS labels it
+// nodeObject is a node, in one of its lives, as AKS labels it
 // (https://learn.microsoft.com/azure/aks/use-labels; Azure/karpenter-provider-azure).
-func (w *World) nodeObject(i int) clusterObject {
+func (w *World) nodeObject(i, life int, l Life) clusterObject {
 	n := &w.NICs[i]
+	created := max(l.From, w.Config.bornMS()-3_600_000)
 	o := clusterObject{Kind: "Node", APIVersion: "v1", Spec: &nodeSpec{}, Status: &nodeStatus{}}
 	const prefix = "kubernetes.azure.com/"
 	labels := map[string]string{prefix + "agentpool": "np1", prefix + "cluster": "MC_sim", "kubernetes.io/os": "linux"}
@@ -110,8 +111,8 @@ func (w *World) nodeObject(i int) clusterObject {
 	case PodSubnet:
 		labels[prefix+"podnetwork-type"], labels[prefix+"podnetwork-subnet"] = "vnet", "pods"
 	}
-	o.Metadata.objectMeta = objectMeta{Name: n.Name, UID: uuid(stream(w.Config.Seed, "node objects", uint64(i))), CreationTimestamp: second(w.Config.bornMS() - 3_600_000), Labels: labels}
-	o.Status.Addresses = []nodeAddress{{"InternalIP", n.IP.String()}, {"Hostname", n.Name}}
+	o.Metadata.objectMeta = objectMeta{Name: l.Name, UID: uuid(stream(w.Config.Seed, "node objects", uint64(life*w.Config.Nodes+i))), CreationTimestamp: second(created), Labels: labels}
+	o.Status.Addresses = []nodeAddress{{"InternalIP", n.IP.String()}, {"Hostname", l.Name}}
 	if n.IP6.IsValid() {
 		o.Status.Addresses = append(o.Status.Addresses, nodeAddress{"InternalIP", n.IP6.String()})
 	}
@@ -141,10 +142,15 @@ func (w *World) objectVersions() []objectVersion {
 	old := cfg.bornMS() - 3_600_000
 	var out []objectVersion
 	for i := range cfg.Nodes {
-		o := w.nodeObject(i)
-		out = append(out, objectVersion{at: old, eventType: "ADDED", object: o})
-		for at := cfg.startMS() + int64(i)*7919; at < cfg.endMS(); at += 300_000 {
-			out = append(out, objectVersion{at: at, eventType: "MODIFIED", object: o}) // a heartbeat
+		for life, l := range w.NICs[i].Lives() {
+			o := w.nodeObject(i, life, l)
+			out = append(out, objectVersion{at: max(l.From, old), eventType: "ADDED", object: o})
+			for at := max(cfg.startMS(), l.From) + int64(i)*7919; at < min(cfg.endMS(), l.To); at += 300_000 {
+				out = append(out, objectVersion{at: at, eventType: "MODIFIED", object: o}) // a heartbeat
+			}
+			if l.To < cfg.endMS() {
+				out = append(out, objectVersion{at: l.To, eventType: "DELETED", object: o})
+			}
 		}
 	}
 	switch cfg.Mode {
@@ -271,8 +277,10 @@ func (w *World) WriteAutoConfig(to io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clockTolerance: 1s\nclusters:\n  - name: %s\n    network: auto\n    nics:\n", w.Config.Cluster)
 	for _, n := range w.NICs {
-		if n.Node {
-			fmt.Fprintf(&b, "      %q: %s\n", n.MAC, n.Name)
+		for _, l := range n.Lives() {
+			if n.Node {
+				fmt.Fprintf(&b, "      %q: %s\n", l.MAC, l.Name)
+			}
 		}
 	}
 	if _, err := io.WriteString(to, b.String()); err != nil {

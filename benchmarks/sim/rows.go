@@ -197,6 +197,9 @@ func (e *expander) add(s side, at int64, state byte, c [4]uint32) {
 	if t < e.from || t >= e.to {
 		return
 	}
+	if e.world.NICs[s.nic].away(e.world.flows[s.flow].begin, at) {
+		return
+	}
 	if e.world.flows[s.flow].silent {
 		c[2], c[3] = 0, 0
 	}

@@ -72,14 +72,16 @@ func podsOf(w *World) []string {
 }
 
 func TestModesShareTraffic(t *testing.T) {
-	base := Generate(small(AllFaults(), Kubenet))
-	want := intents(&base.Config, base.Pods)
+	cfg := AllFaults()
+	cfg.Replaced = 1
+	base := Generate(small(cfg, Kubenet))
+	want := intents(&base.Config, base.Pods, base.NICs)
 	for _, mode := range Modes[1:] {
-		w := Generate(small(AllFaults(), mode))
+		w := Generate(small(cfg, mode))
 		if !slices.Equal(podsOf(base), podsOf(w)) {
 			t.Errorf("%s: other pods than under kubenet", mode)
 		}
-		if !slices.Equal(want, intents(&w.Config, w.Pods)) {
+		if !slices.Equal(want, intents(&w.Config, w.Pods, w.NICs)) {
 			t.Errorf("%s: other traffic than under kubenet", mode)
 		}
 		type end struct {

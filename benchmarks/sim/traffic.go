@@ -65,7 +65,7 @@ func (m *Mix) draw(r *rand.Rand) Class {
 }
 
 // intents lists all flows of a run in the order in which they begin.
-func intents(cfg *Config, pods []*Pod) []intent {
+func intents(cfg *Config, pods []*Pod, nics []NIC) []intent {
 	var out []intent
 	for i, p := range pods {
 		r := stream(cfg.Seed, "pod traffic "+p.UID, 0)
@@ -78,6 +78,7 @@ func intents(cfg *Config, pods []*Pod) []intent {
 		out = nodeIntents(cfg, out, n, FromVM, cfg.Traffic.FromVMs)
 		out = nodeIntents(cfg, out, n, Scan, cfg.Traffic.Scans)
 	}
+	out = slices.DeleteFunc(out, func(in intent) bool { return nics[in.node].away(in.at, in.at) })
 	out = append(out, incidents(cfg, pods)...)
 	for i := range cfg.Planted {
 		out = plant(cfg, out, i, pods)

@@ -42,7 +42,7 @@ func (w *World) truth(r *row) Truth {
 	f := &w.flows[r.flow]
 	t := Truth{
 		Row: flow.Row{
-			Time: r.t, NIC: w.NICs[r.nic].MAC, Direction: r.direction, State: r.state,
+			Time: r.t, NIC: w.NICs[r.nic].at(r.record).MAC, Direction: r.direction, State: r.state,
 			Src: f.src, Dst: f.dst, SrcPort: f.sport, DstPort: f.dport, Protocol: f.protocol(),
 			Encryption: "NX", Allowed: r.state != flow.Denied,
 			Rule: ruleTable[r.rule].name, ACL: ruleTable[r.rule].acl,

@@ -66,10 +66,10 @@ func (s slot) run(cfg *Config, nics []NIC) []*Pod {
 	at := cfg.bornMS() + between(r, 0, min(ms(cfg.MeanLifetime), ms(cfg.Warmup)))
 	for n := 0; at < cfg.endMS(); n++ {
 		p := s.pod(cfg, r, n)
-		p.NodeName = nics[p.Node].Name
+		at = s.place(cfg, nics, p, at)
 		p.schedule(r, at)
 		p.Sandboxes = []Sandbox{bringUp(r, p.acked+mountWait(r, cfg.SlowMounts))}
-		next := s.end(cfg, r, p)
+		next := s.drain(cfg, nics, p, s.end(cfg, r, p))
 		s.breakIt(cfg, faults, p)
 		if s.kind == stateful {
 			next = p.deleted + between(r, 5, 400) // the controller waits for it to go

@@ -41,7 +41,7 @@ func Generate(cfg Config) *World {
 	w.Holds = holds(w.Pods)
 	w.versions = publishAll(&w.Config, w.Pods, w.NICs)
 	w.lines = journal(&w.Config, w.versions)
-	w.flows = newOpener(w).open(intents(&w.Config, w.Pods))
+	w.flows = newOpener(w).open(intents(&w.Config, w.Pods, w.NICs))
 	w.rows = expand(w)
 	w.hourly()
 	return w
@@ -63,8 +63,10 @@ func (w *World) WriteConfig(to io.Writer) error {
 	fmt.Fprintf(&b, "    vnetCIDRs: %s\n", cidrs(w.Config.families(scenario.VNet)))
 	fmt.Fprintf(&b, "    podCIDRs: %s\n    nics:\n", cidrs(w.Config.podCIDRs()))
 	for _, n := range w.NICs {
-		if n.Node {
-			fmt.Fprintf(&b, "      %q: %s\n", n.MAC, n.Name)
+		for _, l := range n.Lives() {
+			if n.Node {
+				fmt.Fprintf(&b, "      %q: %s\n", l.MAC, l.Name)
+			}
 		}
 	}
 	if _, err := io.WriteString(to, b.String()); err != nil {

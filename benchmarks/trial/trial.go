@@ -180,23 +180,25 @@ func (t *Trial) WithNATUntil(until int64, fn func(*query.Engine) error) (err err
 	defer func() { err = errors.Join(err, store.Close()) }()
 	for _, w := range t.Worlds {
 		for node := range w.Config.Nodes {
-			if err := importNode(store, w, node, until); err != nil {
-				return fmt.Errorf("import NAT evidence of node %d of %s: %w", node, w.Config.Cluster, err)
+			for life := range w.NICs[node].Lives() {
+				if err := importNode(store, w, node, life, until); err != nil {
+					return fmt.Errorf("import NAT evidence of node %d of %s: %w", node, w.Config.Cluster, err)
+				}
 			}
 		}
 	}
 	return fn(query.New(t.rows, t.ledger.View(t.config).WithNAT(store)))
 }
 
-func importNode(store *nat.Store, w *sim.World, node int, until int64) error {
+func importNode(store *nat.Store, w *sim.World, node, life int, until int64) error {
 	r, to := io.Pipe()
-	go func() { to.CloseWithError(w.WriteConntrackUntil(to, node, until)) }()
+	go func() { to.CloseWithError(w.WriteConntrackUntil(to, node, life, until)) }()
 	defer r.Close()
-	im, err := store.Begin(nat.Import{Cluster: w.Config.Cluster, Kind: "conntrack", Name: fmt.Sprint(node)})
+	im, err := store.Begin(nat.Import{Cluster: w.Config.Cluster, Kind: "conntrack", Name: fmt.Sprintf("%d-%d", node, life)})
 	if err != nil {
 		return err
 	}
-	sum, err := natlog.Read(r, natlog.Options{Node: w.NICs[node].Name}, im)
+	sum, err := natlog.Read(r, natlog.Options{Node: w.NICs[node].Lives()[life].Name}, im)
 	if err == nil && sum.Rejected > 0 {
 		err = fmt.Errorf("%d lines are rejected", sum.Rejected)
 	}
