@@ -62,9 +62,9 @@ type stage struct {
 func (a *Assumed) stages() []stage {
 	return []stage{
 		{"first packet to record", "simulated: Azure closes a record a minute; in public samples it is 3.6 to 62.4 s younger than its rows", report.Logging, func(s *Stages) time.Duration { return s.Logging }},
-		{"record to readable blob", fmt.Sprintf("assumed: %s (--publishing); Microsoft says \"every few minutes\"", short(a.Publishing)), report.Publishing, func(s *Stages) time.Duration { return s.Publishing }},
-		{"waiting for the next look", fmt.Sprintf("follows from an assumption: a look every %s (--polling); \"ingest --follow\" does so each minute", short(a.Polling)), report.Polling, func(s *Stages) time.Duration { return s.Polling }},
-		{"a person's steps", fmt.Sprintf("assumed, without a source: download %s, search %s, look up %s (--manual-download, --manual-search, --manual-lookup)", short(a.Download), short(a.Search), short(a.Lookup)), report.Person, func(s *Stages) time.Duration { return s.Person }},
+		{"record to readable blob", fmt.Sprintf("assumed: %s (--publishing); Microsoft says \"every few minutes\"", report.Minutes(a.Publishing)), report.Publishing, func(s *Stages) time.Duration { return s.Publishing }},
+		{"waiting for the next look", fmt.Sprintf("follows from an assumption: a look every %s (--polling); \"ingest --follow\" does so each minute", report.Minutes(a.Polling)), report.Polling, func(s *Stages) time.Duration { return s.Polling }},
+		{"a person's steps", fmt.Sprintf("assumed, without a source: download %s, search %s, look up %s (--manual-download, --manual-search, --manual-lookup)", report.Minutes(a.Download), report.Minutes(a.Search), report.Minutes(a.Lookup)), report.Person, func(s *Stages) time.Duration { return s.Person }},
 		{"fetching", "measured, from a folder of this machine: a network adds to it", report.Fetching, func(s *Stages) time.Duration { return s.Fetching }},
 		{"indexing", "measured", report.Indexing, func(s *Stages) time.Duration { return s.Indexing }},
 		{"asking", "measured: from the question to the name, the ledger's view included", report.Asking, func(s *Stages) time.Duration { return s.Asking }},
@@ -90,7 +90,7 @@ func Section(p Plan, results []Result) report.Section {
 	}
 	s.Tables = append(s.Tables, p.stageTable(f))
 	s.Notes = []string{
-		fmt.Sprintf("%d runs of %s, with %d incidents each, half to the internet and half to machines in the VNet. Each figure is the median of a run's incidents, and then of the runs.", len(results), short(p.Base.Duration), p.Base.Incidents),
+		fmt.Sprintf("%d runs of %s, with %d incidents each, half to the internet and half to machines in the VNet. Each figure is the median of a run's incidents, and then of the runs.", len(results), report.Minutes(p.Base.Duration), p.Base.Incidents),
 		"Fetching, indexing and asking are the ordinary code over blobs that grow in a folder: one pass reads what all nodes logged since the pass before. As many runs as there are processors share the machine, which lengthens them. Nothing else in this section was timed.",
 		"By hand: a person downloads the hour's blobs, searches the row, and looks its source up in a table of lists of the pods that is written every three minutes. Whom that names, and how often wrongly, is from the runs; how long it takes is assumed. Where the row shows a node's address, the table has a host-network pod for it: who notices names nobody.",
 		fmt.Sprintf("NAT evidence is what the nodes' agents had shipped by %d seconds before the question; reading it is not in the times.", shipping/time.Second),
@@ -263,7 +263,7 @@ func Conclusions(p Plan, results []Result) []report.Conclusion {
 	}
 	own := milliseconds(f.slowest(p, (*Stages).Measured))
 	return []report.Conclusion{{Timed: true, Says: fmt.Sprintf("Where the log or NAT evidence tells the sender of an incident, it is named at most %.1f min after the first packet. Of that, fetching, indexing and asking take %.0f ms, measured; %s for Azure's publishing are assumed. A person with periodic lists of pods, in the same incidents, takes %s longer, an assumption, and names a wrong pod for %s of them, by mode.",
-		total.Median, own.Median, short(p.Assumed.Publishing), short(p.Assumed.Download+p.Assumed.Search+p.Assumed.Lookup), report.Percents(low, high))}}
+		total.Median, own.Median, report.Minutes(p.Assumed.Publishing), report.Minutes(p.Assumed.Download+p.Assumed.Search+p.Assumed.Lookup), report.Percents(low, high))}}
 }
 
 // Findings are the figures to read first.
@@ -284,11 +284,4 @@ func Wrong(results []Result) (wrong int) {
 		wrong += results[i].Tallies[Plain].Wrong + results[i].Tallies[NAT].Wrong
 	}
 	return wrong
-}
-
-func short(d time.Duration) string {
-	if d%time.Minute == 0 {
-		return fmt.Sprintf("%d min", d/time.Minute)
-	}
-	return d.String()
 }

@@ -115,7 +115,7 @@ func Section(p Plan, results []Result) report.Section {
 			"Masked means that the log shows the node's address: any pod of the node may have sent. The bits say among how many: 4 bits are 16 candidates. NAT evidence is what the nodes' kernels told of their translations (whichpod agent).",
 		},
 		Notes: []string{
-			fmt.Sprintf("%d runs of %v: %d nodes, %d pods at a time that live %v on average, %d flows in %d rows in all.", len(results), p.Base.Duration, p.Base.Nodes, p.Base.Nodes*p.Base.PodsPerNode, p.Base.MeanLifetime, Flows(results), rows(results)),
+			fmt.Sprintf("%d runs of %s: %d nodes, %d pods at a time that live %s on average, %d flows in %d rows in all.", len(results), report.Minutes(p.Base.Duration), p.Base.Nodes, p.Base.Nodes*p.Base.PodsPerNode, report.Minutes(p.Base.MeanLifetime), Flows(results), rows(results)),
 			"Flows within a node never reach the log; no evidence brings them back.",
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/whichpod/whichpod/benchmarks/stats"
 )
@@ -189,6 +190,14 @@ func Percents(low, high float64) string {
 		return Percent(low)
 	}
 	return percent(low) + " to " + Percent(high)
+}
+
+// Minutes shows a duration, whole minutes as such.
+func Minutes(d time.Duration) string {
+	if d%time.Minute == 0 {
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	return d.String()
 }
 
 // WriteJSON writes the document as JSON.

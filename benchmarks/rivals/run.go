@@ -115,7 +115,7 @@ func Section(p Plan, results []Result) report.Section {
 	}
 	s.Notes = append(s.Notes, fmt.Sprintf("Rules that keep a store as of now are asked when the row can be read: its record's time and %v more, an assumption (--publishing).", p.Published))
 	middle := p.Lifetimes[len(p.Lifetimes)/2]
-	s.Charts = append(s.Charts, t.chart(fmt.Sprintf("What each rule says of all rows, pods living %s on average (medians of %d runs)", short(middle), p.Runs), p.Modes, middle))
+	s.Charts = append(s.Charts, t.chart(fmt.Sprintf("What each rule says of all rows, pods living %s on average (medians of %d runs)", report.Minutes(middle), p.Runs), p.Modes, middle))
 	for _, mode := range p.Modes {
 		s.Tables = append(s.Tables, t.byLifetime(mode, p.Lifetimes))
 	}
@@ -144,7 +144,7 @@ func (t table) chart(title string, modes []sim.Mode, lifetime time.Duration) rep
 func (t table) byLifetime(mode sim.Mode, lifetimes []time.Duration) report.Table {
 	out := report.Table{Title: fmt.Sprintf("%s: wrong pods, of the rows that show a pod's address, by the pods' mean lifetime", mode), Head: []string{"rule"}}
 	for _, l := range lifetimes {
-		out.Head = append(out.Head, short(l))
+		out.Head = append(out.Head, report.Minutes(l))
 	}
 	for _, name := range names() {
 		row := []report.Cell{report.Text("%s", name)}
@@ -160,7 +160,7 @@ func (t table) byLifetime(mode sim.Mode, lifetimes []time.Duration) report.Table
 
 // byMode is coverage and wrong answers over all rows.
 func (t table) byMode(modes []sim.Mode, lifetime time.Duration) report.Table {
-	out := report.Table{Title: fmt.Sprintf("All rows, pods living %s: a pod is named, and it is the wrong one", short(lifetime)), Head: []string{"rule"}}
+	out := report.Table{Title: fmt.Sprintf("All rows, pods living %s: a pod is named, and it is the wrong one", report.Minutes(lifetime)), Head: []string{"rule"}}
 	for _, m := range modes {
 		out.Head = append(out.Head, string(m)+": named", "wrong")
 	}
@@ -193,7 +193,7 @@ func (t table) equals(modes []sim.Mode, lifetimes []time.Duration) []string {
 				}
 			}
 			if len(same) > 0 {
-				out = append(out, fmt.Sprintf("%s, pods living %s: no difference found in wrong pods at pods' addresses between %s.", mode, short(l), strings.Join(same, "; ")))
+				out = append(out, fmt.Sprintf("%s, pods living %s: no difference found in wrong pods at pods' addresses between %s.", mode, report.Minutes(l), strings.Join(same, "; ")))
 			}
 		}
 	}
@@ -231,7 +231,7 @@ func Conclusions(p Plan, results []Result) []report.Conclusion {
 		low, high = min(low, least), max(high, most)
 	}
 	return []report.Conclusion{{Says: fmt.Sprintf("Where pods live %s, each of the other %d rules names a wrong pod for %s of the rows, by rule and mode; whichpod for %d of all rows: where it does not know, it says so.",
-		short(middle), len(Rules), report.Percents(low, high), Wrong(results))}}
+		report.Minutes(middle), len(Rules), report.Percents(low, high), Wrong(results))}}
 }
 
 // Findings are the figures to read first: the best and the most common of the rules.
@@ -241,14 +241,7 @@ func Findings(p Plan, results []Result) []report.Finding {
 	for _, name := range []string{"plain as-of", "cluster as it is now"} {
 		low, high := t.between(p, name, middle)
 		out = append(out, report.Finding{Figure: report.Percents(low, high), Bad: true,
-			Says: fmt.Sprintf("of rows get a wrong pod under the rule %q, by network mode, where pods live %s", name, short(middle))})
+			Says: fmt.Sprintf("of rows get a wrong pod under the rule %q, by network mode, where pods live %s", name, report.Minutes(middle))})
 	}
 	return out
-}
-
-func short(d time.Duration) string {
-	if d%time.Minute == 0 {
-		return fmt.Sprintf("%d min", d/time.Minute)
-	}
-	return d.String()
 }

@@ -31,11 +31,11 @@ func (m Mode) PerNode() bool { return m == Kubenet || m == Overlay }
 // 10.244.0.0/16 and fd12:3456:789a::/64, VNet 10.224.0.0/12
 // (https://learn.microsoft.com/azure/aks/azure-cni-overlay).
 var (
-	VNet        = prefixes("10.224.0.0/12", "fd00:224::/48")
-	NodesSubnet = prefixes("10.224.0.0/16", "fd00:224:0:1::/64")
-	PodsSubnet  = prefixes("10.225.0.0/16", "fd00:224:0:2::/64")
-	VMsSubnet   = prefixes("10.230.0.0/16", "fd00:224:0:30::/64")
-	PodCIDRs    = prefixes("10.244.0.0/16", "fd12:3456:789a::/64") // of modes with a range per node
+	VNet        = Prefixes("10.224.0.0/12", "fd00:224::/48")
+	NodesSubnet = Prefixes("10.224.0.0/16", "fd00:224:0:1::/64")
+	PodsSubnet  = Prefixes("10.225.0.0/16", "fd00:224:0:2::/64")
+	VMsSubnet   = Prefixes("10.230.0.0/16", "fd00:224:0:30::/64")
+	PodCIDRs    = Prefixes("10.244.0.0/16", "fd12:3456:789a::/64") // of modes with a range per node
 )
 
 // Unmasqueraded are the destinations to which a pod's packet leaves its node with the
@@ -89,15 +89,16 @@ type Others [2][]netip.Addr
 
 // Who is outside of the VNet. Where one will do, it is the first.
 var (
-	Peered   = Others{addrs("10.100.0.4", "10.100.0.5", "10.101.2.9"), addrs("fd00:100::4", "fd00:100::5")}
-	Premises = Others{addrs("192.168.50.10", "192.168.51.20", "172.16.4.4"), addrs("fd00:192::10")}
+	Peered   = Others{Addresses("10.100.0.4", "10.100.0.5", "10.101.2.9"), Addresses("fd00:100::4", "fd00:100::5")}
+	Premises = Others{Addresses("192.168.50.10", "192.168.51.20", "172.16.4.4"), Addresses("fd00:192::10")}
 	Internet = Others{
-		addrs("203.0.113.66", "203.0.113.7", "198.51.100.23", "198.51.100.24", "192.0.2.80"),
-		addrs("2001:db8:beef::66", "2001:db8:beef::7"),
+		Addresses("203.0.113.66", "203.0.113.7", "198.51.100.23", "198.51.100.24", "192.0.2.80"),
+		Addresses("2001:db8:beef::66", "2001:db8:beef::7"),
 	}
 )
 
-func addrs(texts ...string) []netip.Addr {
+// Addresses parses addresses; it panics where one is none.
+func Addresses(texts ...string) []netip.Addr {
 	out := make([]netip.Addr, len(texts))
 	for i, t := range texts {
 		out[i] = netip.MustParseAddr(t)
@@ -105,7 +106,8 @@ func addrs(texts ...string) []netip.Addr {
 	return out
 }
 
-func prefixes(texts ...string) []netip.Prefix {
+// Prefixes parses prefixes; it panics where one is none.
+func Prefixes(texts ...string) []netip.Prefix {
 	out := make([]netip.Prefix, len(texts))
 	for i, t := range texts {
 		out[i] = netip.MustParsePrefix(t)

@@ -30,27 +30,11 @@ const maxPerNode = 250
 
 // What no other scenario has.
 var (
-	scanners  = scenario.Others{addrs("198.51.100.201", "203.0.113.250", "192.0.2.199"), addrs("2001:db8:bad::1")}
+	scanners  = scenario.Others{scenario.Addresses("198.51.100.201", "203.0.113.250", "192.0.2.199"), scenario.Addresses("2001:db8:bad::1")}
 	apiServer = netip.MustParseAddr("20.42.65.90")
 )
 
 const numVMs = 3
-
-func addrs(texts ...string) []netip.Addr {
-	out := make([]netip.Addr, len(texts))
-	for i, t := range texts {
-		out[i] = netip.MustParseAddr(t)
-	}
-	return out
-}
-
-func prefixes(texts ...string) []netip.Prefix {
-	out := make([]netip.Prefix, len(texts))
-	for i, t := range texts {
-		out[i] = netip.MustParsePrefix(t)
-	}
-	return out
-}
 
 // families returns the prefixes that are in use: the IPv6 one only with dual stack.
 func (c *Config) families(both []netip.Prefix) []netip.Prefix {

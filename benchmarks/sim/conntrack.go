@@ -18,7 +18,7 @@ type trackEvent struct {
 
 // WriteConntrack writes what `conntrack -E -o timestamp,extended` prints on a node of
 // the run: each connection that leaves it, with the translation. Connections inside the
-// node are left out. Times are by the node's own clock.
+// node are left out, and so is the node that takes its place. Times are by the node's own clock.
 func (w *World) WriteConntrack(to io.Writer, node int) error {
 	return w.WriteConntrackUntil(to, node, 0, forever)
 }

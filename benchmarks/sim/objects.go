@@ -37,8 +37,8 @@ func (c *Config) listChanges() []listChange {
 	}
 	length := c.endMS() - c.startMS()
 	return []listChange{
-		{c.startMS() + length*35/100, c.families(prefixes("10.100.0.0/16", "fd00:100::/64"))},
-		{c.startMS() + length*6/10, c.families(prefixes("203.0.113.0/24", "2001:db8:beef::/48"))},
+		{c.startMS() + length*35/100, c.families(scenario.Prefixes("10.100.0.0/16", "fd00:100::/64"))},
+		{c.startMS() + length*6/10, c.families(scenario.Prefixes("203.0.113.0/24", "2001:db8:beef::/48"))},
 		{c.startMS() + length*8/10, nil},
 	}
 }
