@@ -23,7 +23,7 @@ type Document struct {
 	Lead     string    `json:"lead"`
 	Findings []Finding `json:"findings"`
 	// Conclusions say in plain words what the figures come to.
-	Conclusions []Conclusion `json:"conclusions"`
+	Conclusions []Conclusion `json:"conclusions,omitempty"`
 	// Setting is what decides the figures: seeds, sizes, assumptions.
 	Setting []Entry `json:"setting"`
 	// Environment is where and when they were measured.
