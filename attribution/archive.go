@@ -72,16 +72,6 @@ func (a *archive) clusterOf(n uint32) string {
 	return a.words.text(cluster)
 }
 
-// uid is the UID of pod n.
-func (a *archive) uid(n uint32) string {
-	d := recordDecoder{b: a.recordOf(n)}
-	_, uid, isUUID := d.key()
-	if isUUID {
-		return formatUUID(uid)
-	}
-	return string(uid)
-}
-
 // uidIs says whether pod n has this UID.
 func (a *archive) uidIs(n uint32, uid string) bool {
 	d := recordDecoder{b: a.recordOf(n)}
@@ -101,15 +91,6 @@ func (a *archive) addressID(addr netip.Addr) (uint32, bool) {
 	}
 	n, ok := a.v6.find(addr.As16())
 	return n<<1 | 1, ok && addr.Zone() == ""
-}
-
-// glance looks where addressID is going to, so that the memory is near by then. What
-// it returns says nothing.
-func (a *archive) glance(addr netip.Addr) uint32 {
-	if addr.Is4() {
-		return a.v4.glance(v4Key(addr))
-	}
-	return a.v6.glance(addr.As16())
 }
 
 // eachAt calls yield with the numbers of all pods of an address, in any cluster, until

@@ -38,14 +38,6 @@ func (c *chains[K]) find(key K) (uint32, bool) {
 	}
 }
 
-// glance reads where find begins.
-func (c *chains[K]) glance(key K) uint32 {
-	if len(c.table.slots) == 0 {
-		return 0
-	}
-	return atomic.LoadUint32(&c.table.slots[c.table.start(c.hash(key))])
-}
-
 // id is the number of a key, which is taken in where it is new.
 func (c *chains[K]) id(key K) uint32 {
 	if n, ok := c.find(key); ok {

@@ -101,9 +101,8 @@ func heapInUse() int {
 const scaleBudget = 200_000_000
 
 // BenchmarkMillion measures a ledger of a million entries, when each address had 16
-// pods in turn and when each had one of its own: lookups of a random address at a
-// random time, first the verdict and the pod's number, of one and of many at once, then
-// all that can be said; and, last, the memory with everything that those made the view keep.
+// pods in turn and when each had one of its own: the join of rows of random addresses at
+// random times, what is said of one alone, and, last, the memory with everything that those made the view keep.
 func BenchmarkMillion(b *testing.B) {
 	for _, addresses := range []int{60_000, scaleEntries} {
 		b.Run(fmt.Sprintf("addresses=%d", addresses), func(b *testing.B) {
@@ -116,30 +115,13 @@ func BenchmarkMillion(b *testing.B) {
 			idle := heapInUse() - start
 			began = time.Now()
 			for slot := range addresses {
-				v.Lookup(&Question{Address: scaledAddress(slot), Begin: flow.Span{From: sec(1), To: sec(1)}, Sent: true})
+				v.Resolve(Question{Address: scaledAddress(slot), Begin: flow.Span{From: sec(1), To: sec(1)}, Sent: true})
 			}
 			first := time.Since(began) / time.Duration(addresses)
-			b.Run("lookup", func(b *testing.B) {
-				b.ReportMetric(float64(first.Nanoseconds()), "ns/first-lookup")
-				ask(b, addresses, 1, func(questions []Question) int {
-					verdict, pod := v.Lookup(&questions[0])
-					return count(verdict == Exact && pod != NoPod)
-				})
-			})
-			b.Run("lookup-all", func(b *testing.B) {
-				var answers []Short
-				ask(b, addresses, 1024, func(questions []Question) (exact int) {
-					answers = v.LookupAll(questions, answers[:0])
-					for i := range answers {
-						if answers[i].Verdict == Exact && answers[i].Pod != NoPod {
-							exact++
-						}
-					}
-					return exact
-				})
-			})
+			b.Run("join", func(b *testing.B) { joinScaled(b, v, addresses) })
 			b.Run("resolve", func(b *testing.B) {
-				ask(b, addresses, 1, func(questions []Question) int { return count(v.Resolve(questions[0]).Pod() != nil) })
+				b.ReportMetric(float64(first.Nanoseconds()), "ns/first-answer")
+				askScaled(b, v, addresses)
 			})
 			b.Run("memory", func(b *testing.B) {
 				for node := range scaleNodes {
@@ -201,28 +183,57 @@ func fileSize(b *testing.B, dir, name string) int64 {
 	return info.Size()
 }
 
-// ask asks about random addresses at random times, so many questions at once, and
-// reports the rate. What answer returns is how many answers are exact.
-func ask(b *testing.B, addresses, atOnce int, answer func([]Question) (exact int)) {
-	const span = scaleDays * 86_400_000
-	questions := make([]Question, atOnce)
-	for i := range questions {
-		questions[i] = Question{Sent: true, Destination: addr("203.0.113.66")}
-	}
+// askScaled asks about random addresses at random times, and reports the rate.
+func askScaled(b *testing.B, v *View, addresses int) {
+	q := Question{Sent: true, Destination: addr("203.0.113.66")}
 	seed, found, total := uint64(1), 0, 0
-	for b.Loop() {
-		for i := range questions {
-			seed = seed*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
-			slot := int(seed >> 33 % uint64(addresses))
-			at := epoch + int64(seed>>20%span)
-			questions[i].Address, questions[i].Begin = scaledAddress(slot), flow.Span{From: at, To: at}
+	for ; b.Loop(); total++ {
+		q.Address, q.Begin = scaledMoment(&seed, addresses)
+		if v.Resolve(q).Verdict == Exact {
+			found++
 		}
-		total += len(questions)
-		found += answer(questions)
 	}
 	if total > 1000 && found == 0 {
 		b.Fatal("no answer is exact")
 	}
-	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "lookups/s")
-	b.ReportMetric(float64(found)/float64(total), "exact/lookup")
+	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "answers/s")
+	b.ReportMetric(float64(found)/float64(total), "exact/answer")
+}
+
+// scaledMoment is a random address and time.
+func scaledMoment(seed *uint64, addresses int) (netip.Addr, flow.Span) {
+	*seed = *seed*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
+	at := epoch + int64(*seed>>20%(scaleDays*86_400_000))
+	return scaledAddress(int(*seed >> 33 % uint64(addresses))), flow.Span{From: at, To: at}
+}
+
+// joinScaled joins rows from random addresses to one outside, at random times: a batch
+// in which nearly every row has an address of its own, as bad as one can be. A batch of
+// a scan has few sources.
+func joinScaled(b *testing.B, v *View, addresses int) {
+	rows := make([]flow.Row, flow.MaxBatchRows)
+	seed := uint64(1)
+	for i := range rows {
+		a, at := scaledMoment(&seed, addresses)
+		rows[i] = flow.Row{Time: at.From, NIC: "000D3A00000A", Direction: flow.Outbound, State: flow.Begin, Src: a, Dst: addr("203.0.113.66"), SrcPort: uint16(i), DstPort: 443, Protocol: 6}
+	}
+	batch := sortedBatch(b, rows)
+	var begins flow.Begins
+	spans, answered := begins.Of(batch, nil), flow.Answered(batch, nil, nil)
+	exact := 0
+	for b.Loop() {
+		j, err := v.Join(batch, spans, answered)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range j.Src {
+			if r.Verdict == Exact {
+				exact++
+			}
+		}
+	}
+	if exact == 0 {
+		b.Fatal("no answer is exact")
+	}
+	b.ReportMetric(float64(batch.Len())*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -1,9 +1,12 @@
 package attribution
 
 import (
+	"net/netip"
 	"sort"
 	"sync"
 	"sync/atomic"
+
+	"github.com/whichpod/whichpod/flow"
 )
 
 // A track is what a view keeps of an address for good once it was asked about it: runs
@@ -306,4 +309,25 @@ func pack(runs []run, o *ownedAddress) track {
 
 func (s *stay) brackets() [4]int64 {
 	return [4]int64{s.fromEarliest, s.fromLatest, s.toEarliest, s.toLatest}
+}
+
+func inTrack(s flow.Span) bool { return s.From >= trackEpoch && s.To < trackEpoch+trackSpan }
+
+// track is that of an address, with the address's number, or nil where there is none:
+// the address is a node's, several clusters may own it, or no pod ever had it.
+func (v *View) track(a netip.Addr) (track, uint32) {
+	id, ok := v.pods.addressID(a)
+	if !ok {
+		return nil, 0
+	}
+	return v.trackOf(id, a), id
+}
+
+func (v *View) trackOf(id uint32, a netip.Addr) track {
+	t, known := v.tracks.get(id)
+	if !known {
+		v.tracks.make(id, v.work(a))
+		t, _ = v.tracks.get(id)
+	}
+	return t
 }

@@ -19,8 +19,7 @@ func inCluster(facts []Fact, cluster string) []Fact {
 	return slices.DeleteFunc(slices.Clone(facts), func(f Fact) bool { return f.Cluster != cluster })
 }
 
-// What a track says is what the timeline says that it was made from, to the last note;
-// and Lookup says the same in short.
+// What a track says is what the timeline says that it was made from, to the last note.
 func TestTracksSayWhatTimelinesSay(t *testing.T) {
 	t.Parallel()
 	tracked, exact := 0, 0
@@ -43,14 +42,8 @@ func TestTracksSayWhatTimelinesSay(t *testing.T) {
 			if !v.Naive(q).Same(got) {
 				t.Fatalf("seed %d, %+v: got %q, the oracle says %q", seed, q, text(got), text(v.Naive(q)))
 			}
-			verdict, pod := v.Lookup(&q)
-			if verdict != got.Verdict || (pod == NoPod) != (got.Pod() == nil) {
-				t.Fatalf("seed %d, %+v: looked up %v, %d, want %q", seed, q, verdict, pod, text(got))
-			}
-			if p := got.Pod(); p != nil {
-				if exact++; v.UID(pod) != p.UID {
-					t.Fatalf("seed %d, %+v: looked up %s, want %q", seed, q, v.UID(pod), text(got))
-				}
+			if got.Pod() != nil {
+				exact++
 			}
 		}
 	}
@@ -84,9 +77,6 @@ func TestTimesOutsideOfTracks(t *testing.T) {
 		if got := text(v.Resolve(q)); got != want || !v.Naive(q).Same(v.Resolve(q)) {
 			t.Errorf("at %d: got %q, want %q; the oracle says %q", at, got, want, text(v.Naive(q)))
 		}
-		if verdict, _ := v.Lookup(&q); verdict != v.Resolve(q).Verdict {
-			t.Errorf("at %d: looked up %v", at, verdict)
-		}
 	}
 }
 
@@ -119,24 +109,90 @@ func TestAddressWithoutTrack(t *testing.T) {
 	if got := v.Resolve(q); got.Verdict != Ambiguous || len(got.Candidates) < 100 || !v.Naive(q).Same(got) {
 		t.Errorf("got %q", text(got))
 	}
-	if verdict, pod := v.Lookup(&q); verdict != Ambiguous || pod != NoPod {
-		t.Errorf("looked up %v, %d", verdict, pod)
-	}
 	if track, _ := v.track(addr(theIP)); track != nil {
 		t.Error("the address has a track, so this test is about nothing")
 	}
 }
 
-// Lookup heeds what speaks against an exact answer.
-func TestLookupOfContradictedPod(t *testing.T) {
+// An interface speaks against an exact answer from a track.
+func TestContradictedPodWithTrack(t *testing.T) {
 	cfg := podRange()
 	cfg.Clusters[0].NICs = map[string]string{"000D3A00000A": "another-node", "000D3A00000B": "n"}
 	v := viewOf(t, cfg, factsOf(watched(0, 1000), aPod("a").has(theIP).made(10).seen(12).ran(11, 11)))
 	for nic, want := range map[string]Verdict{"": Exact, "000D3A00000A": Boundary, "000D3A00000B": Exact} {
 		q := sent(50)
 		q.NIC, q.Near = nic, true
-		if verdict, pod := v.Lookup(&q); verdict != want || (want == Exact && v.UID(pod) != "a") {
-			t.Errorf("interface %q: looked up %v, %d, want %v", nic, verdict, pod, want)
+		if got := v.Resolve(q); got.Verdict != want || (want == Exact && got.Pod().UID != "a") {
+			t.Errorf("interface %q: got %q, want %v", nic, text(got), want)
+		}
+	}
+}
+
+// Questions with and without a track have the oracle's answer: about addresses that
+// nobody ever had, of both families, at all ends, at times beyond what a track reaches
+// and at begins that are not known exactly.
+func TestResolveSaysWhatTheOracleSays(t *testing.T) {
+	t.Parallel()
+	verdicts := map[Verdict]int{}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 57))
+		facts := uuidFacts(r)
+		if seed%2 == 0 {
+			facts = inCluster(facts, "c")
+		}
+		v := viewOf(t, randomConfig(r), facts)
+		for range 50 {
+			q := randomQuestion(r)
+			switch r.IntN(10) {
+			case 0:
+				q.Begin = flow.Span{From: trackEpoch - 1, To: trackEpoch - 1}
+			case 1:
+				q.Begin.To = trackEpoch + trackSpan
+			case 2:
+				q.Begin = flow.Span{From: trackEpoch + trackSpan, To: trackEpoch + trackSpan}
+			case 3:
+				q.Address = addr([]string{"8.8.8.8", "2001:db8::1"}[r.IntN(2)])
+			}
+			got, want := v.Resolve(q), v.Naive(q)
+			verdicts[got.Verdict]++
+			if !want.Same(got) || text(want) != text(got) {
+				t.Fatalf("seed %d, %+v: got %q, the oracle says %q", seed, q, text(got), text(want))
+			}
+		}
+	}
+	for _, want := range Verdicts() {
+		if verdicts[want] == 0 {
+			t.Errorf("no answer is %v: the ledgers show too little (%v)", want, verdicts)
+		}
+	}
+}
+
+// Tracks of every length, about and beyond what one search step covers, find the run
+// that a scan finds.
+func TestTrackFindsRun(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	for n := 1; n < 700; n += 1 + n/20 {
+		runs := make([]run, n)
+		for i := range runs {
+			runs[i] = run{begin: trackEpoch, outcome: i % maxOutcomes, first: i}
+			if i > 0 { // some begin in the same 256 ms
+				runs[i].begin = runs[i-1].begin + 1 + r.Int64N([]int64{3, 1000, 100_000}[r.IntN(3)])
+			}
+		}
+		packed := pack(runs, &ownedAddress{pods: &timeline{}})
+		for i := range runs {
+			for _, at := range []int64{runs[i].begin, runs[i].begin + 1, runs[max(i, 1)%n].begin - 1, trackEpoch + trackSpan - 1} {
+				want := 0
+				for want+1 < n && runs[want+1].begin <= at {
+					want++
+				}
+				if at = max(at, trackEpoch); packed.find(at) != want {
+					t.Fatalf("%d runs, at %d: found run %d, want %d", n, at, packed.find(at), want)
+				}
+			}
+			if packed.begin(i) != runs[i].begin || packed.outcome(i) != runs[i].outcome || packed.first(i) != i {
+				t.Fatalf("%d runs: run %d is not what was packed", n, i)
+			}
 		}
 	}
 }

@@ -42,7 +42,6 @@ func (c *rowCaller) Close() error { return nil }
 
 // RowReader reads rows that were written as Parquet. It is for one goroutine.
 type RowReader struct {
-	file    *file.Reader
 	records pqarrow.RecordReader
 	at      int // in the record at hand
 	have    bool
@@ -86,7 +85,7 @@ func OpenRows(r parquet.ReaderAtSeeker) (rr *RowReader, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
 	}
-	return &RowReader{file: f, records: records}, nil
+	return &RowReader{records: records}, nil
 }
 
 // checkColumns looks at what the footer says of a row group's columns. Arrow opens those
@@ -111,9 +110,6 @@ func recovered(err *error) {
 		*err = fmt.Errorf("read rows: no valid Parquet: %v", p)
 	}
 }
-
-// Len is the number of rows.
-func (r *RowReader) Len() int64 { return r.file.NumRows() }
 
 // Next reads the next row, or returns io.EOF. The row's texts stay valid.
 func (r *RowReader) Next(row *Row) (err error) {

@@ -78,10 +78,10 @@ const (
 	NullAll = NullPacketsSent | NullBytesSent | NullPacketsReceived | NullBytesReceived
 )
 
-// CompareKey orders two rows by the flow that they belong to, without time: source
+// compareKey orders two rows by the flow that they belong to, without time: source
 // and destination address, protocol, ports, NIC and direction. Rows for which it
 // returns 0 show the same five-tuple at the same interface.
-func CompareKey(a, b *Row) int {
+func compareKey(a, b *Row) int {
 	if c := a.Src.Compare(b.Src); c != 0 {
 		return c
 	}
@@ -98,10 +98,11 @@ func CompareKey(a, b *Row) int {
 }
 
 // Compare is the order of rows in segments, scans and exports, "flow order": by
-// [CompareKey], then time, then state ([StateRank]), then provenance. It is total
-// for rows of distinct provenance, so equal input gives equal output.
+// source and destination address, protocol, ports, NIC and direction, then time, then
+// state ([StateRank]), then provenance. It is total for rows of distinct provenance, so
+// equal input gives equal output.
 func Compare(a, b *Row) int {
-	if c := CompareKey(a, b); c != 0 {
+	if c := compareKey(a, b); c != 0 {
 		return c
 	}
 	return cmp.Or(

@@ -28,7 +28,7 @@ type Key struct {
 	SrcPort, DstPort uint16     // of ICMP: the identifier, and 0
 }
 
-// Compare orders keys as the rows of flow logs are sorted (flow.CompareKey), so that
+// Compare orders keys as the rows of flow logs are sorted (flow.Compare), so that
 // rows read in their order find their evidence in its.
 func (k *Key) Compare(o *Key) int {
 	if c := k.Src.Compare(o.Src); c != 0 {
