@@ -459,6 +459,9 @@ func TestPages(t *testing.T) {
 	l := newLab(t, smallCluster(), false)
 	in := l.input()
 	in.Missing = []string{"<script>alert(1)</script>"}
+	only, err := claim.ParseSelector("namespace=web")
+	must(t, err)
+	in.Claims = []claim.Claim{{Name: "web alone", To: netip.MustParseAddrPort("203.0.113.66:8443"), Only: only}}
 	f := files(l.write(in))
 	page, plain, readme := mustRead(t, f, pageFile), mustRead(t, f, textFile), mustRead(t, f, readmeFile)
 	if bytes.Contains(page, []byte("<script")) || bytes.Contains(page, []byte("src=")) || bytes.Contains(page, []byte("href")) || !bytes.Contains(page, []byte("default-src &#39;none&#39;")) && !bytes.Contains(page, []byte("default-src 'none'")) {
@@ -466,6 +469,16 @@ func TestPages(t *testing.T) {
 	}
 	if !bytes.Contains(page, []byte("&lt;script&gt;")) || !bytes.Contains(plain, in.missingLine()) || bytes.Count(readme, []byte("\n")) > 60 {
 		t.Errorf("text:\n%s", plain)
+	}
+	for name, text := range map[string][]byte{pageFile: page, textFile: plain} {
+		if want := "web alone: only namespace=web reached 203.0.113.66:8443"; !bytes.Contains(text, []byte(want)) {
+			t.Errorf("%s does not say %q", name, want)
+		}
+	}
+	for _, word := range verdictWords() {
+		if meanings[word] == "" {
+			t.Errorf("nothing says what %q means", word)
+		}
 	}
 	if diff := cmp.Diff([]string{"<script>alert(1)</script>"}, l.good(string(f), l.raw)[0].Missing); diff != "" {
 		t.Error(diff)

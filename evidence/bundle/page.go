@@ -66,6 +66,7 @@ func orWord(t query.Time, word string) string {
 // Bar is a line of a chart.
 type Bar struct {
 	Label   string
+	Meaning string
 	Count   int64
 	Percent float64
 }
@@ -74,10 +75,21 @@ func bars(counts map[string]int64, total int64, order []string) []Bar {
 	var out []Bar
 	for _, word := range order {
 		if n := counts[word]; n > 0 {
-			out = append(out, Bar{word, n, 100 * float64(n) / float64(total)})
+			out = append(out, Bar{word, meanings[word], n, 100 * float64(n) / float64(total)})
 		}
 	}
 	return out
+}
+
+// meanings say in a line what a verdict is, to who sees one for the first time.
+var meanings = map[string]string{
+	attribution.Exact.String():     "one pod: nobody else can have been there, under what is known",
+	attribution.Boundary.String():  "the address changed hands around then: one of several pods",
+	attribution.Ambiguous.String(): "several pods are on record as holding the address at once",
+	attribution.Masked.String():    "a node's address, behind which pods hide: one of several, or the node",
+	attribution.Host.String():      "a node's own address: one of the pods that share it, or the node",
+	attribution.External.String():  "no address of a known cluster",
+	attribution.Gap.String():       "an address of a cluster when nobody watched, or nobody is on record with it",
 }
 
 func verdictWords() []string {
