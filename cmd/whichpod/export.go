@@ -52,6 +52,11 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 				b.since, b.until, b.known = since, until, known
 				return a.exportBundle(cmd, out, &b, &windows)
 			}
+			for _, name := range ofBundles {
+				if cmd.Flags().Changed(name) {
+					return usage(cmd, "--%s goes with --bundle only", name)
+				}
+			}
 			if !slices.Contains(evidence.Formats(), format) {
 				return usage(cmd, "format is %q, want %s", format, strings.Join(evidence.Formats(), ", "))
 			}
@@ -92,6 +97,9 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 	windows.add(cmd)
 	return cmd
 }
+
+// ofBundles are the flags of export that mean nothing without --bundle.
+var ofBundles = []string{"key", "raw", "claim", "retain", "locked", "legal-hold", "timestamp", "every", "window", "deadline", "once", "amend"}
 
 // toFile calls write with standard output, or with a file that gets its name once it
 // is complete and on disk.
