@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +80,9 @@ func TestNode(t *testing.T) {
 	files := writeAudit(t, c.audit)
 	rig.Whichpod(t, ledgers["audit"], append([]string{"import", "pods", "--cluster", clusterName, "--format", "kube-audit"}, files...))
 	flows, calls := recorder.Stop(t), server.Calls(t)
+	if i := slices.IndexFunc(calls, func(c rig.Call) bool { return c.UID == "" }); i >= 0 {
+		t.Fatalf("nobody says who made the call %+v", calls[i])
+	}
 	for _, s := range []stretch{native, masked} {
 		r := newRecording(t, d, node, s, flows, calls)
 		r.happened(t)
