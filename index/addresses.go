@@ -15,7 +15,7 @@ const pageAddresses = 256
 
 // addressPage is one that was read.
 type addressPage struct {
-	addresses []netip.Addr
+	addresses addressList
 	starts    []uint32 // of each address's blocks in the list, and one more
 	blocks    []byte   // the list, in width bits each
 	width     int
@@ -78,11 +78,12 @@ func parsePage(raw []byte, first netip.Addr, want, blocks int) (*addressPage, er
 		return nil, fmt.Errorf("page has %d bytes", len(raw))
 	}
 	n := int(binary.LittleEndian.Uint16(raw))
-	if n != want {
+	if n != want || n > pageAddresses {
 		return nil, fmt.Errorf("page has %d addresses, want %d", n, want)
 	}
 	at := head
 	var columns [3][]uint64
+	var scratch [3][pageAddresses]uint64
 	for i := range columns {
 		size := int(binary.LittleEndian.Uint16(raw[2+2*i:]))
 		if size > len(raw)-at {
@@ -92,15 +93,15 @@ func parsePage(raw []byte, first netip.Addr, want, blocks int) (*addressPage, er
 		if err != nil {
 			return nil, err
 		}
-		columns[i] = c.all(nil)
+		columns[i] = c.all(scratch[i][:0])
 		at += size
 	}
-	p := &addressPage{addresses: make([]netip.Addr, n), starts: make([]uint32, n+1)}
+	p := &addressPage{addresses: newAddressList(n), starts: make([]uint32, n+1)}
 	high, low := halves(first)
 	total := uint64(0)
-	for i := range p.addresses {
+	for i := range n {
 		high, low = high+columns[0][i], low+columns[1][i]
-		p.addresses[i] = fromHalves(high, low)
+		p.addresses.add(high, low)
 		p.starts[i] = uint32(total)
 		if columns[2][i] > uint64(blocks) {
 			return nil, fmt.Errorf("address %d of a page is in %d blocks of %d", i, columns[2][i], blocks)

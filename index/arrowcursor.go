@@ -35,10 +35,7 @@ func newArrowSource(c *cursor, p *plan, u *unpacker, file *os.File) (rowSource, 
 		return nil, errors.Join(err, file.Close())
 	}
 	s := &arrowSource{seg: c.seg, file: file, unpack: u, left: 1<<len(c.seg.arrow.batches) - 1}
-	c.texts = o.texts
-	for page := range slices.Chunk(o.addresses, pageAddresses) {
-		c.pages = append(c.pages, &cursorPage{addresses: page})
-	}
+	c.texts, c.addresses = o.texts, o.addresses
 	s.choose(p, o)
 	return s, nil
 }

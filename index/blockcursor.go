@@ -11,11 +11,12 @@ import (
 // blockSource reads the rows of a segment that match. Of a block that may hold any it
 // decodes first what decides which rows match, and the rest of those rows only.
 type blockSource struct {
-	opened *opened
-	unpack *unpacker // shared by a scanner's cursors: used inside next only
-	plan   *segmentPlan
-	tables *tables
-	groups []bool // by code: wanted; nil is every one
+	opened    *opened
+	addresses *addressReader
+	unpack    *unpacker // shared by a scanner's cursors: used inside next only
+	plan      *segmentPlan
+	tables    *tables
+	groups    []bool // by code: wanted; nil is every one
 
 	blocks bitSet // that may hold a match; nil is every one
 	at     int    // the next one to be read
@@ -35,7 +36,7 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker) (rowSource, erro
 	if err != nil {
 		return nil, err
 	}
-	b := &blockSource{opened: o, unpack: u, plan: &segmentPlan{plan: p}}
+	b := &blockSource{opened: o, addresses: newAddressReader(o, p.addressBytes), unpack: u, plan: &segmentPlan{plan: p}}
 	any, err := b.choose(p)
 	if err == nil && any {
 		b.tables, err = o.readTables(u)
@@ -45,7 +46,6 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker) (rowSource, erro
 		return nil, err
 	}
 	b.chooseGroups(p)
-	c.pages = make([]*cursorPage, len(o.pages))
 	for dict := range c.texts {
 		if dict != dictAddress {
 			c.texts[dict] = b.tables.texts
@@ -223,7 +223,8 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 	for i := range s.rows {
 		c.rows = append(c.rows, uint32(i))
 	}
-	return s.needPages(c)
+	c.addresses, err = s.addresses.number(c.addresses[:0], s.unpack, c.src, c.dst)
+	return err
 }
 
 // matchRuns sets rows to those of the runs that match, and runs to the run of each.
@@ -393,24 +394,6 @@ func (s *blockSource) fillLoud(c *cursor) error {
 		s.values = b.columns[packCounter0+k].pick(s.values[:0], loud)
 		for i, place := range places {
 			c.counters[k][place] = s.values[i]
-		}
-	}
-	return nil
-}
-
-// needPages reads the addresses that rows refer to.
-func (s *blockSource) needPages(c *cursor) error {
-	for _, codes := range [][]uint32{c.src, c.dst} {
-		for _, code := range codes {
-			i := code / pageAddresses
-			if c.pages[i] != nil {
-				continue
-			}
-			p, err := s.opened.page(int(i), s.unpack)
-			if err != nil {
-				return err
-			}
-			c.pages[i] = &cursorPage{addresses: p.addresses}
 		}
 	}
 	return nil

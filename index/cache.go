@@ -4,7 +4,7 @@ import "sync"
 
 const (
 	// cacheBytes bounds the directories, tables and pages that are kept for the next scan:
-	// about 150 KB for a full segment.
+	// about 120 KB for a full segment.
 	cacheBytes = 48 << 20
 	// cacheFiles bounds the files that stay open. Half of what a process may have open
 	// elsewhere than on a server is more.

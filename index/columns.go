@@ -178,11 +178,16 @@ func (c *columns) append(s *source, from, to int, ordinals []uint32) {
 
 const noCode = ^uint32(0)
 
-func (c *columns) appendAddresses(s *source, rows []row, from int) {
+// forgetCodes readies remap for a batch of so many addresses.
+func (c *columns) forgetCodes(addresses int) {
 	c.remap = c.remap[:0]
-	for range s.Addresses {
+	for range addresses {
 		c.remap = append(c.remap, noCode)
 	}
+}
+
+func (c *columns) appendAddresses(s *source, rows []row, from int) {
+	c.forgetCodes(len(s.Addresses))
 	for i := range rows {
 		src, dst := s.Src[from+i], s.Dst[from+i]
 		if c.remap[src] == noCode {

@@ -12,7 +12,6 @@ import (
 type cursor struct {
 	seg    *segment
 	source rowSource
-	pages  []*cursorPage // of addresses; those that rows refer to are there
 	texts  [numDictionaries][]string
 
 	rows []uint32 // places, in what follows, of those that match
@@ -23,12 +22,14 @@ type cursor struct {
 	valid                [4][]byte // of the counters; nil where none is null
 	time, record, offset []int64
 	counters             [4][]uint64
-	src, dst             []uint32
+	addresses            []netip.Addr              // that rows refer to
+	src, dst             []uint32                  // in addresses
 	codes                [numDictionaries][]uint32 // of the text columns
 	ordinal              []uint32                  // itself, not its code
 	srcPort, dstPort     []uint16
 
-	toText [numDictionaries]remap
+	toAddress remap
+	toText    [numDictionaries]remap
 }
 
 // rowSource decodes the rows of a segment.
@@ -38,21 +39,12 @@ type rowSource interface {
 	close() error
 }
 
-// cursorPage is addresses of a segment with what they are in the batch under way.
-type cursorPage struct {
-	addresses []netip.Addr // shared: not to be written to
-	remap     [pageAddresses]uint64
-}
-
-func (c *cursor) address(code uint32) netip.Addr {
-	return c.pages[code/pageAddresses].addresses[code%pageAddresses]
-}
-
 // next moves to the next rows that match. It returns false at the end.
 func (c *cursor) next() (bool, error) {
 	ok, err := c.source.next(c)
 	if ok {
 		c.at = 0
+		c.toAddress = append(c.toAddress[:0], make(remap, len(c.addresses))...)
 		c.setHead()
 	}
 	return ok, err

@@ -25,10 +25,15 @@ type plan struct {
 	srcPort, dstPort    int
 	nics                []string
 	live                ordinalSet
+	addressBytes        int // what each cursor may keep of addresses
 }
 
+// scanAddressBytes bounds the addresses that the cursors of a scan keep together.
+// Those beyond it are read again for each block that refers to them.
+const scanAddressBytes = 48 << 20
+
 func newPlan(f Filter, live ordinalSet) *plan {
-	p := &plan{from: f.From, to: f.To, srcPort: f.SrcPort, dstPort: f.DstPort, nics: f.NICs, live: live}
+	p := &plan{from: f.From, to: f.To, srcPort: f.SrcPort, dstPort: f.DstPort, nics: f.NICs, live: live, addressBytes: scanAddressBytes}
 	if p.to == 0 {
 		p.to = 1<<63 - 1
 	}

@@ -24,7 +24,7 @@ type key struct {
 func (c *cursor) setHead() {
 	i := c.rows[c.at]
 	c.head = key{
-		src: c.address(c.src[i]), dst: c.address(c.dst[i]), ends: c.endsAt(i),
+		src: c.addresses[c.src[i]], dst: c.addresses[c.dst[i]], ends: c.endsAt(i),
 		nic: c.text(dictNIC, i), direction: c.data[flow.ColDirection][i], rank: flow.StateRank(c.data[flow.ColState][i]),
 		time: c.time[i], blob: c.text(dictBlob, i), offset: c.offset[i],
 	}
@@ -62,10 +62,10 @@ func (k *key) compare(o *key) int {
 // compareRow compares row i of the batch with a key, reading no more of it than is
 // needed.
 func (c *cursor) compareRow(i uint32, k *key) int {
-	if x := c.address(c.src[i]).Compare(k.src); x != 0 {
+	if x := c.addresses[c.src[i]].Compare(k.src); x != 0 {
 		return x
 	}
-	if x := c.address(c.dst[i]).Compare(k.dst); x != 0 {
+	if x := c.addresses[c.dst[i]].Compare(k.dst); x != 0 {
 		return x
 	}
 	if e := c.endsAt(i); e != k.ends {

@@ -190,9 +190,8 @@ func (w *Writer) collectSegment(seg *segment, p *plan, u *unpacker) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, c.source.close()) }()
-	known := make(map[uint32]uint32)
 	for {
-		w.rows.appendCursor(c, known)
+		w.rows.appendCursor(c)
 		if ok, err := c.next(); err != nil || !ok {
 			return err
 		}
@@ -242,20 +241,18 @@ func (s *Store) removeFiles(old []*segment) {
 	}
 }
 
-// appendCursor copies the rows that the cursor stands before. known is, for one
-// segment, its address codes to ours.
-func (c *columns) appendCursor(from *cursor, known map[uint32]uint32) {
+// appendCursor copies the rows that the cursor stands before.
+func (c *columns) appendCursor(from *cursor) {
 	c.reserve()
+	c.forgetCodes(len(from.addresses))
 	var last groupKey
 	var texts [4]uint32
 	code := noCode
 	address := func(k uint32) uint32 {
-		own, ok := known[k]
-		if !ok {
-			own = c.addresses.of(from.address(k))
-			known[k] = own
+		if c.remap[k] == noCode {
+			c.remap[k] = c.addresses.of(from.addresses[k])
 		}
-		return own
+		return c.remap[k]
 	}
 	for _, i := range from.rows {
 		r := row{time: from.time[i], offset: from.offset[i], src: address(from.src[i]), dst: address(from.dst[i]), srcPort: from.srcPort[i], dstPort: from.dstPort[i],

@@ -43,8 +43,8 @@ func (p *parts) readAnything(b []byte) {
 	_ = (&opened{seg: p.seg}).readDirectory(b)
 	_, _ = decodeTables(p.unpack.zstd, b)
 	_, _ = parsePage(b, p.opened.firstOf(0), min(pageAddresses, p.seg.addresses), p.opened.blocks)
-	c := &cursor{seg: p.seg, pages: make([]*cursorPage, len(p.opened.pages))}
-	src := &blockSource{opened: p.opened, unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables}
+	c := &cursor{seg: p.seg}
+	src := &blockSource{opened: p.opened, addresses: newAddressReader(p.opened, 0), unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables}
 	_ = src.decode(c, b, true)
 }
 

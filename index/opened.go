@@ -24,7 +24,7 @@ type opened struct {
 	tables    atomic.Pointer[tables]
 }
 
-// keptPages bounds the pages that are kept for the next scan, of about 8 KB each: those
+// keptPages bounds the pages that are kept for the next scan, of about 4 KB each: those
 // of the addresses that one question or a few are about.
 const keptPages = 8
 
@@ -71,7 +71,7 @@ func (o *opened) release() {
 // bytes is about what it can come to hold in memory.
 func (o *opened) bytes() int64 {
 	t := o.tablesPart()
-	return int64(len(o.directory)) + 8192*int64(min(len(o.pages), keptPages)) + 8*t.length
+	return int64(len(o.directory)) + 4096*int64(min(len(o.pages), keptPages)) + 8*t.length
 }
 
 func (o *opened) word(at int) uint32 { return binary.LittleEndian.Uint32(o.directory[at:]) }
@@ -184,12 +184,7 @@ func (o *opened) below(a netip.Addr, orEqual bool, u *unpacker) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, _ := slices.BinarySearchFunc(p.addresses, a, func(x, a netip.Addr) int {
-		if x.Compare(a) < most {
-			return -1
-		}
-		return 1
-	})
+	n := sort.Search(p.addresses.len(), func(i int) bool { return p.addresses.at(i).Compare(a) >= most })
 	return (low-1)*pageAddresses + n, nil
 }
 
@@ -204,8 +199,8 @@ func (o *opened) find(a netip.Addr, u *unpacker) (code int, ok bool, err error) 
 	if err != nil {
 		return 0, false, err
 	}
-	n, ok := slices.BinarySearchFunc(p.addresses, a, netip.Addr.Compare)
-	return at*pageAddresses + n, ok, nil
+	n := sort.Search(p.addresses.len(), func(i int) bool { return p.addresses.at(i).Compare(a) >= 0 })
+	return at*pageAddresses + n, n < p.addresses.len() && p.addresses.at(n) == a, nil
 }
 
 // codesOf is the addresses inside the prefixes; nil without prefixes.

@@ -30,8 +30,8 @@ type output struct {
 	textCode    [numDictionaries]map[string]uint32
 }
 
-// remap says what a segment's dictionary code is in the batch under way: the round in
-// the high half, the code in the low one.
+// remap says what a code is in the batch or the block under way: the round in the high
+// half, the code there in the low one.
 type remap []uint64
 
 func newOutput(mem memory.Allocator) *output {
@@ -142,11 +142,9 @@ func (o *output) copyValid(c *cursor, k int, rows []uint32) {
 func (o *output) copyAddresses(dst []uint32, c *cursor, codes, rows []uint32) {
 	round := uint64(o.round) << 32
 	for i, r := range rows {
-		code := codes[r]
-		page := c.pages[code/pageAddresses]
-		m := &page.remap[code%pageAddresses]
+		m := &c.toAddress[codes[r]]
 		if *m&^0xffffffff != round {
-			*m = round | uint64(o.address(page.addresses[code%pageAddresses]))
+			*m = round | uint64(o.address(c.addresses[codes[r]]))
 		}
 		dst[i] = uint32(*m)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/whichpod/whichpod/flow"
 )
@@ -47,10 +48,9 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 	}
 	sc := &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, out: newOutput(s.mem)}
 	p := newPlan(f, m.live)
-	for _, seg := range m.segments {
-		if !p.wants(seg) {
-			continue
-		}
+	wanted := slices.DeleteFunc(slices.Clone(m.segments), func(seg *segment) bool { return !p.wants(seg) })
+	p.addressBytes /= max(1, len(wanted))
+	for _, seg := range wanted {
 		if err := errors.Join(ctx.Err(), sc.add(seg, p)); err != nil {
 			return nil, errors.Join(fmt.Errorf("scan index: %w", err), sc.Close())
 		}
