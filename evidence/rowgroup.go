@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -24,8 +25,8 @@ type rowGroup struct {
 	ends     []*end // how they are written, but for the candidates
 	endCodes map[*attribution.Resolution]uint32
 	end      [2][]uint32 // of src and dst: index into said and ends
+	used     []uint32    // scratch: codes of ends
 	lists    []uint32    // what the lists of candidates are cut from
-	nameless []int       // rows without a destination's address
 	ports    [1 << 16]uint32
 	table    []uint32
 	err      error // from when it was written
@@ -63,7 +64,7 @@ func (g *rowGroup) reset() {
 	clear(g.said)
 	clear(g.ends)
 	g.said, g.ends, g.lists = g.said[:0], g.ends[:0], g.lists[:0]
-	g.end, g.nameless = [2][]uint32{g.end[0][:0], g.end[1][:0]}, g.nameless[:0]
+	g.end = [2][]uint32{g.end[0][:0], g.end[1][:0]}
 	for i := range g.ports {
 		g.ports[i] = parquet.None
 	}
@@ -129,13 +130,8 @@ func (g *rowGroup) add(a *query.Attributed, rows []int32) {
 	for k := range 4 {
 		g.addCounters(colPacketsSent+k, a.Record().Column(flow.ColPacketsSent+k).(*array.Uint64), rows)
 	}
-	for _, i := range rows {
-		if a.Addresses[a.Batch.Dst[i]] == flow.Unknown {
-			g.nameless = append(g.nameless, len(g.end[1]))
-		}
-		g.end[0] = append(g.end[0], g.endCode(a.Joined.Src[i], g.end[0]))
-		g.end[1] = append(g.end[1], g.endCode(a.Joined.Dst[i], g.end[1]))
-	}
+	g.end[0] = g.appendEnds(g.end[0], a.Joined.Src, a.Batch.Src, len(a.Addresses), rows)
+	g.end[1] = g.appendEnds(g.end[1], a.Joined.Dst, a.Batch.Dst, len(a.Addresses), rows)
 	g.rows += len(rows)
 }
 
@@ -210,12 +206,27 @@ func (g *rowGroup) addCounters(column int, from *array.Uint64, rows []int32) {
 	}
 }
 
-// endCode is the code of what is said of an end. Mostly it is what was said of the row
-// before.
-func (g *rowGroup) endCode(r *attribution.Resolution, before []uint32) uint32 {
-	if n := len(before); n > 0 && g.said[before[n-1]] == r {
-		return before[n-1]
+// appendEnds takes in what is said of an end: mostly what was said of the row before,
+// else what was last said of its address in the batch, which has count of them.
+func (g *rowGroup) appendEnds(codes []uint32, said []*attribution.Resolution, addresses []uint32, count int, rows []int32) []uint32 {
+	table := g.unsetTable(count)
+	var before *attribution.Resolution
+	code := uint32(unset)
+	for _, i := range rows {
+		if r := said[i]; r != before {
+			last := &table[addresses[i]]
+			if *last == unset || g.said[*last] != r {
+				*last = g.endCode(r)
+			}
+			before, code = r, *last
+		}
+		codes = append(codes, code)
 	}
+	return codes
+}
+
+// endCode is the code of what is said of an end.
+func (g *rowGroup) endCode(r *attribution.Resolution) uint32 {
 	code, ok := g.endCodes[r]
 	if !ok {
 		code = uint32(len(g.said))
@@ -228,8 +239,10 @@ func (g *rowGroup) endCode(r *attribution.Resolution, before []uint32) uint32 {
 func (g *rowGroup) write(file *parquet.Writer) error {
 	g.partEnds(colSrc, g.end[0])
 	g.partEnds(colDst, g.end[1])
-	for _, i := range g.nameless {
-		g.chunks[colDst].Codes[i] = parquet.None // there is no verdict on nothing
+	for i, code := range g.chunks[colDstIP].Codes {
+		if code == parquet.None {
+			g.chunks[colDst].Codes[i] = parquet.None // there is no verdict on nothing
+		}
 	}
 	return file.WriteGroup(g.rows, g.chunks[:])
 }
@@ -241,20 +254,35 @@ func (g *rowGroup) partEnds(first int, codes []uint32) {
 		func(e *end) *string { return e.pod }, func(e *end) *string { return e.uid }, func(e *end) *string { return e.node },
 		nil, func(e *end) *string { return e.source },
 	}
+	used := g.usedCodes(codes)
 	for k, text := range texts {
 		column := first + k
 		table, c := g.unsetTable(len(g.ends)), &g.chunks[column]
-		for _, code := range codes {
-			switch {
-			case table[code] != unset:
-			case text == nil:
+		for _, code := range used {
+			if text == nil {
 				table[code] = g.candidates(column, g.said[code])
-			default:
+			} else {
 				table[code] = g.optional(column, text(g.ends[code]))
 			}
-			c.Codes = append(c.Codes, table[code])
+		}
+		c.Codes = slices.Grow(c.Codes, len(codes))[:len(codes)]
+		for i, code := range codes {
+			c.Codes[i] = table[code]
 		}
 	}
+}
+
+// usedCodes is each code once, in the order in which rows first have them.
+func (g *rowGroup) usedCodes(codes []uint32) []uint32 {
+	table := g.unsetTable(len(g.ends))
+	g.used = g.used[:0]
+	for _, code := range codes {
+		if table[code] == unset {
+			table[code] = 0
+			g.used = append(g.used, code)
+		}
+	}
+	return g.used
 }
 
 // candidates is the code of a list of candidates, or None.

@@ -75,16 +75,19 @@ func (c *Chunk) size(col *Column) int {
 // codesOf returns the codes that are not null, and writes which are.
 func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
 	codes := c.Codes
-	if i := slices.Index(codes, None); i >= 0 {
-		e.levels, e.codes = e.levels[:0], e.codes[:0]
-		for _, code := range codes {
-			if code == None {
-				e.levels = append(e.levels, 0)
-				continue
+	if slices.Contains(codes, None) {
+		e.levels, e.codes = slices.Grow(e.levels[:0], len(codes))[:len(codes)], slices.Grow(e.codes[:0], len(codes))[:len(codes)]
+		n := 0
+		for i, code := range codes { // without a jump that hangs on the code
+			e.codes[n] = code
+			present := uint8(0)
+			if code != None {
+				present = 1
 			}
-			e.levels, e.codes = append(e.levels, 1), append(e.codes, code)
+			e.levels[i] = present
+			n += int(present)
 		}
-		codes = e.codes
+		codes = e.codes[:n]
 	}
 	m.nulls = len(c.Codes) - len(codes)
 	e.appendPresence(col, m)
