@@ -231,3 +231,12 @@ func TestSuspects(t *testing.T) {
 		t.Errorf("%d addresses had two pods at once, %d are no suspects: the facts no longer do what this test is about", doubledSeen, cleared)
 	}
 }
+
+// Of pods that had their addresses one after the other no address is suspected,
+// however many were filed at once.
+func TestSuspectsOfOrderlyFleet(t *testing.T) {
+	l, addresses := fleetOf(t, 20_000)
+	if got := l.View(podRange()).pods.suspects(); len(got) > 0 {
+		t.Errorf("%d of %d addresses are suspected to have had two pods at once", len(got), len(addresses))
+	}
+}

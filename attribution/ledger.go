@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -171,12 +173,15 @@ func (l *Ledger) Append(facts ...Fact) (int, error) {
 // bytes each, before they are filed in the store.
 const recentPods = 8192
 
-// settle files what is recent.
+// settle files what is recent, pods in the order in which they began: then a look at
+// each by itself tells of most addresses that one pod had them after the other.
 func (l *Ledger) settle() {
 	if len(l.recent) == 0 {
 		return
 	}
-	l.store.file(slices.Collect(maps.Values(l.recent)))
+	l.store.file(slices.SortedFunc(maps.Values(l.recent), func(a, b *pod) int {
+		return cmp.Or(cmp.Compare(a.presence.began(), b.presence.began()), strings.Compare(a.cluster, b.cluster), strings.Compare(a.uid, b.uid))
+	}))
 	clear(l.recent)
 }
 

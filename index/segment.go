@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// segmentAddresses bounds the address dictionary, which a scan of everything holds in
-// memory for each open segment (32 bytes an entry). A segment is sealed before it
+// segmentAddresses bounds the address dictionary, of which a scan of everything holds
+// what it can in memory for each open segment (4 bytes an entry). A segment is sealed before it
 // grows further; one batch may exceed it.
 const segmentAddresses = 1 << 17
 
