@@ -12,7 +12,6 @@ package query
 import (
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"sync"
 
@@ -102,21 +101,19 @@ func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) e
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, scan.Close()) }()
+	ahead := readAhead(scan)
+	defer func() { err = errors.Join(err, ahead.close()) }()
 	r := &reader{engine: e, fn: fn}
 	defer r.release()
-	for {
-		next, err := scan.Next()
-		if errors.Is(err, io.EOF) {
-			return r.take(nil)
+	for next := range ahead.batches {
+		if next.err != nil {
+			return next.err
 		}
-		if err != nil {
-			return err
-		}
-		if err := r.take(next); err != nil {
+		if err := r.take(next.batch); err != nil {
 			return err
 		}
 	}
+	return r.take(nil)
 }
 
 // reader attributes a batch once it has the two after it: a begin is looked at together

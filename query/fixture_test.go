@@ -91,7 +91,13 @@ func row(at float64, text string) flow.Row {
 // engine makes one over rows and facts. Offsets count up by a hundred.
 func engine(t testing.TB, facts []attribution.Fact, rows ...flow.Row) *Engine {
 	t.Helper()
-	store, err := index.Open(filepath.Join(t.TempDir(), "index"), index.Options{})
+	return engineIn(t, memory.DefaultAllocator, facts, rows...)
+}
+
+// engineIn is engine, and what it scans is allocated from mem.
+func engineIn(t testing.TB, mem memory.Allocator, facts []attribution.Fact, rows ...flow.Row) *Engine {
+	t.Helper()
+	store, err := index.Open(filepath.Join(t.TempDir(), "index"), index.Options{Mem: mem})
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close()) })
 	w, err := store.Writer()

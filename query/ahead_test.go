@@ -1,0 +1,48 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/index"
+)
+
+// TestEachEndsEarly wants the error of who takes the batches, and that of a context,
+// and no batch left over, however many of them were read and taken before.
+func TestEachEndsEarly(t *testing.T) {
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
+	var rows []flow.Row
+	for i := range 40_000 { // five batches
+		rows = append(rows, row(100+float64(i)/100, fmt.Sprintf("%s:%d %s:443 O B - -", aIP, 1024+i, bIP)))
+	}
+	e := engineIn(t, mem, cluster(), rows...)
+	enough := errors.New("enough")
+	for taken := range 7 {
+		ctx, cancel := context.WithCancel(context.Background())
+		err := e.Each(ctx, index.Filter{}, endAfter(taken, func() error { return enough }))
+		if want := taken < 5; errors.Is(err, enough) != want || !want && err != nil {
+			t.Errorf("after %d batches: error is %v, want the taker's: %t", taken, err, want)
+		}
+		err = e.Each(ctx, index.Filter{}, endAfter(taken, func() error { cancel(); return nil }))
+		if taken == 0 && !errors.Is(err, context.Canceled) || err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("canceled after %d batches: error is %v", taken, err)
+		}
+		cancel()
+	}
+}
+
+// endAfter takes some batches, and then calls end with each.
+func endAfter(taken int, end func() error) func(Attributed) error {
+	return func(Attributed) error {
+		if taken--; taken < 0 {
+			return end()
+		}
+		return nil
+	}
+}
