@@ -89,18 +89,20 @@ func (r *addressReader) keep(n uint32, l *addressList) {
 // them in the places of the codes, and appends the addresses to list.
 func (r *addressReader) number(list []netip.Addr, u *unpacker, columns ...[]uint32) ([]netip.Addr, error) {
 	defer r.pass()
-	known, round := u.remap(r.opened.seg.addresses)
+	known := &u.known
+	round := known.begin(len(r.pages))
 	for _, column := range columns {
 		for i, code := range column {
-			if known[code]&^0xffffffff != round {
+			n := known.at(code)
+			if *n&^0xffffffff != round {
 				a, err := r.at(code, u)
 				if err != nil {
 					return list, err
 				}
-				known[code] = round | uint64(len(list))
+				*n = round | uint64(len(list))
 				list = append(list, a)
 			}
-			column[i] = uint32(known[code])
+			column[i] = uint32(*n)
 		}
 	}
 	return list, nil
@@ -112,4 +114,31 @@ func (r *addressReader) pass() {
 		r.pages[n] = nil
 	}
 	r.brief = r.brief[:0]
+}
+
+// numbers says which number a code has in the block under way: the round in the high
+// half, the number in the low one. A page of it is made when a code of it comes.
+type numbers struct {
+	pages []*[pageAddresses]uint64
+	round uint32
+}
+
+// begin starts a block of a segment with so many pages.
+func (n *numbers) begin(pages int) (round uint64) {
+	if n.round++; n.round == 0 {
+		*n = numbers{round: 1}
+	}
+	for len(n.pages) < pages {
+		n.pages = append(n.pages, nil)
+	}
+	return uint64(n.round) << 32
+}
+
+func (n *numbers) at(code uint32) *uint64 {
+	p := n.pages[code/pageAddresses]
+	if p == nil {
+		p = new([pageAddresses]uint64)
+		n.pages[code/pageAddresses] = p
+	}
+	return &p[code%pageAddresses]
 }

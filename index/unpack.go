@@ -13,8 +13,7 @@ import (
 type unpacker struct {
 	zstd  *zstd.Decoder
 	raw   []byte
-	known remap // of one block's addresses
-	round uint32
+	known numbers // of a block's addresses
 }
 
 func newUnpacker() (*unpacker, error) {
@@ -24,14 +23,6 @@ func newUnpacker() (*unpacker, error) {
 		return nil, err
 	}
 	return &unpacker{zstd: z}, nil
-}
-
-// remap is a table for n codes in which nothing is of the round that it returns.
-func (u *unpacker) remap(n int) (known remap, round uint64) {
-	if u.round++; u.round == 0 || len(u.known) < n {
-		u.known, u.round = make(remap, max(n, len(u.known))), 1
-	}
-	return u.known, uint64(u.round) << 32
 }
 
 func (u *unpacker) close() { u.zstd.Close() }
