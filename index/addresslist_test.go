@@ -28,17 +28,18 @@ func TestAddressList(t *testing.T) {
 	}
 }
 
-// A scan whose cursors have no room for addresses reads the same rows.
+// A scan whose cursors have no room for addresses, and for few rows at once, reads the
+// same rows.
 func TestScanWithoutRoom(t *testing.T) {
 	dir := t.TempDir()
 	must(t, ingest(Options{}, dir, twoBlobs()))
 	s := mustStore(t, dir, Options{ReadOnly: true})
 	m := s.manifest()
-	read := func(room int) (rows []flow.Row) {
+	read := func(f Filter, window, room int) (rows []flow.Row) {
 		u, err := newUnpacker()
 		must(t, err)
-		p := newPlan(Filter{}, m.live)
-		p.addressBytes = room
+		p := newPlan(f, m.live)
+		p.window, p.addressBytes = window, room
 		sc := &Scanner{ctx: t.Context(), store: s, manifest: m, unpack: u, out: newOutput(s.mem)}
 		defer sc.Close()
 		for _, seg := range m.segments {
@@ -57,8 +58,14 @@ func TestScanWithoutRoom(t *testing.T) {
 		}
 		return rows
 	}
-	with, without := read(scanAddressBytes), read(0)
-	if len(with) == 0 || !slices.Equal(with, without) {
-		t.Errorf("got %d rows without room, %d with it, and they differ", len(without), len(with))
+	all := read(Filter{}, blockRows, scanAddressBytes)
+	late := Filter{From: all[len(all)/2].Time}
+	for _, f := range []Filter{{}, late, {Src: []netip.Prefix{netip.PrefixFrom(all[0].Src, all[0].Src.BitLen())}}} {
+		with := read(f, blockRows, scanAddressBytes)
+		for _, window := range []int{1, 7, leastWindow} {
+			if without := read(f, window, 0); len(with) == 0 || !slices.Equal(with, without) {
+				t.Errorf("filter %v, window %d: got %d rows without room, %d with it, or others", f, window, len(without), len(with))
+			}
+		}
 	}
 }

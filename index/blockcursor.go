@@ -20,10 +20,17 @@ type blockSource struct {
 
 	blocks bitSet // that may hold a match; nil is every one
 	at     int    // the next one to be read
-	block  block
+	done   int    // of its rows that match, those that were handed out
 
+	*blockScratch
+}
+
+// blockScratch is what a block is decoded with. The cursors of a scan share one.
+type blockScratch struct {
+	block      block
 	runs, rows []uint32 // of the block, those that match; a row's run stands at its place in runs
-	values     []uint64 // scratch
+	times      []int64  // of those rows
+	values     []uint64
 }
 
 // postingCodes is up to how many destinations postings are read for: beyond it most
@@ -36,7 +43,7 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker) (rowSource, erro
 	if err != nil {
 		return nil, err
 	}
-	b := &blockSource{opened: o, addresses: newAddressReader(o, p.addressBytes), unpack: u, plan: &segmentPlan{plan: p}}
+	b := &blockSource{opened: o, addresses: newAddressReader(o, p.addressBytes), unpack: u, plan: &segmentPlan{plan: p}, blockScratch: &u.blocks}
 	any, err := b.choose(p)
 	if err == nil && any {
 		b.tables, err = o.readTables(u)
@@ -163,7 +170,8 @@ func (s *blockSource) chooseGroups(p *plan) {
 	}
 }
 
-// next reads on to the next block with a match.
+// next reads on to the next rows that match: a window of the block under way, or of the
+// next one that has any.
 func (s *blockSource) next(c *cursor) (bool, error) {
 	for ; s.at < s.opened.blocks; s.at++ {
 		if s.blocks != nil && !s.blocks.has(s.at) {
@@ -185,14 +193,16 @@ func (s *blockSource) next(c *cursor) (bool, error) {
 			return false, CorruptError{Path: s.opened.file.Name(), Offset: part.offset, Detail: err.Error()}
 		}
 		if len(s.rows) > 0 {
-			s.at++
+			if s.done == 0 {
+				s.at++
+			}
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// decode fills the cursor with the block's rows that match.
+// decode fills the cursor with the next window of the block's rows that match.
 func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 	if err := s.block.parse(raw, s.opened.seg.addresses); err != nil {
 		return err
@@ -205,14 +215,15 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 	if err != nil {
 		return err
 	}
-	s.fillTimes(c, groups)
+	s.readTimes(groups)
 	if s.groups != nil || timed {
-		s.matchRows(c, groups, timed)
+		s.matchRows(groups, timed)
 	}
 	if len(s.rows) == 0 {
 		return nil
 	}
-	groups = groups[:len(s.rows)]
+	groups = s.window(groups)
+	c.time = append(c.time[:0], s.times...)
 	s.fillOffsets(c, groups)
 	s.fillGroups(c, groups)
 	s.fillRuns(c)
@@ -260,25 +271,37 @@ func (s *blockSource) readGroups() ([]uint64, error) {
 	return s.block.scratch, nil
 }
 
-func (s *blockSource) fillTimes(c *cursor, groups []uint64) {
+func (s *blockSource) readTimes(groups []uint64) {
 	s.values = s.block.columns[packTime].pick(s.values[:0], s.rows)
-	c.time = c.time[:0]
+	s.times = s.times[:0]
 	for i, v := range s.values {
-		c.time = append(c.time, s.tables.groups[groups[i]].time+int64(v))
+		s.times = append(s.times, s.tables.groups[groups[i]].time+int64(v))
 	}
 }
 
-// matchRows leaves out rows by group and time. groups and the cursor's times keep step.
-func (s *blockSource) matchRows(c *cursor, groups []uint64, timed bool) {
+// matchRows leaves out rows by group and time. groups and times keep step.
+func (s *blockSource) matchRows(groups []uint64, timed bool) {
 	n := 0
 	for i := range s.rows {
-		if s.groups != nil && !s.groups[groups[i]] || timed && (c.time[i] < s.plan.from || c.time[i] >= s.plan.to) {
+		if s.groups != nil && !s.groups[groups[i]] || timed && (s.times[i] < s.plan.from || s.times[i] >= s.plan.to) {
 			continue
 		}
-		s.rows[n], s.runs[n], groups[n], c.time[n] = s.rows[i], s.runs[i], groups[i], c.time[i]
+		s.rows[n], s.runs[n], groups[n], s.times[n] = s.rows[i], s.runs[i], groups[i], s.times[i]
 		n++
 	}
-	s.rows, s.runs, c.time = s.rows[:n], s.runs[:n], c.time[:n]
+	s.rows, s.runs, s.times = s.rows[:n], s.runs[:n], s.times[:n]
+}
+
+// window leaves only the next rows that the cursor has room for, and returns their
+// groups. done is 0 once they are the last of the block.
+func (s *blockSource) window(groups []uint64) []uint64 {
+	from, all := s.done, len(s.rows)
+	to := min(from+s.plan.window, all)
+	if s.done = to; to == all {
+		s.done = 0
+	}
+	s.rows, s.runs, s.times = s.rows[from:to], s.runs[from:to], s.times[from:to]
+	return groups[from:to]
 }
 
 func (s *blockSource) fillOffsets(c *cursor, groups []uint64) {

@@ -25,15 +25,29 @@ type plan struct {
 	srcPort, dstPort    int
 	nics                []string
 	live                ordinalSet
+	window              int // how many rows each cursor may hold decoded
 	addressBytes        int // what each cursor may keep of addresses
 }
 
-// scanAddressBytes bounds the addresses that the cursors of a scan keep together.
-// Those beyond it are read again for each block that refers to them.
-const scanAddressBytes = 48 << 20
+// What the cursors of a scan hold together: decoded rows, of about 200 bytes, as long as
+// there are not so many cursors that each has leastWindow of them; and addresses. What
+// is beyond that is read again when its turn comes.
+const (
+	scanRows         = 96 << 10
+	leastWindow      = 128
+	scanAddressBytes = 64 << 20
+)
+
+// share parts what a scan may hold among its cursors.
+func (p *plan) share(cursors int) {
+	p.addressBytes = scanAddressBytes / max(1, cursors)
+	for p.window = blockRows; p.window > leastWindow && p.window*cursors > scanRows; {
+		p.window /= 2
+	}
+}
 
 func newPlan(f Filter, live ordinalSet) *plan {
-	p := &plan{from: f.From, to: f.To, srcPort: f.SrcPort, dstPort: f.DstPort, nics: f.NICs, live: live, addressBytes: scanAddressBytes}
+	p := &plan{from: f.From, to: f.To, srcPort: f.SrcPort, dstPort: f.DstPort, nics: f.NICs, live: live, window: blockRows, addressBytes: scanAddressBytes}
 	if p.to == 0 {
 		p.to = 1<<63 - 1
 	}

@@ -44,7 +44,7 @@ func (p *parts) readAnything(b []byte) {
 	_, _ = decodeTables(p.unpack.zstd, b)
 	_, _ = parsePage(b, p.opened.firstOf(0), min(pageAddresses, p.seg.addresses), p.opened.blocks)
 	c := &cursor{seg: p.seg}
-	src := &blockSource{opened: p.opened, addresses: newAddressReader(p.opened, 0), unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables}
+	src := &blockSource{opened: p.opened, addresses: newAddressReader(p.opened, 0), unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables, blockScratch: &p.unpack.blocks}
 	_ = src.decode(c, b, true)
 }
 

@@ -49,7 +49,7 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 	sc := &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, out: newOutput(s.mem)}
 	p := newPlan(f, m.live)
 	wanted := slices.DeleteFunc(slices.Clone(m.segments), func(seg *segment) bool { return !p.wants(seg) })
-	p.addressBytes /= max(1, len(wanted))
+	p.share(len(wanted))
 	for _, seg := range wanted {
 		if err := errors.Join(ctx.Err(), sc.add(seg, p)); err != nil {
 			return nil, errors.Join(fmt.Errorf("scan index: %w", err), sc.Close())

@@ -14,6 +14,8 @@ type unpacker struct {
 	zstd  *zstd.Decoder
 	raw   []byte
 	known numbers // of a block's addresses
+
+	blocks blockScratch
 }
 
 func newUnpacker() (*unpacker, error) {
