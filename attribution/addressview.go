@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // addressView is what a view knows of one address.
@@ -25,9 +24,9 @@ type ownedAddress struct {
 // nodeSpell is an address of a node. What can be behind it hangs on where a flow went.
 type nodeSpell struct {
 	spell
-	rules *nodeRules
-	make  func(masking) *timeline
-	spent *atomic.Int64 // as a timeline's
+	rules   *nodeRules
+	make    func(masking) *timeline
+	*weight // the address's
 
 	mu        sync.Mutex
 	timelines map[masking]*timeline
@@ -41,9 +40,8 @@ func (n *nodeSpell) timeline(m masking) *timeline {
 	if tl == nil {
 		tl = n.make(m)
 		n.timelines[m] = tl
-		if tl.spent = n.spent; n.spent != nil {
-			n.spent.Add(tl.bytes())
-		}
+		tl.weight = n.weight
+		n.add(tl.bytes())
 	}
 	return tl
 }

@@ -191,18 +191,52 @@ func TestGenerations(t *testing.T) {
 		}
 		return out
 	}
-	g.put(1, "a", 20)
-	g.put(2, "b", 20)
-	if got := g.put(1, "other", 20); got != "a" {
+	put := func(k int, s string) string { return g.put(k, s, g.weigh(20)) }
+	put(1, "a")
+	put(2, "b")
+	if got := put(1, "other"); got != "a" {
 		t.Errorf("put again: got %q, want what is there", got)
 	}
-	g.put(3, "c", 20) // the third begins a new generation
+	put(3, "c") // the third begins a new generation
 	if got := has(1, 3); !slices.Equal(got, []int{1, 3}) {
 		t.Errorf("got %v", got)
 	}
-	g.put(4, "d", 20)
+	put(4, "d")
 	if got := has(1, 2, 3, 4); !slices.Equal(got, []int{1, 3, 4}) {
 		t.Errorf("got %v, want all but 2, which nobody asked for again", got)
+	}
+}
+
+// Values that are always in use and grow do not take more than is allowed.
+func TestGenerationsOfWhatGrows(t *testing.T) {
+	const limit, step = 1000, 10
+	g := newGenerations[int, *weight](limit)
+	made := 0
+	for i := range 10_000 {
+		w, ok := g.get(i % 7)
+		if !ok {
+			made++
+			w = g.weigh(step)
+			g.put(i%7, w, w)
+		}
+		if w.bytes.Load() < limit/5 { // seven of them are more than the limit
+			w.add(step)
+		}
+		held, seen := int64(0), make(map[*weight]bool)
+		for _, all := range []map[int]cached[*weight]{g.young, g.old} {
+			for _, c := range all {
+				if !seen[c.weight] {
+					seen[c.weight] = true
+					held += c.bytes.Load()
+				}
+			}
+		}
+		if held > limit+2*step {
+			t.Fatalf("round %d: %d bytes are held, %d are allowed", i, held, limit)
+		}
+	}
+	if made > 10_000/2 {
+		t.Errorf("values were made anew %d times: too little is kept", made)
 	}
 }
 

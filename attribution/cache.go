@@ -18,43 +18,68 @@ type generations[K comparable, V any] struct {
 
 type cached[V any] struct {
 	value V
-	bytes int64
+	*weight
+}
+
+// weight is what a value of a cache takes in bytes, about. Values grow while they are
+// in it, as more is worked out of them. A nil one is of a value in no cache.
+type weight struct {
+	bytes atomic.Int64
+	all   *atomic.Int64 // the cache's spent
+}
+
+func (w *weight) add(bytes int64) {
+	if w != nil {
+		w.bytes.Add(bytes)
+		w.all.Add(bytes)
+	}
 }
 
 func newGenerations[K comparable, V any](limit int64) *generations[K, V] {
 	return &generations[K, V]{limit: limit, young: make(map[K]cached[V])}
 }
 
+// weigh is the weight for a value that is to be put.
+func (g *generations[K, V]) weigh(bytes int64) *weight {
+	w := &weight{all: &g.spent}
+	w.bytes.Store(bytes)
+	return w
+}
+
 func (g *generations[K, V]) get(key K) (V, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c, ok := g.young[key]; ok {
+	c, ok := g.young[key]
+	if ok && (g.spent.Load() <= g.limit/2 || len(g.young) == 1) {
 		return c.value, true
 	}
-	c, ok := g.old[key]
+	if !ok {
+		c, ok = g.old[key]
+	}
 	if ok {
 		g.keep(key, c)
 	}
 	return c.value, ok
 }
 
-// put remembers a value of about so many bytes, and returns what to use: another
-// goroutine may have been faster.
-func (g *generations[K, V]) put(key K, value V, bytes int64) V {
+// put remembers a value, and returns what to use: another goroutine may have been
+// faster.
+func (g *generations[K, V]) put(key K, value V, w *weight) V {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c, ok := g.young[key]; ok {
 		return c.value
 	}
-	g.keep(key, cached[V]{value, bytes})
+	g.keep(key, cached[V]{value, w})
 	return value
 }
 
 func (g *generations[K, V]) keep(key K, c cached[V]) {
-	if g.spent.Load()+c.bytes > g.limit/2 {
+	bytes := c.bytes.Load()
+	if g.spent.Load()+bytes > g.limit/2 {
 		g.old, g.young = g.young, make(map[K]cached[V])
 		g.spent.Store(0)
 	}
 	g.young[key] = c
-	g.spent.Add(c.bytes)
+	g.spent.Add(bytes)
 }

@@ -15,9 +15,11 @@ type saidAt struct {
 	id    uint32
 	runs  []atomic.Pointer[Resolution]
 	stays []atomic.Pointer[Candidate] // who had the address: runs share them
+	*weight
 
 	mu        sync.Mutex
-	stretches map[stretch]*Resolution // of several runs; those that were asked for
+	stretches map[stretch]*Resolution // of several runs; those that were asked for last
+	stretched int64                   // what they take
 }
 
 // stretch is runs one after the other, as one end of a flow sees them.
@@ -32,12 +34,14 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 		return s
 	}
 	s := &saidAt{view: v, track: t, id: id, runs: make([]atomic.Pointer[Resolution], t.runs()), stays: make([]atomic.Pointer[Candidate], t.stays())}
-	return v.said.put(id, s, int64(pointerBytes*(len(s.runs)+len(s.stays))))
+	s.weight = v.said.weigh(int64(pointerBytes * (len(s.runs) + len(s.stays))))
+	return v.said.put(id, s, s.weight)
 }
 
 const (
 	pointerBytes = 8
-	stretchBytes = 60 // in a map, about
+	stretchBytes = 60      // in a map, about
+	mostStretch  = 1 << 12 // of one address
 )
 
 // in is the resolution in a run, or nil where only its verdict is kept.
@@ -54,7 +58,7 @@ func (s *saidAt) in(run int) *Resolution {
 	if !s.runs[run].CompareAndSwap(nil, r) {
 		return s.runs[run].Load()
 	}
-	s.view.said.spent.Add(resolutionBytes)
+	s.add(resolutionBytes)
 	return r
 }
 
@@ -67,7 +71,7 @@ func (s *saidAt) candidate(stay int) *Candidate {
 	if !s.stays[stay].CompareAndSwap(nil, &c) {
 		return s.stays[stay].Load()
 	}
-	s.view.said.spent.Add(candidateBytes)
+	s.add(candidateBytes)
 	return &c
 }
 
@@ -107,12 +111,15 @@ func (s *saidAt) overAll(asked stretch) *Resolution {
 		}
 		all = append(all, r.at(asked.as))
 	}
-	if s.stretches == nil {
-		s.stretches = make(map[stretch]*Resolution)
+	if s.stretches == nil || len(s.stretches) == mostStretch {
+		s.add(-s.stretched)
+		s.stretches, s.stretched = make(map[stretch]*Resolution), 0
 	}
 	r := combine(all)
 	s.stretches[asked] = r
-	s.view.said.spent.Add(int64(stretchBytes + resolutionBytes + pointerBytes*len(r.Candidates)))
+	bytes := int64(stretchBytes + resolutionBytes + pointerBytes*len(r.Candidates))
+	s.stretched += bytes
+	s.add(bytes)
 	return r
 }
 

@@ -18,7 +18,7 @@ type timeline struct {
 	at     func(t int64, possible []*stay) *Resolution
 	tol    int64
 
-	spent *atomic.Int64 // where it is added up what is kept, in bytes, or nil
+	*weight // the address's, or nil
 }
 
 // What a stay takes with its pod and itself as a candidate, a candidate alone, and a
@@ -72,9 +72,7 @@ func (tl *timeline) resolve(i int) *Resolution {
 	if !tl.known[i].CompareAndSwap(nil, r) {
 		return tl.known[i].Load()
 	}
-	if tl.spent != nil {
-		tl.spent.Add(int64(resolutionBytes + pointerBytes*len(r.Candidates)))
-	}
+	tl.add(int64(resolutionBytes + pointerBytes*len(r.Candidates)))
 	return r
 }
 

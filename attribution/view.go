@@ -31,7 +31,7 @@ type View struct {
 // one.
 const (
 	addressBytes = 6 << 20
-	saidBytes    = 4 << 20
+	saidBytes    = 12 << 20
 )
 
 type nicOwner struct {
@@ -90,17 +90,17 @@ func (v *View) address(a netip.Addr) *addressView {
 	if len(av.owners) == 0 { // the rest of the world is not remembered
 		return av
 	}
-	bytes := int64(0)
+	w := v.addresses.weigh(0)
 	av.each(func(tl *timeline) {
-		tl.spent = &v.addresses.spent
-		bytes += tl.bytes()
+		tl.weight = w
+		w.bytes.Add(tl.bytes())
 	})
 	for i := range av.owners {
 		for _, n := range av.owners[i].nodes {
-			n.spent = &v.addresses.spent
+			n.weight = w
 		}
 	}
-	return v.addresses.put(a, av, bytes)
+	return v.addresses.put(a, av, w)
 }
 
 // work works out what is known of an address.
