@@ -45,10 +45,8 @@ func (p *Writer) footer() []byte {
 	c.i32(1, 2) // as the writers of data pages of version 1 say, too
 	p.schema(c)
 	c.i64(3, p.rows)
-	c.list(4, typeStruct, len(p.groups))
-	for i := range p.groups {
-		p.group(c, &p.groups[i], i)
-	}
+	c.list(4, typeStruct, p.groups)
+	c.b = append(c.b, p.listed.b...)
 	c.text(6, []byte(p.createdBy))
 	c.list(7, typeStruct, len(p.columns)) // least and greatest are in the order of each type
 	for range p.columns {
@@ -148,7 +146,9 @@ func unsigned(c *compact, converted, bits int) {
 	c.end()
 }
 
-func (p *Writer) group(c *compact, g *group, number int) {
+// group puts the next group into the footer's list.
+func (p *Writer) group(g *group) {
+	c := &p.listed
 	raw, stored := int64(0), int64(0)
 	for i := range g.chunks {
 		raw, stored = raw+g.chunks[i].raw, stored+g.chunks[i].stored
@@ -162,8 +162,8 @@ func (p *Writer) group(c *compact, g *group, number int) {
 	c.i64(3, int64(g.rows))
 	c.i64(5, g.chunks[0].at)
 	c.i64(6, stored)
-	if number < 1<<15 {
-		c.int(7, typeI16, int64(number))
+	if p.groups < 1<<15 {
+		c.int(7, typeI16, int64(p.groups))
 	}
 	c.end()
 }

@@ -49,7 +49,8 @@ type Writer struct {
 	zstd      *zstd.Encoder
 	at        int64
 	rows      int64
-	groups    []group
+	groups    int
+	listed    compact // the groups, as the footer lists them
 	enc       encoder
 	err       error // the first one; the file is lost
 }
@@ -103,7 +104,8 @@ func (p *Writer) WriteGroup(rows int, chunks []Chunk) error {
 	for i := range chunks {
 		g.chunks[i] = p.writeChunk(&p.columns[i], &chunks[i], rows)
 	}
-	p.groups, p.rows = append(p.groups, g), p.rows+int64(rows)
+	p.group(&g)
+	p.groups, p.rows = p.groups+1, p.rows+int64(rows)
 	return p.err
 }
 
