@@ -24,7 +24,8 @@ type Batch struct {
 	RecordTime []arrow.Timestamp
 	Offset     []int64
 
-	Addresses []netip.Addr // the dictionary of Src and Dst; each entry occurs once
+	Addresses  []netip.Addr // the dictionary of Src and Dst; each entry occurs once
+	Dictionary *Dictionary  // which one that is; nil where it is of this batch only
 
 	nic, encryption, rule, acl, blob textColumn
 	allowed                          *array.Boolean
@@ -46,24 +47,11 @@ func NewBatch(rec arrow.Record) (*Batch, error) {
 			return nil, fmt.Errorf("read flow batch: column %q has %d nulls, want none", Schema.Field(i).Name, col.NullN())
 		}
 	}
-	b := &Batch{
-		record:     rec,
-		Time:       rec.Column(ColTime).(*array.Timestamp).TimestampValues(),
-		Direction:  rec.Column(ColDirection).(*array.Uint8).Uint8Values(),
-		State:      rec.Column(ColState).(*array.Uint8).Uint8Values(),
-		SrcPort:    rec.Column(ColSrcPort).(*array.Uint16).Uint16Values(),
-		DstPort:    rec.Column(ColDstPort).(*array.Uint16).Uint16Values(),
-		Protocol:   rec.Column(ColProtocol).(*array.Uint8).Uint8Values(),
-		RecordTime: rec.Column(ColRecordTime).(*array.Timestamp).TimestampValues(),
-		Offset:     rec.Column(ColOffset).(*array.Int64).Int64Values(),
-		allowed:    rec.Column(ColAllowed).(*array.Boolean),
-	}
-	for i := range b.counters {
-		b.counters[i] = rec.Column(ColPacketsSent + i).(*array.Uint64)
-	}
-	var err error
-	for col, into := range map[int]*textColumn{ColNIC: &b.nic, ColEncryption: &b.encryption, ColRule: &b.rule, ColACL: &b.acl, ColBlob: &b.blob} {
-		if *into, err = newTextColumn(rec, col); err != nil {
+	b := &Batch{record: rec}
+	b.view()
+	for i, into := range b.texts() {
+		var err error
+		if *into, err = newTextColumn(rec, [...]int{ColNIC, ColEncryption, ColRule, ColACL, ColBlob}[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -72,6 +60,28 @@ func NewBatch(rec arrow.Record) (*Batch, error) {
 	}
 	rec.Retain()
 	return b, nil
+}
+
+// view sets the columns that are neither texts nor addresses.
+func (b *Batch) view() {
+	rec := b.record
+	b.Time = rec.Column(ColTime).(*array.Timestamp).TimestampValues()
+	b.Direction = rec.Column(ColDirection).(*array.Uint8).Uint8Values()
+	b.State = rec.Column(ColState).(*array.Uint8).Uint8Values()
+	b.SrcPort = rec.Column(ColSrcPort).(*array.Uint16).Uint16Values()
+	b.DstPort = rec.Column(ColDstPort).(*array.Uint16).Uint16Values()
+	b.Protocol = rec.Column(ColProtocol).(*array.Uint8).Uint8Values()
+	b.RecordTime = rec.Column(ColRecordTime).(*array.Timestamp).TimestampValues()
+	b.Offset = rec.Column(ColOffset).(*array.Int64).Int64Values()
+	b.allowed = rec.Column(ColAllowed).(*array.Boolean)
+	for i := range b.counters {
+		b.counters[i] = rec.Column(ColPacketsSent + i).(*array.Uint64)
+	}
+}
+
+// texts are the text columns.
+func (b *Batch) texts() [5]*textColumn {
+	return [...]*textColumn{&b.nic, &b.encryption, &b.rule, &b.acl, &b.blob}
 }
 
 // readAddresses makes one dictionary of the two address columns. They share theirs

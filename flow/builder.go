@@ -1,10 +1,8 @@
 package flow
 
 import (
-	"encoding/binary"
-	"math/bits"
-	"math/rand/v2"
-	"net/netip"
+	"slices"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -15,14 +13,17 @@ import (
 // batches in flight stay far below the process's budget of 256 MiB.
 const MaxBatchRows = 16384
 
-// Builder collects rows into batches. Its dictionaries live for one batch.
+// Builder collects rows into batches. Its dictionary of addresses grows from one batch
+// to the next, up to [DictionaryAddresses]; the others live for one batch.
 //
-// Rows are collected in plain slices, which the builder keeps from one batch to the
-// next and which the garbage collector frees. A batch is a copy of them, of exactly
-// its size and in memory of the builder's allocator.
+// Rows are collected in memory of the builder's allocator, which their batch then
+// takes over: it is copied only where a batch has more rows than the one before it.
 type Builder struct {
-	mem memory.Allocator
-	n   int // rows; the slices of rows have one length, the builder's capacity
+	mem      memory.Allocator
+	n        int                        // rows
+	capacity int                        // of the columns below; 0 until a batch has its first row
+	before   int                        // capacity for the batch before
+	buffers  [numColumns]*memory.Buffer // of the columns; nil where those of the batch have none
 
 	time, recordTime, offset []int64
 	direction, state         []uint8
@@ -37,15 +38,18 @@ type Builder struct {
 	addresses                        addressTable
 	nic, encryption, rule, acl, blob textColumnBuilder
 
-	batches uint32 // made so far
-	group   Group
-	filled  int // rows that have the columns of their group
+	group  Group
+	filled int // rows that have the columns of their group
 }
 
 // NewBuilder returns an empty builder whose batches allocate from mem. The caller
 // MUST Release it.
 func NewBuilder(mem memory.Allocator) *Builder {
-	return &Builder{mem: mem, addresses: addressTable{seed: [2]uint64{rand.Uint64(), rand.Uint64()}}}
+	b := &Builder{mem: mem, addresses: newAddressTable(mem)}
+	for i, col := range [...]int{ColNIC, ColEncryption, ColRule, ColACL, ColBlob} {
+		b.texts()[i].column = col
+	}
+	return b
 }
 
 // Len is the number of rows appended since the last NewBatch.
@@ -56,7 +60,7 @@ func (b *Builder) Len() int { return b.n }
 func (b *Builder) Append(r *Row) {
 	b.fill()
 	i := b.n
-	if i == len(b.time) {
+	if i == b.capacity {
 		b.grow()
 	}
 	b.n++
@@ -80,32 +84,53 @@ func (b *Builder) Append(r *Row) {
 	b.blob.set(i, r.Blob)
 }
 
-// grow doubles the capacity, from a size that small blobs do not outgrow.
+// grow doubles the capacity, from a size that small blobs do not outgrow, or takes that
+// of the batch before.
 func (b *Builder) grow() {
-	n := max(512, 2*len(b.time))
-	for _, s := range []*[]int64{&b.time, &b.recordTime, &b.offset} {
-		*s = resized(*s, n)
+	n := max(512, 2*b.capacity)
+	if b.capacity == 0 {
+		n = max(n, b.before)
 	}
-	for _, s := range []*[]uint8{&b.direction, &b.state, &b.protocol} {
-		*s = resized(*s, n)
+	b.time, b.recordTime, b.offset = grown(b, ColTime, b.time, n), grown(b, ColRecordTime, b.recordTime, n), grown(b, ColOffset, b.offset, n)
+	b.direction, b.state, b.protocol = grown(b, ColDirection, b.direction, n), grown(b, ColState, b.state, n), grown(b, ColProtocol, b.protocol, n)
+	b.srcPort, b.dstPort = grown(b, ColSrcPort, b.srcPort, n), grown(b, ColDstPort, b.dstPort, n)
+	b.src, b.dst = grown(b, ColSrc, b.src, n), grown(b, ColDst, b.dst, n)
+	for _, t := range b.texts() {
+		t.codes = grown(b, t.column, t.codes, n)
 	}
-	for _, s := range []*[]uint16{&b.srcPort, &b.dstPort} {
-		*s = resized(*s, n)
+	for k := range b.counters {
+		b.counters[k] = grown(b, ColPacketsSent+k, b.counters[k], n)
 	}
-	for _, s := range []*[]uint32{&b.src, &b.dst, &b.nic.codes, &b.encryption.codes, &b.rule.codes, &b.acl.codes, &b.blob.codes} {
-		*s = resized(*s, n)
-	}
-	for i := range b.counters {
-		b.counters[i] = resized(b.counters[i], n)
-	}
-	b.nulls = resized(b.nulls, n)
-	b.allowed = resized(b.allowed, n/8)
+	b.nulls = append(b.nulls, make([]Nulls, max(0, n-len(b.nulls)))...)
+	b.allowed = append(b.allowed, make([]byte, max(0, n/8-len(b.allowed)))...)
+	b.capacity = n
 }
 
-func resized[T any](s []T, n int) []T {
-	out := make([]T, n)
-	copy(out, s)
+// texts are the text columns.
+func (b *Builder) texts() [5]*textColumnBuilder {
+	return [...]*textColumnBuilder{&b.nic, &b.encryption, &b.rule, &b.acl, &b.blob}
+}
+
+// grown gives a column room for n rows and returns it.
+func grown[T arrow.FixedWidthType](b *Builder, col int, values []T, n int) []T {
+	var one T
+	buf := memory.NewResizableBuffer(b.mem)
+	buf.Resize(n * int(unsafe.Sizeof(one)))
+	out := arrow.GetData[T](buf.Bytes())
+	copy(out, values[:b.capacity])
+	if b.capacity > 0 {
+		b.buffers[col].Release()
+	}
+	b.buffers[col] = buf
 	return out
+}
+
+// taken is the memory of a column's rows, which are the batch's from now on.
+func (b *Builder) taken(col, bytes int) *memory.Buffer {
+	buf := b.buffers[col]
+	b.buffers[col] = nil
+	buf.ResizeNoShrink(bytes)
+	return buf
 }
 
 // NewBatch returns the rows appended so far, in that order, and empties the
@@ -114,47 +139,52 @@ func (b *Builder) NewBatch() *Batch {
 	b.fill()
 	n := b.n
 	if n == 0 {
-		b.reset()
+		b.forget()
 		return nil
 	}
-	cols := make([]arrow.Array, numColumns)
-	addresses := b.addresses.take(b.mem)
+	addresses := b.addresses.array()
 	defer addresses.Release()
-	cols[ColTime] = copied(b.mem, millis, b.time[:n])
-	cols[ColNIC] = b.nic.take(b.mem, n)
-	cols[ColDirection] = copied(b.mem, arrow.PrimitiveTypes.Uint8, b.direction[:n])
-	cols[ColState] = copied(b.mem, arrow.PrimitiveTypes.Uint8, b.state[:n])
-	cols[ColSrc] = dictionaryArray(address, copied(b.mem, address.IndexType, b.src[:n]), addresses)
-	cols[ColDst] = dictionaryArray(address, copied(b.mem, address.IndexType, b.dst[:n]), addresses)
-	cols[ColSrcPort] = copied(b.mem, arrow.PrimitiveTypes.Uint16, b.srcPort[:n])
-	cols[ColDstPort] = copied(b.mem, arrow.PrimitiveTypes.Uint16, b.dstPort[:n])
-	cols[ColProtocol] = copied(b.mem, arrow.PrimitiveTypes.Uint8, b.protocol[:n])
-	cols[ColEncryption] = b.encryption.take(b.mem, n)
-	cols[ColAllowed] = newArray(arrow.FixedWidthTypes.Boolean, n, 0, nil, buffer(b.mem, b.allowed[:(n+7)/8]))
-	cols[ColRule] = b.rule.take(b.mem, n)
-	cols[ColACL] = b.acl.take(b.mem, n)
-	for k := range b.counters {
-		cols[ColPacketsSent+k] = b.counter(k)
+	cols := make([]arrow.Array, numColumns)
+	for col := range cols {
+		switch t := Schema.Field(col).Type; col {
+		case ColAllowed:
+			cols[col] = newArray(t, n, 0, nil, buffer(b.mem, b.allowed[:(n+7)/8]))
+		case ColPacketsSent, ColBytesSent, ColPacketsReceived, ColBytesReceived:
+			cols[col] = b.counter(col - ColPacketsSent)
+		case ColSrc, ColDst:
+			cols[col] = dictionaryArray(t, b.codes(col), addresses)
+		case ColNIC, ColEncryption, ColRule, ColACL, ColBlob:
+		default:
+			cols[col] = newArray(t, n, 0, nil, b.taken(col, n*t.(arrow.FixedWidthDataType).Bytes()))
+		}
 	}
-	cols[ColRecordTime] = copied(b.mem, millis, b.recordTime[:n])
-	cols[ColBlob] = b.blob.take(b.mem, n)
-	cols[ColOffset] = copied(b.mem, arrow.PrimitiveTypes.Int64, b.offset[:n])
-	b.reset()
-	rec := array.NewRecord(Schema, cols, int64(n))
-	defer rec.Release()
+	batch := &Batch{}
+	for i, into := range batch.texts() {
+		t := b.texts()[i]
+		*into = textColumn{slices.Clone(t.values), t.codes[:n:n]}
+		values := t.array(b.mem)
+		cols[t.column] = dictionaryArray(text, b.codes(t.column), values)
+		values.Release()
+	}
+	batch.record = array.NewRecord(Schema, cols, int64(n))
 	for _, c := range cols {
 		c.Release()
 	}
-	batch, err := NewBatch(rec)
-	if err != nil {
-		panic(err) // our own bug: the columns above are made for Schema
-	}
+	batch.view()
+	batch.Src, batch.Dst = b.src[:n:n], b.dst[:n:n]
+	batch.Addresses, batch.Dictionary = b.addresses.list[:len(b.addresses.list):len(b.addresses.list)], b.addresses.dictionary
+	b.reset()
 	return batch
+}
+
+// codes is the array of a dictionary column's codes.
+func (b *Builder) codes(col int) arrow.Array {
+	return newArray(arrow.PrimitiveTypes.Uint32, b.n, 0, nil, b.taken(col, 4*b.n))
 }
 
 // counter makes counter column k. It has a validity only where there are nulls.
 func (b *Builder) counter(k int) arrow.Array {
-	values := buffer(b.mem, arrow.Uint64Traits.CastToBytes(b.counters[k][:b.n]))
+	values := b.taken(ColPacketsSent+k, 8*b.n)
 	if b.anyNull>>k&1 == 0 {
 		return newArray(arrow.PrimitiveTypes.Uint64, b.n, 0, nil, values)
 	}
@@ -167,24 +197,37 @@ func (b *Builder) counter(k int) arrow.Array {
 	return newArray(arrow.PrimitiveTypes.Uint64, b.n, nulls, buffer(b.mem, valid), values)
 }
 
-// reset forgets the rows and the dictionaries.
-func (b *Builder) reset() {
-	b.addresses.reset()
-	for _, c := range []*textColumnBuilder{&b.nic, &b.encryption, &b.rule, &b.acl, &b.blob} {
-		c.reset()
+// forget forgets the dictionaries, but for addresses that are few enough.
+func (b *Builder) forget() {
+	b.addresses.renew()
+	for _, t := range b.texts() {
+		t.reset()
 	}
-	clear(b.allowed[:(b.n+7)/8])
-	b.n, b.filled, b.anyNull = 0, 0, 0
-	b.batches++
 }
 
-// Release drops what was appended and not yet returned. The builder holds no memory
-// of its allocator; Release is there so that it may.
-func (b *Builder) Release() { *b = Builder{} }
+// reset forgets rows and dictionaries once the batch has them.
+func (b *Builder) reset() {
+	b.forget()
+	clear(b.allowed[:(b.n+7)/8])
+	b.before = b.capacity
+	b.n, b.filled, b.capacity, b.anyNull = 0, 0, 0, 0
+}
+
+// Release frees what was appended and not yet returned, and the dictionary.
+func (b *Builder) Release() {
+	for _, buf := range b.buffers {
+		if buf != nil {
+			buf.Release()
+		}
+	}
+	b.addresses.release()
+	*b = Builder{}
+}
 
 // textColumnBuilder builds a dictionary column. Most rows repeat the value of the row
 // before, which is compared first.
 type textColumnBuilder struct {
+	column int
 	codes  []uint32
 	values []string
 	code   map[string]uint32
@@ -216,111 +259,21 @@ func (b *textColumnBuilder) find(s string) {
 	b.last, b.lastCode = s, c
 }
 
-// take returns the column's first n rows. The caller MUST Release the array.
-func (b *textColumnBuilder) take(mem memory.Allocator, n int) arrow.Array {
+// array returns the values. The caller MUST Release it.
+func (b *textColumnBuilder) array(mem memory.Allocator) arrow.Array {
 	var texts []byte
 	offsets := make([]int32, 1, 1+len(b.values))
 	for _, s := range b.values {
 		texts = append(texts, s...)
 		offsets = append(offsets, int32(len(texts)))
 	}
-	values := newArray(text.ValueType, len(b.values), 0, nil, buffer(mem, arrow.Int32Traits.CastToBytes(offsets)), buffer(mem, texts))
-	defer values.Release()
-	return dictionaryArray(text, copied(mem, text.IndexType, b.codes[:n]), values)
+	return newArray(text.ValueType, len(b.values), 0, nil, buffer(mem, arrow.Int32Traits.CastToBytes(offsets)), buffer(mem, texts))
 }
 
 func (b *textColumnBuilder) reset() {
 	clear(b.values) // lets go of the strings
 	clear(b.code)
 	b.values, b.last = b.values[:0], ""
-}
-
-// addressTable gives each address of a batch a code, in order of appearance: a hash
-// table with open addressing, at most half full. Two look-ups a row make it worth
-// being faster than a map. Whoever sends packets to a cluster chooses addresses, so
-// the hash is seeded.
-type addressTable struct {
-	values [][16]byte // by code
-	known  int        // of values that are in slots; the others follow when one is looked up
-	slots  []uint32   // code + 1, or 0; a power of two
-	seed   [2]uint64
-}
-
-// add gives a new address its code.
-func (t *addressTable) add(v [16]byte) uint32 {
-	t.values = append(t.values, v)
-	return uint32(len(t.values) - 1)
-}
-
-func (t *addressTable) code(a netip.Addr) uint32 {
-	if t.known < len(t.values) {
-		t.index()
-	}
-	v := a.As16()
-	mask := uint64(len(t.slots) - 1)
-	if 2*len(t.values) >= len(t.slots) {
-		mask = t.grow()
-	}
-	i := t.hash(&v) & mask
-	for ; t.slots[i] != 0; i = (i + 1) & mask {
-		if c := t.slots[i] - 1; t.values[c] == v {
-			return c
-		}
-	}
-	code := t.add(v)
-	t.slots[i], t.known = code+1, len(t.values)
-	return code
-}
-
-func (t *addressTable) hash(v *[16]byte) uint64 {
-	high, low := bits.Mul64(binary.LittleEndian.Uint64(v[:8])^t.seed[0], binary.LittleEndian.Uint64(v[8:])^t.seed[1])
-	return high ^ low
-}
-
-// grow doubles the table and returns its new mask.
-func (t *addressTable) grow() uint64 {
-	t.slots = make([]uint32, max(1024, 2*len(t.slots)))
-	t.known = 0
-	t.index()
-	return uint64(len(t.slots) - 1)
-}
-
-// index puts those in slots that were added.
-func (t *addressTable) index() {
-	if 2*len(t.values) > len(t.slots) {
-		t.grow()
-		return
-	}
-	mask := uint64(len(t.slots) - 1)
-	for ; t.known < len(t.values); t.known++ {
-		i := t.hash(&t.values[t.known]) & mask
-		for t.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = uint32(t.known) + 1
-	}
-}
-
-// take returns the addresses as an array. The caller MUST Release it.
-func (t *addressTable) take(mem memory.Allocator) arrow.Array {
-	buf := memory.NewResizableBuffer(mem)
-	buf.Resize(16 * len(t.values))
-	for i, v := range t.values {
-		copy(buf.Bytes()[16*i:], v[:])
-	}
-	return newArray(address.ValueType, len(t.values), 0, nil, buf)
-}
-
-func (t *addressTable) reset() {
-	if t.known > 0 {
-		clear(t.slots)
-	}
-	t.values, t.known = t.values[:0], 0
-}
-
-// copied returns an array of values, in memory of mem, without nulls.
-func copied[T arrow.FixedWidthType](mem memory.Allocator, t arrow.DataType, values []T) arrow.Array {
-	return newArray(t, len(values), 0, nil, buffer(mem, arrow.GetBytes(values)))
 }
 
 // buffer returns a copy of raw in memory of mem. The caller MUST Release it.

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -93,4 +95,56 @@ func randomAddress(r *rand.Rand) netip.Addr {
 		return netip.AddrFrom4([4]byte{10, byte(k >> 16), byte(k >> 8), byte(k)})
 	}
 	return netip.AddrFrom16([16]byte{0: 0xfd, 1: byte(k >> 16), 14: byte(k >> 8), 15: byte(k)})
+}
+
+// The dictionary of addresses grows from batch to batch, in the record too, and begins
+// anew once it has enough. Batches that others hold stay as they were.
+func TestDictionaryGrows(t *testing.T) {
+	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+	defer mem.AssertSize(t, 0)
+	r := rand.New(rand.NewPCG(2, 1))
+	b := NewBuilder(mem)
+	defer b.Release()
+	var before *Batch
+	var want []Row
+	grown, renewed := 0, 0
+	for range 40 {
+		rows := randomRows(r, 1+r.IntN(MaxBatchRows))
+		for i := range rows {
+			b.Append(&rows[i])
+		}
+		batch := b.NewBatch()
+		for _, col := range []int{ColSrc, ColDst} {
+			values := batch.Record().Column(col).(*array.Dictionary).Dictionary().(*array.FixedSizeBinary)
+			if values.Len() != len(batch.Addresses) {
+				t.Fatalf("record has %d addresses, batch %d", values.Len(), len(batch.Addresses))
+			}
+			for i, a := range batch.Addresses {
+				if addressOf(values.Value(i)) != a {
+					t.Fatalf("address %d is %v in the record, %v in the batch", i, addressOf(values.Value(i)), a)
+				}
+			}
+		}
+		if before != nil {
+			if before.Dictionary == batch.Dictionary {
+				grown++
+				if !slices.Equal(before.Addresses, batch.Addresses[:len(before.Addresses)]) {
+					t.Fatal("codes of the batch before stand for other addresses")
+				}
+			} else if renewed++; len(before.Addresses) <= DictionaryAddresses {
+				t.Fatalf("another dictionary after %d addresses", len(before.Addresses))
+			}
+			for i := range want {
+				if before.Row(i) != want[i] {
+					t.Fatalf("row %d of the batch before is now %+v, was %+v", i, before.Row(i), want[i])
+				}
+			}
+			before.Release()
+		}
+		before, want = batch, rows
+	}
+	before.Release()
+	if grown == 0 || renewed == 0 {
+		t.Errorf("dictionary grew %d times and was renewed %d times, want both", grown, renewed)
+	}
 }

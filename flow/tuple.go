@@ -19,18 +19,19 @@ type Group struct {
 	RecordTime           int64
 }
 
-// Batches counts those that were made. A code holds for one batch: it MUST be asked
-// for again where the number has changed.
-func (b *Builder) Batches() uint32 { return b.batches }
+// Dictionary is that of the addresses. A code holds for one dictionary: it MUST be asked
+// for again where that is another one, as it may be after NewBatch.
+func (b *Builder) Dictionary() *Dictionary { return b.addresses.dictionary }
 
-// AddressCode returns the code of an address, for use until the next NewBatch.
+// AddressCode returns the code of an address.
 func (b *Builder) AddressCode(a netip.Addr) uint32 { return b.addresses.code(a) }
 
-// AddressCount is how many addresses there are since the last NewBatch.
-func (b *Builder) AddressCount() int { return len(b.addresses.values) }
+// AddressCount is how many addresses the dictionary has.
+func (b *Builder) AddressCount() int { return len(b.addresses.list) }
 
-// AddAddress returns the code of an address that MUST NOT have one yet.
-func (b *Builder) AddAddress(a netip.Addr) uint32 { return b.addresses.add(a.As16()) }
+// AddAddress returns the code of an address that MUST NOT have one yet, nor be mapped,
+// nor have a zone.
+func (b *Builder) AddAddress(a netip.Addr) uint32 { return b.addresses.add(a) }
 
 // EncryptionCode returns the code of a value of that column, until the next NewBatch.
 func (b *Builder) EncryptionCode(s string) uint32 { return b.encryption.of(s) }
@@ -45,7 +46,7 @@ func (b *Builder) SetGroup(g Group) {
 // AppendTuple adds a row of the group that was set last.
 func (b *Builder) AppendTuple(t *Tuple) {
 	i := b.n
-	if i == len(b.time) {
+	if i == b.capacity {
 		b.grow()
 	}
 	b.n++

@@ -69,7 +69,7 @@ func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
 		v[packGroup][i] = uint64(r.group)
 		v[packTime][i] = uint64(r.time - g.time)
 		v[packOffset][i] = zigzag(r.offset - g.expected(r.time))
-		v[packClass][i] = uint64(r.state) | uint64(r.flags)<<8
+		v[packClass][i] = uint64(r.state) | uint64(r.flags&^flagWide)<<8
 		if r.flags&flagQuiet == 0 {
 			n := c.counted(r)
 			v[packCounter0][loud], v[packCounter0+1][loud], v[packCounter0+2][loud], v[packCounter3][loud] = n[0], n[1], n[2], n[3]

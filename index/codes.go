@@ -13,6 +13,7 @@ import (
 // hash is seeded.
 type addressCodes struct {
 	list  []netip.Addr // by code
+	known int          // of list that can be looked up; the others follow when one is
 	slots []uint64     // address in the high half, code + 1 in the low one, or 0; a power of two
 	used  int          // slots
 	six   map[netip.Addr]uint32
@@ -25,34 +26,43 @@ func newAddressCodes() addressCodes {
 	return addressCodes{six: make(map[netip.Addr]uint32), slots: make([]uint64, leastSlots), seed: [2]uint64{rand.Uint64(), rand.Uint64()}}
 }
 
-// of returns the code of an address, which MUST be unmapped and without a zone.
-func (t *addressCodes) of(a netip.Addr) uint32 {
-	if !a.Is4() {
-		return t.ofSix(a)
-	}
-	four := a.As4()
-	v := binary.BigEndian.Uint32(four[:])
-	i := t.find(v)
-	if s := t.slots[i]; s != 0 {
-		return uint32(s) - 1
-	}
-	if t.used++; 2*t.used > len(t.slots) {
-		t.grow()
-		i = t.find(v)
-	}
+// add gives an address its code that MUST NOT have one yet.
+func (t *addressCodes) add(a netip.Addr) uint32 {
 	t.list = append(t.list, a)
-	t.slots[i] = uint64(v)<<32 | uint64(len(t.list))
 	return uint32(len(t.list) - 1)
 }
 
-func (t *addressCodes) ofSix(a netip.Addr) uint32 {
-	code, ok := t.six[a]
-	if !ok {
-		code = uint32(len(t.list))
-		t.six[a] = code
-		t.list = append(t.list, a)
+// of returns the code of an address, which MUST be unmapped and without a zone.
+func (t *addressCodes) of(a netip.Addr) uint32 {
+	for ; t.known < len(t.list); t.known++ {
+		t.index(t.list[t.known], uint32(t.known))
 	}
-	return code
+	if !a.Is4() {
+		if code, ok := t.six[a]; ok {
+			return code
+		}
+	} else if s := t.slots[t.find(fourOf(a))]; s != 0 {
+		return uint32(s) - 1
+	}
+	return t.add(a)
+}
+
+// index makes an address with a code one that can be looked up.
+func (t *addressCodes) index(a netip.Addr, code uint32) {
+	if !a.Is4() {
+		t.six[a] = code
+		return
+	}
+	if t.used++; 2*t.used > len(t.slots) {
+		t.grow()
+	}
+	v := fourOf(a)
+	t.slots[t.find(v)] = uint64(v)<<32 | uint64(code+1)
+}
+
+func fourOf(a netip.Addr) uint32 {
+	four := a.As4()
+	return binary.BigEndian.Uint32(four[:])
 }
 
 // find returns where an address stands, or the free slot where it belongs.
@@ -78,7 +88,10 @@ func (t *addressCodes) grow() {
 
 // reset forgets the addresses and keeps the memory.
 func (t *addressCodes) reset() {
-	t.list, t.used = t.list[:0], 0
-	clear(t.slots)
-	clear(t.six)
+	t.list = t.list[:0]
+	if t.known > 0 {
+		clear(t.slots)
+		clear(t.six)
+	}
+	t.known, t.used = 0, 0
 }

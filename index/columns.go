@@ -1,6 +1,7 @@
 package index
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -8,16 +9,15 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// columns holds the rows of a segment that is being filled, at most 56 bytes a row
-// where counters are below 2^32, and so 29 MB for a full one. Its memory is taken at
-// the first row and kept from one segment to the next.
+// columns holds the rows of a segment that is being filled, 64 bytes a row where
+// counters are below 2^32, and so 34 MB for a full one. Its memory is taken at the
+// first row and kept from one segment to the next.
 type columns struct {
 	rows      []row
 	dropped   bool      // some of those that there were
 	protocols [256]bool // of them all
 
-	loud [][4]uint32 // counters of rows that are not quiet; 0 where null
-	wide [][4]uint64 // those of which one is 2^32 or more
+	wide [][4]uint64 // counters of rows of which one is 2^32 or more
 
 	addresses   addressCodes
 	ordinals    []uint32
@@ -28,20 +28,23 @@ type columns struct {
 	groups      []group
 	groupCode   map[groupKey]uint32
 
-	remap []uint32 // scratch: a batch's address codes to ours
+	remap      []uint32         // codes of a batch's addresses to ours
+	dictionary *flow.Dictionary // that remap is of; nil: of the last batch only
+	others     bool             // addresses are not only from it
 }
 
-// row is one row without its counters. Rows are put in order and read out of order, so
-// what is needed of one stands together.
+// row is one row. Rows are put in order and read out of order, so what is needed of one
+// stands together, in one cache line.
 type row struct {
 	time, offset     int64
-	src, dst         uint32 // into addresses
-	group            uint32 // into groups
-	counters         uint32 // of a row that is not quiet: into loud, or with isWide into wide
+	src, dst         uint32    // into addresses
+	group            uint32    // into groups
+	counters         [4]uint32 // 0 where null; of a wide row the first says where in wide
 	srcPort, dstPort uint16
 	protocol, state  uint8
 	direction        uint8
-	flags            uint8 // nulls in bits 0 to 3, then allowed, then quiet
+	flags            uint8 // nulls in bits 0 to 3, then allowed, quiet, wide
+	_                [8]byte
 }
 
 // setting is what a stretch of rows has in common. Few combinations occur, so that
@@ -57,8 +60,7 @@ type groupKey struct {
 const (
 	flagAllowed = 1 << 4
 	flagQuiet   = 1 << 5
-
-	isWide = 1 << 31
+	flagWide    = 1 << 6
 )
 
 func newColumns() *columns {
@@ -76,15 +78,16 @@ func (c *columns) len() int { return len(c.rows) }
 // need half as much again.
 func (c *columns) reserve() {
 	if cap(c.rows) == 0 {
-		c.rows, c.loud = make([]row, 0, segmentRows), make([][4]uint32, 0, segmentRows)
+		c.rows = make([]row, 0, segmentRows)
 	}
 }
 
 // reset drops the rows and the dictionaries and keeps the memory.
 func (c *columns) reset() {
-	c.rows, c.loud, c.wide, c.dropped = c.rows[:0], c.loud[:0], c.wide[:0], false
+	c.rows, c.wide, c.dropped = c.rows[:0], c.wide[:0], false
 	c.ordinals, c.paths, c.settings, c.groups = c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0]
 	c.addresses.reset()
+	c.remap, c.dictionary, c.others = c.remap[:0], nil, false
 	c.protocols = [256]bool{}
 	clear(c.ordinalCode)
 	clear(c.settingCode)
@@ -104,20 +107,20 @@ func (c *columns) count(r *row, v *[4]uint64) {
 	case all == 0:
 		r.flags |= flagQuiet
 	case all>>32 == 0:
-		r.counters = uint32(len(c.loud))
-		c.loud = append(c.loud, [4]uint32{uint32(v[0]), uint32(v[1]), uint32(v[2]), uint32(v[3])})
+		r.counters = [4]uint32{uint32(v[0]), uint32(v[1]), uint32(v[2]), uint32(v[3])}
 	default:
-		r.counters = isWide | uint32(len(c.wide))
+		r.flags |= flagWide
+		r.counters[0] = uint32(len(c.wide))
 		c.wide = append(c.wide, *v)
 	}
 }
 
 // counted returns the counters of a row that is not quiet.
 func (c *columns) counted(r *row) [4]uint64 {
-	if r.counters&isWide != 0 {
-		return c.wide[r.counters&^isWide]
+	v := &r.counters
+	if r.flags&flagWide != 0 {
+		return c.wide[v[0]]
 	}
-	v := &c.loud[r.counters]
 	return [4]uint64{uint64(v[0]), uint64(v[1]), uint64(v[2]), uint64(v[3])}
 }
 
@@ -178,26 +181,43 @@ func (c *columns) append(s *source, from, to int, ordinals []uint32) {
 
 const noCode = ^uint32(0)
 
-// forgetCodes readies remap for a batch of so many addresses.
-func (c *columns) forgetCodes(addresses int) {
-	c.remap = c.remap[:0]
-	for range addresses {
+// readyCodes readies remap for the addresses of a batch.
+func (c *columns) readyCodes(addresses int, d *flow.Dictionary) {
+	if d == nil || d != c.dictionary {
+		c.others = d == nil || len(c.addresses.list) > 0
+		c.remap, c.dictionary = c.remap[:0], d
+	}
+	for len(c.remap) < addresses {
 		c.remap = append(c.remap, noCode)
 	}
 }
 
-func (c *columns) appendAddresses(s *source, rows []row, from int) {
-	c.forgetCodes(len(s.Addresses))
-	for i := range rows {
-		src, dst := s.Src[from+i], s.Dst[from+i]
-		if c.remap[src] == noCode {
-			c.remap[src] = c.addresses.of(s.Addresses[src])
+// codeOf is our code of an address of the batch that has that code there.
+func (c *columns) codeOf(list []netip.Addr, code uint32) uint32 {
+	if c.remap[code] == noCode {
+		if c.others {
+			c.remap[code] = c.addresses.of(list[code])
+		} else { // each is in the dictionary once, and so this one is new
+			c.remap[code] = c.addresses.add(list[code])
 		}
-		if c.remap[dst] == noCode {
-			c.remap[dst] = c.addresses.of(s.Addresses[dst])
-		}
-		rows[i].src, rows[i].dst = c.remap[src], c.remap[dst]
 	}
+	return c.remap[code]
+}
+
+func (c *columns) appendAddresses(s *source, rows []row, from int) {
+	c.readyCodes(len(s.Addresses), s.Dictionary)
+	for i := range rows {
+		rows[i].src, rows[i].dst = c.codeOf(s.Addresses, s.Src[from+i]), c.codeOf(s.Addresses, s.Dst[from+i])
+	}
+}
+
+// newAddresses is how many addresses a batch adds at most.
+func (c *columns) newAddresses(b *flow.Batch) int {
+	n := len(b.Addresses)
+	if b.Dictionary != nil && b.Dictionary == c.dictionary && !c.others {
+		n -= len(c.addresses.list)
+	}
+	return min(n, 2*b.Len())
 }
 
 func (c *columns) ordinal(o uint32, path string) uint32 {

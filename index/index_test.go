@@ -373,3 +373,39 @@ func TestOneWriter(t *testing.T) {
 	must(t, w.Close())
 	mustWriter(t, s)
 }
+
+// Batches of builders whose dictionaries grow come in any order, from one segment to the
+// next, and each row keeps its addresses.
+func TestBatchesOfGrowingDictionaries(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		s := mustStore(t, t.TempDir(), Options{})
+		w := mustWriter(t, s)
+		builders := make([]*flow.Builder, 1+r.IntN(3))
+		for i := range builders {
+			builders[i] = flow.NewBuilder(memory.DefaultAllocator)
+			defer builders[i].Release()
+		}
+		var want []flow.Row
+		for commit := range 4 {
+			blob := fmt.Sprint("blob", commit)
+			var offset int64
+			for range r.IntN(6) {
+				b := builders[r.IntN(len(builders))]
+				rows := randomRows(r, blob, 1+r.IntN(60), offset)
+				offset += int64(len(rows)) * 7
+				for i := range rows {
+					b.Append(&rows[i])
+				}
+				want = append(want, rows...)
+				batch := b.NewBatch()
+				must(t, w.Append(batch))
+				batch.Release()
+			}
+			must(t, w.Advance(position(blob, offset), nil))
+			must(t, w.Commit())
+		}
+		checkRows(t, fmt.Sprint("seed ", seed), mustScan(t, s, Filter{}), sorted(want))
+	}
+}

@@ -244,18 +244,12 @@ func (s *Store) removeFiles(old []*segment) {
 // appendCursor copies the rows that the cursor stands before.
 func (c *columns) appendCursor(from *cursor) {
 	c.reserve()
-	c.forgetCodes(len(from.addresses))
+	c.readyCodes(len(from.addresses), nil)
 	var last groupKey
 	var texts [4]uint32
 	code := noCode
-	address := func(k uint32) uint32 {
-		if c.remap[k] == noCode {
-			c.remap[k] = c.addresses.of(from.addresses[k])
-		}
-		return c.remap[k]
-	}
 	for _, i := range from.rows {
-		r := row{time: from.time[i], offset: from.offset[i], src: address(from.src[i]), dst: address(from.dst[i]), srcPort: from.srcPort[i], dstPort: from.dstPort[i],
+		r := row{time: from.time[i], offset: from.offset[i], src: c.codeOf(from.addresses, from.src[i]), dst: c.codeOf(from.addresses, from.dst[i]), srcPort: from.srcPort[i], dstPort: from.dstPort[i],
 			protocol: from.data[flow.ColProtocol][i], state: from.data[flow.ColState][i], direction: from.data[flow.ColDirection][i]}
 		if from.data[flow.ColAllowed][i/8]>>(i%8)&1 != 0 {
 			r.flags = flagAllowed

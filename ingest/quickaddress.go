@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"encoding/binary"
-	"math"
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
@@ -20,39 +19,34 @@ const (
 // before, and so need not be parsed. Whoever sends packets to a cluster chooses
 // addresses, so the hash is seeded.
 type quickAddresses struct {
-	slots []addressSlot
-	used  int
-	batch uint32 // of the builder, that codes are asked for now
-	round uint16 // what stands for batch in slots: never 0
-	added int    // addresses of the batch that are from here and in slots; -1: not known
-	seed  [2]uint64
+	slots      []addressSlot // one more than a power of two, so that each has one behind it
+	used       int
+	dictionary *flow.Dictionary // that codes are of
+	added      int              // addresses of the dictionary that are from here and in slots; -1: not known
+	seed       [2]uint64
 }
 
 // addressSlot is small, as the table is larger than the first caches.
 type addressSlot struct {
-	text  uint64 // as textKey packs it; 0: free
-	addr  [4]byte
-	code  uint16
-	round uint16 // that code is for
+	text uint64 // as textKey packs it; 0: free
+	code uint32
 }
 
-// begin says which batch codes are for from now on.
-func (t *quickAddresses) begin(batch uint32) {
+// begin says which dictionary codes are of from now on.
+func (t *quickAddresses) begin(d *flow.Dictionary) {
 	if t.slots == nil {
-		t.slots, t.seed = make([]addressSlot, leastSlots), [2]uint64{rand.Uint64(), rand.Uint64()}
-	} else if t.batch == batch {
+		t.slots, t.seed = make([]addressSlot, leastSlots+1), [2]uint64{rand.Uint64(), rand.Uint64()}
+	} else if t.dictionary == d {
 		return
 	}
-	t.batch, t.added = batch, 0
-	if t.round++; t.round == 0 { // slots may be as old as that
-		t.forget()
-	}
+	t.forget()
+	t.dictionary, t.added = d, 0
 }
 
-// forget empties the table. It no longer knows what the batch has.
+// forget empties the table. It no longer knows what the dictionary has.
 func (t *quickAddresses) forget() {
 	clear(t.slots)
-	t.used, t.round, t.added = 0, 1, -1
+	t.used, t.added = 0, -1
 }
 
 // nibbles is, for each length of a text, what of a packed text is its characters.
@@ -90,67 +84,82 @@ func (t *quickAddresses) code(w *[quickTuple]byte, from, to int, rows *flow.Buil
 	if !ok {
 		return 0, false
 	}
-	slot := t.find(text)
-	if slot.text != text {
-		f := fields{b: w[:], i: from}
-		var a netip.Addr
-		if !f.ipv4(&a) || f.i != to+1 {
-			return 0, false
-		}
-		slot = t.add(slot, text, a.As4())
+	if s := t.near(text); s.text == text {
+		return s.code, true
 	}
-	if slot.round == t.round {
-		return uint32(slot.code), true
-	}
-	return t.first(slot, rows), true
+	return t.other(w, from, to, text, rows)
 }
 
-// first returns the code of an address that is not known to be in the batch.
-func (t *quickAddresses) first(slot *addressSlot, rows *flow.Builder) (code uint32) {
-	if a := netip.AddrFrom4(slot.addr); t.added == rows.AddressCount() { // all are from here, and so this one is new
-		code = rows.AddAddress(a)
+// near returns the slot of a text if that is one of the first two where it may be, as
+// nearly all are. Which of the two is no jump, as nobody could foresee it, and what
+// follows would wait until the table is read.
+func (t *quickAddresses) near(text uint64) *addressSlot {
+	i := t.place(text)
+	if t.slots[i].text != text {
+		i++
+	}
+	return &t.slots[i]
+}
+
+// other returns the code of an address that is somewhere else in the table, or not at
+// all.
+func (t *quickAddresses) other(w *[quickTuple]byte, from, to int, text uint64, rows *flow.Builder) (uint32, bool) {
+	slot := t.find(text)
+	if slot.text == text {
+		return slot.code, true
+	}
+	f := fields{b: w[:], i: from}
+	var a netip.Addr
+	if !f.ipv4(&a) || f.i != to+1 {
+		return 0, false
+	}
+	slot = t.add(slot, text)
+	if t.added == rows.AddressCount() { // all are from here, and so this one is new
+		slot.code = rows.AddAddress(a)
 		t.added++
 	} else {
-		code = rows.AddressCode(a)
+		slot.code = rows.AddressCode(a)
 	}
-	if code > math.MaxUint16 { // a batch has fewer, but for those of records that were not taken
-		t.added = -1
-		return code
-	}
-	slot.code, slot.round = uint16(code), t.round
-	return code
+	return slot.code, true
 }
 
-// find returns the slot of a text, or the free one where it belongs.
-func (t *quickAddresses) find(text uint64) *addressSlot {
-	mask := uint64(len(t.slots) - 1)
+// place is where a text belongs, if that is free.
+func (t *quickAddresses) place(text uint64) uint64 {
 	high, low := bits.Mul64(text^t.seed[0], t.seed[1])
-	for i := (high ^ low) & mask; ; i = (i + 1) & mask {
+	return (high ^ low) & uint64(len(t.slots)-2)
+}
+
+// find returns the slot of a text, or the free one where it would be.
+func (t *quickAddresses) find(text uint64) *addressSlot {
+	for i := t.place(text); ; i++ {
+		if i == uint64(len(t.slots)) {
+			i = 0
+		}
 		if s := &t.slots[i]; s.text == text || s.text == 0 {
 			return s
 		}
 	}
 }
 
-// add fills a free slot, or one of a larger table.
-func (t *quickAddresses) add(slot *addressSlot, text uint64, addr [4]byte) *addressSlot {
+// add fills a free slot, or one of a larger table, but for the code.
+func (t *quickAddresses) add(slot *addressSlot, text uint64) *addressSlot {
 	if 2*t.used >= len(t.slots) {
 		t.grow()
 		slot = t.find(text)
 	}
 	t.used++
-	*slot = addressSlot{text: text, addr: addr, round: t.round - 1}
+	slot.text = text
 	return slot
 }
 
 // grow doubles the table, or empties the largest.
 func (t *quickAddresses) grow() {
 	old := t.slots
-	if len(old) == mostSlots {
+	if len(old) > mostSlots {
 		t.forget()
 		return
 	}
-	t.slots = make([]addressSlot, 2*len(old))
+	t.slots = make([]addressSlot, 2*len(old)-1)
 	for i := range old {
 		if s := &old[i]; s.text != 0 {
 			*t.find(s.text) = *s

@@ -17,21 +17,25 @@ func codeOf(t *quickAddresses, text string, rows *flow.Builder) (uint32, bool) {
 	return t.code(&w, timeBytes, timeBytes+len(text), rows)
 }
 
-// TestQuickAddresses asks in many batches for more addresses than the table holds, of
-// which the builder gets some by the other way, and wants the builder's codes.
+// TestQuickAddresses asks in many batches for more addresses than the table or a
+// dictionary holds, of which the builder gets some by the other way, and wants the
+// builder's codes.
 func TestQuickAddresses(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
 	rows := flow.NewBuilder(memory.DefaultAllocator)
 	defer rows.Release()
 	q := quickAddresses{}
-	q.begin(rows.Batches())
-	q.round = 1<<16 - 20 // it begins anew on the way
+	asked := map[netip.Addr]uint32{}
+	dictionaries := 0
 	for batch := range 40 {
-		q.begin(rows.Batches())
-		asked := map[netip.Addr]uint32{}
+		if d := rows.Dictionary(); d != q.dictionary {
+			clear(asked)
+			dictionaries++
+		}
+		q.begin(rows.Dictionary())
 		n := 1000
-		if batch%13 == 0 {
-			n = 1 << 17 // and so codes of more than 16 bits
+		if batch%8 == 0 {
+			n = 1 << 17
 		}
 		for range n {
 			a := netip.AddrFrom4([4]byte{10, byte(r.IntN(4)), byte(r.Uint32()), byte(r.Uint32())})
@@ -54,6 +58,9 @@ func TestQuickAddresses(t *testing.T) {
 		}
 		rows.NewBatch()
 	}
+	if dictionaries < 2 {
+		t.Errorf("%d dictionary, want several", dictionaries)
+	}
 }
 
 // TestQuickAddressText changes each character of known addresses to each other one, and
@@ -62,7 +69,7 @@ func TestQuickAddressText(t *testing.T) {
 	rows := flow.NewBuilder(memory.DefaultAllocator)
 	defer rows.Release()
 	q := quickAddresses{}
-	q.begin(rows.Batches())
+	q.begin(rows.Dictionary())
 	for _, known := range []string{"10.24.3.117", "1.2.3.4", "1.2.3.40", "255.255.255.255", "0.0.0.0"} {
 		for i := range len(known) {
 			for c := range 256 {

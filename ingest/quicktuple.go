@@ -20,7 +20,7 @@ type quickTuples struct {
 
 // begin MUST come before the first tuple of a batch.
 func (p *quickTuples) begin(rows *flow.Builder) {
-	p.addresses.begin(rows.Batches())
+	p.addresses.begin(rows.Dictionary())
 	p.encryptionLen = 0
 }
 
