@@ -2,15 +2,16 @@ package flow
 
 import "net/netip"
 
-// Tuple is what one tuple of a flow log says, in the codes of a [Builder]: a row
-// without the columns of its [Group].
-type Tuple struct {
-	Time, Offset               int64
-	Src, Dst, Encryption       uint32 // from AddressCode and EncryptionCode
-	SrcPort, DstPort           uint16
-	Protocol, Direction, State uint8
-	Null                       Nulls
-	Counters                   [4]uint64 // in the order of Nulls; 0 where null
+// Tuples is room for rows of a [Builder], to be filled with what tuples of a flow log
+// say: in its codes, and without the columns of their [Group]. All columns have the
+// same length.
+type Tuples struct {
+	Time, Offset               []int64
+	Src, Dst, Encryption       []uint32 // from AddressCode and EncryptionCode
+	SrcPort, DstPort           []uint16
+	Protocol, Direction, State []uint8
+	Null                       []Nulls
+	Counters                   [4][]uint64 // in the order of Nulls; 0 where null
 }
 
 // Group is what the rows have in common that a flow log puts under one rule.
@@ -43,24 +44,33 @@ func (b *Builder) SetGroup(g Group) {
 	b.group = g
 }
 
-// AppendTuple adds a row of the group that was set last.
-func (b *Builder) AppendTuple(t *Tuple) {
-	i := b.n
-	if i == b.capacity {
+// Room returns room for up to n rows of the group that was set last, at least for one. It
+// is valid until the next call of the builder.
+func (b *Builder) Room(n int) Tuples {
+	if b.n == b.capacity {
 		b.grow()
 	}
-	b.n++
-	b.time[i], b.offset[i] = t.Time, t.Offset
-	b.src[i], b.dst[i], b.encryption.codes[i] = t.Src, t.Dst, t.Encryption
-	b.srcPort[i], b.dstPort[i] = t.SrcPort, t.DstPort
-	b.protocol[i], b.direction[i], b.state[i] = t.Protocol, t.Direction, t.State
-	b.counters[0][i], b.counters[1][i] = t.Counters[0], t.Counters[1]
-	b.counters[2][i], b.counters[3][i] = t.Counters[2], t.Counters[3]
-	b.nulls[i] = t.Null
-	b.anyNull |= t.Null
-	if t.State != Denied {
-		b.allowed[i/8] |= 1 << (i % 8)
+	from, to := b.n, min(b.n+n, b.capacity)
+	t := Tuples{
+		Time: b.time[from:to], Offset: b.offset[from:to], Src: b.src[from:to], Dst: b.dst[from:to], Encryption: b.encryption.codes[from:to],
+		SrcPort: b.srcPort[from:to], DstPort: b.dstPort[from:to],
+		Protocol: b.protocol[from:to], Direction: b.direction[from:to], State: b.state[from:to], Null: b.nulls[from:to],
 	}
+	for k := range t.Counters {
+		t.Counters[k] = b.counters[k][from:to]
+	}
+	return t
+}
+
+// Took adds the first n rows of the room that was returned last, which MUST be filled.
+func (b *Builder) Took(n int) {
+	for i := b.n; i < b.n+n; i++ {
+		b.anyNull |= b.nulls[i]
+		if b.state[i] != Denied {
+			b.allowed[i/8] |= 1 << (i % 8)
+		}
+	}
+	b.n += n
 }
 
 // Truncate drops the rows behind the first n, which MUST be at most Len. Dictionaries

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -28,9 +27,9 @@ type columns struct {
 	groups      []group
 	groupCode   map[groupKey]uint32
 
-	remap      []uint32         // codes of a batch's addresses to ours
-	dictionary *flow.Dictionary // that remap is of; nil: of the last batch only
-	others     bool             // addresses are not only from it
+	fits []fit // of groups
+
+	stretches []uint32 // scratch: by row, the group
 }
 
 // row is one row. Rows are put in order and read out of order, so what is needed of one
@@ -85,9 +84,8 @@ func (c *columns) reserve() {
 // reset drops the rows and the dictionaries and keeps the memory.
 func (c *columns) reset() {
 	c.rows, c.wide, c.dropped = c.rows[:0], c.wide[:0], false
-	c.ordinals, c.paths, c.settings, c.groups = c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0]
+	c.ordinals, c.paths, c.settings, c.groups, c.fits = c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0], c.fits[:0]
 	c.addresses.reset()
-	c.remap, c.dictionary, c.others = c.remap[:0], nil, false
 	c.protocols = [256]bool{}
 	clear(c.ordinalCode)
 	clear(c.settingCode)
@@ -159,65 +157,41 @@ func newSource(b *flow.Batch) source {
 	return s
 }
 
+// blockOfRows is how many rows are copied at once: so few that they stay in the fastest
+// cache until all of their fields are set.
+const blockOfRows = 256
+
 // append copies rows [from, to) of the batch. ordinals are those of its blob codes.
 func (c *columns) append(s *source, from, to int, ordinals []uint32) {
 	c.reserve()
 	n := len(c.rows)
 	c.rows = slices.Grow(c.rows, to-from)[:n+to-from]
-	rows := c.rows[n:]
+	c.appendGroups(s, from, to, ordinals)
+	c.addresses.begin(s.Addresses, s.Dictionary)
+	for at := from; at < to; at += blockOfRows {
+		rows := c.rows[n+at-from:]
+		rows = rows[:min(blockOfRows, len(rows))]
+		c.copyRows(s, rows, at, c.stretches[at-from:])
+		for i := range rows {
+			rows[i].src, rows[i].dst = c.addresses.of(s.Addresses, s.Src[at+i]), c.addresses.of(s.Addresses, s.Dst[at+i])
+		}
+		c.copyCounters(s, rows, at)
+	}
+}
+
+// copyRows sets rows but for their addresses and counters.
+func (c *columns) copyRows(s *source, rows []row, from int, groups []uint32) {
 	for i := range rows {
 		k := from + i
-		rows[i] = row{time: int64(s.Time[k]), offset: s.Offset[k], srcPort: s.SrcPort[k], dstPort: s.DstPort[k],
+		r := &rows[i]
+		*r = row{time: int64(s.Time[k]), offset: s.Offset[k], group: groups[i], srcPort: s.SrcPort[k], dstPort: s.DstPort[k],
 			protocol: s.Protocol[k], state: s.State[k], direction: s.Direction[k]}
 		if s.allowed.Value(k) {
-			rows[i].flags = flagAllowed
+			r.flags = flagAllowed
 		}
-		c.protocols[s.Protocol[k]] = true
+		c.protocols[r.protocol] = true
+		c.fits[r.group].add(r.time, r.offset)
 	}
-	c.appendAddresses(s, rows, from)
-	c.appendCounters(s, rows, from)
-	c.appendGroups(s, rows, from, ordinals)
-}
-
-const noCode = ^uint32(0)
-
-// readyCodes readies remap for the addresses of a batch.
-func (c *columns) readyCodes(addresses int, d *flow.Dictionary) {
-	if d == nil || d != c.dictionary {
-		c.others = d == nil || len(c.addresses.list) > 0
-		c.remap, c.dictionary = c.remap[:0], d
-	}
-	for len(c.remap) < addresses {
-		c.remap = append(c.remap, noCode)
-	}
-}
-
-// codeOf is our code of an address of the batch that has that code there.
-func (c *columns) codeOf(list []netip.Addr, code uint32) uint32 {
-	if c.remap[code] == noCode {
-		if c.others {
-			c.remap[code] = c.addresses.of(list[code])
-		} else { // each is in the dictionary once, and so this one is new
-			c.remap[code] = c.addresses.add(list[code])
-		}
-	}
-	return c.remap[code]
-}
-
-func (c *columns) appendAddresses(s *source, rows []row, from int) {
-	c.readyCodes(len(s.Addresses), s.Dictionary)
-	for i := range rows {
-		rows[i].src, rows[i].dst = c.codeOf(s.Addresses, s.Src[from+i]), c.codeOf(s.Addresses, s.Dst[from+i])
-	}
-}
-
-// newAddresses is how many addresses a batch adds at most.
-func (c *columns) newAddresses(b *flow.Batch) int {
-	n := len(b.Addresses)
-	if b.Dictionary != nil && b.Dictionary == c.dictionary && !c.others {
-		n -= len(c.addresses.list)
-	}
-	return min(n, 2*b.Len())
 }
 
 func (c *columns) ordinal(o uint32, path string) uint32 {
@@ -231,7 +205,7 @@ func (c *columns) ordinal(o uint32, path string) uint32 {
 	return code
 }
 
-func (c *columns) appendCounters(s *source, rows []row, from int) {
+func (c *columns) copyCounters(s *source, rows []row, from int) {
 	var values [4][]uint64
 	for k, col := range s.counters {
 		values[k] = col.Uint64Values()[from:][:len(rows)]
@@ -253,12 +227,12 @@ func (c *columns) appendCounters(s *source, rows []row, from int) {
 	}
 }
 
-// appendGroups sets the rows' groups, a stretch of equal rows at a time.
-func (c *columns) appendGroups(s *source, rows []row, from int, ordinals []uint32) {
+// appendGroups finds the groups of rows [from, to), a stretch of equal rows at a time.
+func (c *columns) appendGroups(s *source, from, end int, ordinals []uint32) {
+	c.stretches = c.stretches[:0]
 	known := make(map[[4]uint32]uint32) // the batch's codes to ours: cheaper than hashing texts
 	codes := [5][]uint32{s.nicCodes, s.encryption.codes, s.rule.codes, s.acl.codes, s.blob.codes}
 	var until [6]int // where the stretch of each column ends; the last is of RecordTime
-	end := from + len(rows)
 	for at := from; at < end; {
 		to := end
 		for k, list := range codes {
@@ -280,7 +254,7 @@ func (c *columns) appendGroups(s *source, rows []row, from int, ordinals []uint3
 		blob := codes[4][at]
 		code := c.groupOf(groupKey{c.ordinal(ordinals[blob], s.blob.values.Value(int(blob))), own, int64(s.RecordTime[at])})
 		for ; at < to; at++ {
-			rows[at-from].group = code
+			c.stretches = append(c.stretches, code)
 		}
 	}
 }
@@ -301,6 +275,7 @@ func (c *columns) groupOf(k groupKey) uint32 {
 		code = uint32(len(c.groups))
 		c.groupCode[k] = code
 		c.groups = append(c.groups, group{ordinal: k.ordinal, setting: k.setting, record: k.record})
+		c.fits = append(c.fits, fit{})
 	}
 	return code
 }

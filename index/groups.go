@@ -33,31 +33,31 @@ const (
 	maxSlope = 1 << 36
 )
 
+// fit is how far apart the rows of a group are.
+type fit struct {
+	any         bool
+	first, last rowPlace // in time
+}
+
+// rowPlace is when a row was, and where it stands in the blob.
+type rowPlace struct{ time, offset int64 }
+
+func (f *fit) add(time, offset int64) {
+	if !f.any || time < f.first.time {
+		f.first = rowPlace{time, offset}
+	}
+	if !f.any || time > f.last.time {
+		f.last = rowPlace{time, offset}
+	}
+	f.any = true
+}
+
 // fitGroups sets where the rows of each group are expected.
 func (c *columns) fitGroups() {
-	type end struct{ time, offset int64 }
-	last := make([]end, len(c.groups))
-	seen := make([]bool, len(c.groups))
-	for i := range c.rows {
-		r := &c.rows[i]
-		k := r.group
-		g := &c.groups[k]
-		if !seen[k] {
-			seen[k] = true
-			g.time, g.offset, g.slope = r.time, r.offset, 0
-			last[k] = end{r.time, r.offset}
-			continue
-		}
-		if r.time < g.time {
-			g.time, g.offset = r.time, r.offset
-		}
-		if r.time > last[k].time {
-			last[k] = end{r.time, r.offset}
-		}
-	}
 	for k := range c.groups {
-		g := &c.groups[k]
-		if span, bytes := last[k].time-g.time, last[k].offset-g.offset; span > 0 && bytes > -1<<40 && bytes < 1<<40 {
+		g, f := &c.groups[k], &c.fits[k]
+		g.time, g.offset, g.slope = f.first.time, f.first.offset, 0
+		if span, bytes := f.last.time-f.first.time, f.last.offset-f.first.offset; span > 0 && bytes > -1<<40 && bytes < 1<<40 {
 			g.slope = min(max(bytes<<16/span, -maxSlope), maxSlope)
 		}
 	}

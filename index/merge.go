@@ -244,12 +244,12 @@ func (s *Store) removeFiles(old []*segment) {
 // appendCursor copies the rows that the cursor stands before.
 func (c *columns) appendCursor(from *cursor) {
 	c.reserve()
-	c.readyCodes(len(from.addresses), nil)
+	c.addresses.begin(from.addresses, nil)
 	var last groupKey
 	var texts [4]uint32
 	code := noCode
 	for _, i := range from.rows {
-		r := row{time: from.time[i], offset: from.offset[i], src: c.codeOf(from.addresses, from.src[i]), dst: c.codeOf(from.addresses, from.dst[i]), srcPort: from.srcPort[i], dstPort: from.dstPort[i],
+		r := row{time: from.time[i], offset: from.offset[i], src: c.addresses.of(from.addresses, from.src[i]), dst: c.addresses.of(from.addresses, from.dst[i]), srcPort: from.srcPort[i], dstPort: from.dstPort[i],
 			protocol: from.data[flow.ColProtocol][i], state: from.data[flow.ColState][i], direction: from.data[flow.ColDirection][i]}
 		if from.data[flow.ColAllowed][i/8]>>(i%8)&1 != 0 {
 			r.flags = flagAllowed
@@ -270,6 +270,7 @@ func (c *columns) appendCursor(from *cursor) {
 			code = c.groupOf(groupKey{c.ordinal(key.ordinal, from.text(dictBlob, i)), set, key.record})
 		}
 		r.group = code
+		c.fits[code].add(r.time, r.offset)
 		c.protocols[r.protocol] = true
 		c.rows = append(c.rows, r)
 	}

@@ -229,15 +229,16 @@ func rankAddresses(c *columns) (rank []uint32) {
 
 // heldAddresses are the codes of those that rows hold.
 func heldAddresses(c *columns) []uint32 {
-	used := make([]bool, len(c.addresses.list))
+	held := c.addresses.held
 	if c.dropped {
+		clear(held)
 		for i := range c.rows {
-			used[c.rows[i].src], used[c.rows[i].dst] = true, true
+			held[c.rows[i].src], held[c.rows[i].dst] = 1, 1
 		}
 	}
-	codes := make([]uint32, 0, len(used))
-	for code, u := range used {
-		if u || !c.dropped {
+	codes := make([]uint32, 0, c.addresses.rows)
+	for code, h := range held {
+		if h == 1 {
 			codes = append(codes, uint32(code))
 		}
 	}

@@ -128,7 +128,7 @@ func (w *Writer) Append(b *flow.Batch) error {
 		return w.err
 	}
 	src := newSource(b)
-	if w.rows.len() > 0 && (len(w.rows.addresses.list)+w.rows.newAddresses(b) > segmentAddresses || len(w.rows.groups) > segmentGroups) {
+	if w.rows.len() > 0 && (w.rows.addresses.atMost(b) > segmentAddresses || len(w.rows.groups) > segmentGroups) {
 		w.seal()
 	}
 	ordinals := w.count(&src)

@@ -274,57 +274,75 @@ func (q *quickReader) after(i int, before, behind string) ([]byte, int, bool) {
 // stands behind it.
 func (d *Decoder) quickGroup(i int) (int, bool, error) {
 	q := &d.fast
-	last := q.end - len(recordTail) // no quote stands there or behind
 	if q.comes(i, ']') {
 		return i + 1, true, nil
 	}
 	q.tuples.begin(d.rows)
-	var t flow.Tuple
-	for q.comes(i, '"') {
-		i++
+	for more := true; more; {
 		if d.rows.Len() == flow.MaxBatchRows {
 			if ok, err := d.quickFlush(); err != nil || !ok {
 				return 0, ok, err
 			}
 			q.tuples.begin(d.rows)
 		}
-		t.Offset = q.at + int64(i)
-		n, ok := q.tuples.parse(q.data[i:], d.rows, &t)
-		if !ok {
-			if n, ok = d.unusual(i, &t); !ok {
-				return 0, false, nil
-			}
-		}
-		i += n + 1
-		if i > last {
+		var ok bool
+		if i, more, ok = d.quickStretch(i); !ok {
 			return 0, false, nil
 		}
-		d.rows.AppendTuple(&t)
 		q.done = i
-		if q.data[i] != ',' {
-			break
-		}
-		if i++; !q.comes(i, '"') { // a comma and no tuple
-			return 0, false, nil
-		}
 	}
 	i, ok := q.literal(i, "]")
 	return i, ok, nil
 }
 
+// quickStretch appends the next few tuples, and returns what stands behind them and
+// their commas, and whether more have to come. On false it appended none.
+func (d *Decoder) quickStretch(i int) (next int, more, ok bool) {
+	q := &d.fast
+	last := q.end - len(recordTail) // no quote stands there or behind
+	t := d.rows.Room(min(quickStretch, flow.MaxBatchRows-d.rows.Len()))
+	n := 0
+	for more = true; more && n < len(t.Time); n++ {
+		if !q.comes(i, '"') { // no tuple, or a comma and no tuple
+			return 0, false, false
+		}
+		i++
+		size, ok := q.tuples.parse(q.data[i:], d.rows, &t, n)
+		if !ok {
+			if size, ok = d.unusual(i, &t, n); !ok {
+				return 0, false, false
+			}
+		}
+		t.Offset[n], q.tuples.stretch[n].tuple = q.at+int64(i), i
+		if i += size + 1; i > last {
+			return 0, false, false
+		}
+		if more = q.data[i] == ','; more {
+			i++
+		}
+	}
+	if !q.tuples.lookUp(q.data, d.rows, &t, n) {
+		return 0, false, false
+	}
+	d.rows.Took(n)
+	return i, more, true
+}
+
 // unusual reads a valid tuple in another form than most: an IPv6 address, say, or a
 // time in seconds.
-func (d *Decoder) unusual(i int, t *flow.Tuple) (int, bool) {
+func (d *Decoder) unusual(i int, t *flow.Tuples, at int) (int, bool) {
 	n, ok := d.tuples.parse(vnetTuple, d.fast.data[i:d.fast.end], &d.row)
 	if !ok || plain(d.fast.data[i:i+n]) != n { // the syntax of the record was not checked
 		return 0, false
 	}
 	r := &d.row
-	t.Time, t.Src, t.Dst = r.Time, d.rows.AddressCode(r.Src), d.rows.AddressCode(r.Dst)
-	t.Encryption = d.rows.EncryptionCode(r.Encryption)
-	t.SrcPort, t.DstPort, t.Protocol, t.Direction, t.State = r.SrcPort, r.DstPort, r.Protocol, r.Direction, r.State
+	t.Time[at], t.Src[at], t.Dst[at] = r.Time, d.rows.AddressCode(r.Src), d.rows.AddressCode(r.Dst)
+	d.fast.tuples.stretch[at] = quickEnds{} // they have their codes
+	t.Encryption[at] = d.rows.EncryptionCode(r.Encryption)
+	t.SrcPort[at], t.DstPort[at], t.Protocol[at], t.Direction[at], t.State[at] = r.SrcPort, r.DstPort, r.Protocol, r.Direction, r.State
 	c := &r.Counters
-	t.Counters, t.Null = [4]uint64{c.PacketsSent, c.BytesSent, c.PacketsReceived, c.BytesReceived}, c.Null
+	t.Counters[0][at], t.Counters[1][at], t.Counters[2][at], t.Counters[3][at] = c.PacketsSent, c.BytesSent, c.PacketsReceived, c.BytesReceived
+	t.Null[at] = c.Null
 	return n, true
 }
 

@@ -150,12 +150,14 @@ func quickRow(t testing.TB, text string) (flow.Row, int, bool) {
 	rows.SetGroup(flow.Group{})
 	var p quickTuples
 	p.begin(rows)
-	var tuple flow.Tuple
-	n, ok := p.parse(append([]byte(text+`"`+recordTail), make([]byte, quickTuple)...), rows, &tuple)
-	if !ok {
+	tuples := rows.Room(1)
+	data := append([]byte(text+`"`+recordTail), make([]byte, quickTuple)...)
+	n, ok := p.parse(data, rows, &tuples, 0)
+	tuples.Offset[0] = 0
+	if !ok || !p.lookUp(data, rows, &tuples, 1) {
 		return flow.Row{}, 0, false
 	}
-	rows.AppendTuple(&tuple)
+	rows.Took(1)
 	b := rows.NewBatch()
 	defer b.Release()
 	return b.Row(0), n, true
@@ -212,9 +214,7 @@ func TestQuickAddressesForget(t *testing.T) {
 	for round := range 2 {
 		for i := range 3 * mostSlots / 4 {
 			a := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-			var w [quickTuple]byte
-			n := copy(w[timeBytes:], a.String()+",")
-			got, ok := table.code(&w, timeBytes, timeBytes+n-1, rows)
+			got, ok := codeOf(&table, a.String(), rows)
 			if !ok || got != uint32(i) || len(table.slots) > mostSlots+1 {
 				t.Fatalf("round %d: %v has code %d, %v in %d slots, want %d", round, a, got, ok, len(table.slots), i)
 			}

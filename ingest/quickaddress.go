@@ -59,61 +59,52 @@ var nibbles = func() (m [16]uint64) {
 	return m
 }()
 
-// textKey packs the text of n characters, at most 15, that starts at from: of each the
-// low four bits, and n. The high bits MUST be those that go with them, 2 where the low
-// ones are 12 or more, as of a dot, else 3, as of digits: on false they are not. So no
-// two texts have one key.
-func textKey(w *[quickTuple]byte, from, n int) (uint64, bool) {
+// textKey packs the text in [from, to): of each character the low four bits, and how
+// many there are. The high bits MUST be those that go with them, 2 where the low ones
+// are 12 or more, as of a dot, else 3, as of digits. So no two texts have one key. It is
+// 0 where they are not, or where the text is too short or too long for an address in
+// dotted decimal.
+func textKey(w *[quickTuple]byte, from, to int) uint64 {
 	const low, each = 0x0f * ones, 0x1111111111111111
+	n := to - from
+	if n < len("0.0.0.0") || n > len("255.255.255.255") {
+		return 0
+	}
 	a, b := binary.LittleEndian.Uint64(w[from:]), binary.LittleEndian.Uint64(w[from+8:])
 	mask := nibbles[n&15]
 	key := (a&low | b&low<<4) & mask
 	high := a>>4&low | b&^low
 	dots := key >> 3 & (key >> 2) & each // a dot is 0x2e, digits are 0x30 to 0x39
-	return key | uint64(n)<<60, (high^dots^3*each)&mask == 0
+	if (high^dots^3*each)&mask != 0 {
+		return 0
+	}
+	return key | uint64(n)<<60
 }
 
-// code returns the code of the address in dotted decimal at [from, to). On false it is
-// no such address.
-func (t *quickAddresses) code(w *[quickTuple]byte, from, to int, rows *flow.Builder) (uint32, bool) {
-	n := to - from
-	if n < len("0.0.0.0") || n > len("255.255.255.255") {
-		return 0, false
-	}
-	text, ok := textKey(w, from, n)
-	if !ok {
-		return 0, false
-	}
-	if s := t.near(text); s.text == text {
-		return s.code, true
-	}
-	return t.other(w, from, to, text, rows)
-}
-
-// near returns the slot of a text if that is one of the first two where it may be, as
+// near returns the slot of a key if that is one of the first two where it may be, as
 // nearly all are. Which of the two is no jump, as nobody could foresee it, and what
 // follows would wait until the table is read.
-func (t *quickAddresses) near(text uint64) *addressSlot {
-	i := t.place(text)
-	if t.slots[i].text != text {
+func (t *quickAddresses) near(key uint64) *addressSlot {
+	i := t.place(key)
+	if t.slots[i].text != key {
 		i++
 	}
 	return &t.slots[i]
 }
 
-// other returns the code of an address that is somewhere else in the table, or not at
-// all.
-func (t *quickAddresses) other(w *[quickTuple]byte, from, to int, text uint64, rows *flow.Builder) (uint32, bool) {
-	slot := t.find(text)
-	if slot.text == text {
+// code returns the code of an address, wherever in the table it is, or if it is new. Its
+// text begins at a place of data. On false it is no address in dotted decimal.
+func (t *quickAddresses) code(key uint64, data []byte, at int, rows *flow.Builder) (uint32, bool) {
+	slot := t.find(key)
+	if slot.text == key {
 		return slot.code, true
 	}
-	f := fields{b: w[:], i: from}
+	f := fields{b: data, i: at}
 	var a netip.Addr
-	if !f.ipv4(&a) || f.i != to+1 {
+	if !f.ipv4(&a) || f.i != at+int(key>>60)+1 {
 		return 0, false
 	}
-	slot = t.add(slot, text)
+	slot = t.add(slot, key)
 	if t.added == rows.AddressCount() { // all are from here, and so this one is new
 		slot.code = rows.AddAddress(a)
 		t.added++

@@ -10,11 +10,18 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// codeOf asks for the code of the text's first n bytes, a comma behind them.
+// codeOf asks for the code of a text, a comma behind it.
 func codeOf(t *quickAddresses, text string, rows *flow.Builder) (uint32, bool) {
 	var w [quickTuple]byte
 	copy(w[timeBytes:], text+",443")
-	return t.code(&w, timeBytes, timeBytes+len(text), rows)
+	key := textKey(&w, timeBytes, timeBytes+len(text))
+	if key == 0 {
+		return 0, false
+	}
+	if s := t.near(key); s.text == key {
+		return s.code, true
+	}
+	return t.code(key, w[:], timeBytes, rows)
 }
 
 // TestQuickAddresses asks in many batches for more addresses than the table or a

@@ -6,9 +6,15 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
+// quickStretch is how many tuples are read before their addresses are looked up. The
+// table of addresses is larger than the first caches, and so as many look-ups as
+// possible should be on their way at once.
+const quickStretch = 32
+
 // quickTuples reads tuples of the usual form, for one builder.
 type quickTuples struct {
 	addresses quickAddresses
+	stretch   [quickStretch]quickEnds // of the tuples that were read last
 
 	highText uint64 // the first eight digits of the last time
 	high     int64  // their value
@@ -29,10 +35,18 @@ const (
 	timeBytes  = 14  // of the time with its comma
 )
 
-// parse reads the tuple that b starts with into t, but for its offset, and returns its
-// length. It tells the places of all commas before it looks at a field, so that the
-// fields need not wait for each other. On false nothing but t has changed.
-func (p *quickTuples) parse(b []byte, rows *flow.Builder, t *flow.Tuple) (int, bool) {
+// quickEnds are a tuple's addresses, which are still to be looked up.
+type quickEnds struct {
+	src, dst uint64 // keys of their texts; 0: there is nothing to be looked up
+	tuple    int    // where it begins
+	at       int    // of the destination in it; the source is behind the time
+}
+
+// parse reads the tuple that b starts with into row n of t, but for its offset and its
+// addresses, and returns its length. It tells the places of all commas before it looks
+// at a field, so that the fields need not wait for each other. On false the row is of
+// no use.
+func (p *quickTuples) parse(b []byte, rows *flow.Builder, t *flow.Tuples, n int) (int, bool) {
 	if len(b) < quickTuple {
 		return 0, false
 	}
@@ -41,7 +55,6 @@ func (p *quickTuples) parse(b []byte, rows *flow.Builder, t *flow.Tuple) (int, b
 	if !ok {
 		return 0, false
 	}
-	t.Time = time
 	m := commas(w, timeBytes) // behind the time: nine fields have at most 64 bytes
 	var e [8]int              // where source … encryption end
 	for k := range e {
@@ -51,28 +64,46 @@ func (p *quickTuples) parse(b []byte, rows *flow.Builder, t *flow.Tuple) (int, b
 	if e[7] >= timeBytes+64 {
 		return 0, false
 	}
-	if t.Src, ok = p.addresses.code(w, timeBytes, e[0], rows); !ok {
-		return 0, false
-	}
-	if t.Dst, ok = p.addresses.code(w, e[0]+1, e[1], rows); !ok {
-		return 0, false
-	}
-	src, ok1 := numberAt(w, e[1]+1, e[2], 5)
-	dst, ok2 := numberAt(w, e[2]+1, e[3], 5)
+	from, to := textKey(w, timeBytes, e[0]), textKey(w, e[0]+1, e[1])
+	srcPort, ok1 := numberAt(w, e[1]+1, e[2], 5)
+	dstPort, ok2 := numberAt(w, e[2]+1, e[3], 5)
 	protocol, ok3 := numberAt(w, e[3]+1, e[4], 3)
-	if !(ok1 && ok2 && ok3) || src > 65535 || dst > 65535 || protocol > 255 || e[5]-e[4] != 2 || e[6]-e[5] != 2 {
+	if from == 0 || to == 0 || !(ok1 && ok2 && ok3) || srcPort > 65535 || dstPort > 65535 || protocol > 255 || e[5]-e[4] != 2 || e[6]-e[5] != 2 {
 		return 0, false
 	}
-	t.SrcPort, t.DstPort, t.Protocol = uint16(src), uint16(dst), uint8(protocol)
-	t.Direction, t.State = w[e[4]+1], w[e[5]+1]
-	if t.Direction != flow.Inbound && t.Direction != flow.Outbound || !isState(t.State) {
+	direction, state := w[e[4]+1], w[e[5]+1]
+	if direction != flow.Inbound && direction != flow.Outbound || !isState(state) || !p.encrypted(w, e[6]+1, e[7], rows) {
 		return 0, false
 	}
-	if !p.encrypted(w, e[6]+1, e[7], rows) {
-		return 0, false
+	t.Time[n], t.SrcPort[n], t.DstPort[n] = time, uint16(srcPort), uint16(dstPort)
+	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = uint8(protocol), direction, state, p.encryption
+	x := &p.stretch[n]
+	x.src, x.dst, x.at = from, to, e[0]+1
+	return counters(w, e[7]+1, t, n)
+}
+
+// lookUp sets the addresses of the first n rows, whose tuples are in data. On false one is
+// no address.
+func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, n int) bool {
+	for i := range p.stretch[:n] {
+		x := &p.stretch[i]
+		if x.src == 0 {
+			continue
+		}
+		src, dst := p.addresses.near(x.src), p.addresses.near(x.dst)
+		if src.text == x.src && dst.text == x.dst {
+			t.Src[i], t.Dst[i] = src.code, dst.code
+			continue
+		}
+		var ok bool
+		if t.Src[i], ok = p.addresses.code(x.src, data, x.tuple+timeBytes, rows); !ok {
+			return false
+		}
+		if t.Dst[i], ok = p.addresses.code(x.dst, data, x.tuple+x.at, rows); !ok {
+			return false
+		}
 	}
-	t.Encryption = p.encryption
-	return counters(w, e[7]+1, t)
+	return true
 }
 
 func isState(c byte) bool {
@@ -119,16 +150,16 @@ func ascii(b []byte) bool {
 	return true
 }
 
-// counters reads the last four fields, from the given place on, and returns where the
-// quote behind them stands.
-func counters(w *[quickTuple]byte, from int, t *flow.Tuple) (int, bool) {
+// counters reads the last four fields, from the given place on, into row n of t, and
+// returns where the quote behind them stands.
+func counters(w *[quickTuple]byte, from int, t *flow.Tuples, n int) (int, bool) {
 	const zeros = '0'*(1|1<<16|1<<32|1<<48) | ','*(1<<8|1<<24|1<<40) | '"'<<56 // 0,0,0,0"
 	if from > timeBytes+64 {
 		return 0, false
 	}
-	t.Null = 0
+	t.Null[n] = 0
 	if binary.LittleEndian.Uint64(w[from:]) == zeros {
-		t.Counters = [4]uint64{}
+		t.Counters[0][n], t.Counters[1][n], t.Counters[2][n], t.Counters[3][n] = 0, 0, 0, 0
 		return from + 7, true
 	}
 	m := ends(w, from)
@@ -144,9 +175,9 @@ func counters(w *[quickTuple]byte, from int, t *flow.Tuple) (int, bool) {
 			return 0, false
 		}
 		if end == at {
-			t.Null |= 1 << k
+			t.Null[n] |= 1 << k
 		}
-		t.Counters[k], _ = number(binary.LittleEndian.Uint64(w[end-8:]), end-at) // digits, all of them
+		t.Counters[k][n], _ = number(binary.LittleEndian.Uint64(w[end-8:]), end-at) // digits, all of them
 		at = end + 1
 	}
 	return at - 1, true
