@@ -1,63 +1,137 @@
 package ingest
 
-import "github.com/whichpod/whichpod/flow"
+import (
+	"fmt"
+	"sync"
 
-// queuedBatches bounds the batches between the decoder and the sink: 6 MB. They let
+	"github.com/whichpod/whichpod/flow"
+)
+
+// queuedBatches bounds the batches between the decoder and the sink: 8 MB. They let
 // reading go on while a sink sorts and compresses.
-const queuedBatches = 4
+const queuedBatches = 6
 
-// feeder appends the batches of one blob to a sink, in their order, in a goroutine of
-// its own.
+// feeder hands a run's batches and positions to its sink, in their order, in a goroutine
+// of its own. So the next blob is decoded while the sink takes the end of the one before.
 type feeder struct {
-	queue  chan *flow.Batch
+	sink   Sink
+	queue  chan fed
 	failed chan struct{} // closed after the first error of the sink
 	done   chan struct{}
 
-	err  error // of the sink; to be read after failed or done
-	rows int64 // appended; to be read after done
+	calls sync.Mutex // held in calls of the sink, but for Append
+
+	// To be read after failed, after settle or after stop.
+	err  error // of the sink
+	took taken
 }
 
-// startFeeder starts one. Its sink MUST be left alone until stop has returned, which
-// MUST be called.
+// fed is one of three: a batch, a position, or somebody who waits.
+type fed struct {
+	batch   *flow.Batch
+	advance *advance
+	reached chan struct{} // closed when all before it was taken
+}
+
+// advance is what [Sink.Advance] is called with.
+type advance struct {
+	position flow.Position
+	rejected []flow.Rejection
+}
+
+// taken counts what a sink took.
+type taken struct {
+	rows  int64
+	blobs int // advanced
+}
+
+// startFeeder starts one. Of its sink only Position may be called by others, through
+// position, until settle has returned and before the next put. stop MUST be called.
 func startFeeder(sink Sink) *feeder {
-	f := &feeder{queue: make(chan *flow.Batch, queuedBatches), failed: make(chan struct{}), done: make(chan struct{})}
-	go f.run(sink)
+	f := &feeder{sink: sink, queue: make(chan fed, queuedBatches), failed: make(chan struct{}), done: make(chan struct{})}
+	go f.run()
 	return f
 }
 
 // run takes all that is queued, so that put never waits for long. After an error it
 // drops it.
-func (f *feeder) run(sink Sink) {
+func (f *feeder) run() {
 	defer close(f.done)
-	for b := range f.queue {
+	for x := range f.queue {
+		if x.reached != nil {
+			close(x.reached)
+			continue
+		}
 		if f.err == nil {
-			if f.err = sink.Append(b); f.err != nil {
+			if f.err = f.take(&x); f.err != nil {
 				close(f.failed)
-			} else {
-				f.rows += int64(b.Len())
 			}
 		}
-		b.Release()
+		if x.batch != nil {
+			x.batch.Release()
+		}
 	}
 }
 
+func (f *feeder) take(x *fed) error {
+	if b := x.batch; b != nil {
+		if err := f.sink.Append(b); err != nil {
+			return &SinkError{fmt.Errorf("append rows of blob %q: %w", b.Blob(0), err)}
+		}
+		f.took.rows += int64(b.Len())
+		return nil
+	}
+	f.calls.Lock()
+	defer f.calls.Unlock()
+	if err := f.sink.Advance(x.advance.position, x.advance.rejected); err != nil {
+		return &SinkError{fmt.Errorf("advance blob %q: %w", x.advance.position.Blob, err)}
+	}
+	f.took.blobs++
+	return nil
+}
+
+// position asks the sink, perhaps while it appends.
+func (f *feeder) position(blob string) (flow.Position, bool) {
+	f.calls.Lock()
+	defer f.calls.Unlock()
+	return f.sink.Position(blob)
+}
+
 // put queues a batch, of which it takes a reference, and waits while the queue is
-// full. It returns the sink's error, perhaps that of an earlier batch.
+// full. It returns the sink's error, perhaps that of something earlier.
 func (f *feeder) put(b *flow.Batch) error {
+	b.Retain()
+	err := f.add(fed{batch: b})
+	if err != nil {
+		b.Release()
+	}
+	return err
+}
+
+// advance queues a position that all rows before it, which were put, reach to.
+func (f *feeder) advance(a advance) error { return f.add(fed{advance: &a}) }
+
+func (f *feeder) add(x fed) error {
 	select {
 	case <-f.failed:
 		return f.err
 	default:
 	}
-	b.Retain()
-	f.queue <- b
+	f.queue <- x
 	return nil
 }
 
-// stop waits until the sink has taken, or the feeder dropped, all that was queued. It
-// returns how many rows were appended, and the sink's error.
-func (f *feeder) stop() (rows int64, err error) {
+// settle waits until the sink has taken, or the feeder dropped, all that was queued. It
+// returns the sink's error.
+func (f *feeder) settle() error {
+	reached := make(chan struct{})
+	f.queue <- fed{reached: reached}
+	<-reached
+	return f.err
+}
+
+// stop ends it, once all that was queued is taken.
+func (f *feeder) stop() {
 	close(f.queue)
 	<-f.done
-	return f.rows, f.err
 }

@@ -15,7 +15,7 @@ const (
 	// commitBlobs and commitRows bound what a crash makes us read again, while an
 	// hour's many small blobs still share the cost of one commit.
 	commitBlobs = 64
-	commitRows  = 4 << 20
+	commitRows  = 16 << 20 // some seconds
 
 	// maxRejections bounds the rejections of one blob that a sink sees one by one.
 	maxRejections = 1000
@@ -25,10 +25,11 @@ const (
 	maxFailures = 10
 )
 
-// Sink takes what [Run] reads. Calls come one after the other, those of Append from
-// another goroutine than the rest.
+// Sink takes what [Run] reads. Calls come one after the other, but from more than one
+// goroutine, and Position perhaps while Append is at work.
 type Sink interface {
-	// Position returns the position that was committed for a blob.
+	// Position returns the position that was committed for a blob, or that it was
+	// advanced to.
 	Position(blob string) (flow.Position, bool)
 
 	// Restart makes the sink forget all rows of a blob, committed or not, and its
@@ -55,7 +56,7 @@ type Options struct {
 	Memory       memory.Allocator // of batches, for concurrent use; nil is Go's
 	Progress     func(Summary)    // after each blob and batch, not to be kept; nil for none
 	CommitBlobs  int              // commit after so many blobs; 0 is 64
-	CommitRows   int64            // or after the blob that makes it so many rows; 0 is 4 Mi
+	CommitRows   int64            // or after the blob that makes it so many rows; 0 is 16 Mi
 	Ahead        int              // blobs to open before their turn, of 256 KiB each; 0 is none
 
 	// Patient leaves a blob that changes while it is read to the next run, without a
@@ -107,7 +108,7 @@ func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, err
 	if opts.CommitRows == 0 {
 		opts.CommitRows = commitRows
 	}
-	r := &runner{ctx: ctx, src: src, sink: sink, opts: opts, seed: maphash.MakeSeed(), again: map[string]bool{}}
+	r := &runner{ctx: ctx, src: src, sink: sink, feeder: startFeeder(sink), opts: opts, seed: maphash.MakeSeed(), again: map[string]bool{}}
 	r.sum.Rejected = map[string]int64{}
 	batches := &pool{mem: opts.Memory}
 	defer batches.close()
@@ -119,6 +120,7 @@ func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, err
 	if err != nil && !errors.As(err, &broken) {
 		err = errors.Join(err, r.commit(true))
 	}
+	r.stop()
 	return r.sum, err
 }
 

@@ -8,22 +8,23 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// read reads a blob from a position, closes it and advances the sink. An error that is
-// not of the sink leaves the sink in order.
+// read reads a blob from a position, closes it and has the sink advanced, once it has
+// taken the rows. An error that is not of the sink leaves the sink in order.
 func (r *runner) read(b Blob, from flow.Position, body io.ReadCloser) error {
 	r.from, r.appended, r.omitted, r.rejected = from, 0, 0, nil
-	r.feeder = startFeeder(r.sink)
 	p, err := r.decoder.Decode(r.ctx, body, from)
-	r.fed()
 	if closeErr := body.Close(); err == nil {
 		err = closeErr
 	}
 	if err == nil && p.Length != b.Length {
 		err = fmt.Errorf("read blob %q: source gave %d bytes, listed %d", b.Name, p.Length, b.Length)
 	}
+	if err != nil {
+		if settled := r.settle(); settled != nil {
+			return settled
+		}
+	}
 	switch {
-	case r.sinkErr != nil:
-		return r.sinkErr
 	case errors.Is(err, ErrRewritten):
 		return err
 	case errors.Is(err, ErrChanged):
@@ -37,6 +38,15 @@ func (r *runner) read(b Blob, from flow.Position, body io.ReadCloser) error {
 		return advanceErr
 	}
 	return err
+}
+
+// settle waits for the sink to take what was queued. From here on, the sink is the
+// runner's until something is queued again.
+func (r *runner) settle() error {
+	if err := r.feeder.settle(); err != nil {
+		r.sinkErr = err
+	}
+	return r.sinkErr
 }
 
 // forget drops the rows of a blob that changed under way: some may be of neither
@@ -58,10 +68,11 @@ func (r *runner) advance(p flow.Position) error {
 		r.flood.Detail = fmt.Sprintf("%d more rejections from here on", r.omitted)
 		r.rejected = append(r.rejected, r.flood)
 	}
-	if err := r.sink.Advance(p, r.rejected); err != nil {
-		r.sinkErr = &SinkError{fmt.Errorf("advance blob %q: %w", p.Blob, err)}
-		return r.sinkErr
+	if err := r.feeder.advance(advance{p, r.rejected}); err != nil {
+		r.sinkErr = err
+		return err
 	}
+	r.queued.blobs++
 	r.sum.Bytes += p.Length - r.from.Offset
 	r.blobs++
 	r.rows += r.appended
@@ -70,23 +81,22 @@ func (r *runner) advance(p flow.Position) error {
 
 func (r *runner) append(b *flow.Batch) error {
 	if err := r.feeder.put(b); err != nil {
+		r.sinkErr = err
 		return err
 	}
+	r.queued.rows += int64(b.Len())
 	r.appended += int64(b.Len())
 	r.sum.Rows += int64(b.Len())
 	r.progress()
 	return nil
 }
 
-// fed waits for the sink to take what the decoder emitted. From here on, the sink is
-// the runner's again.
-func (r *runner) fed() {
-	rows, err := r.feeder.stop()
-	r.sum.Rows -= r.appended - rows // of batches that were dropped
-	r.appended = rows
-	if err != nil {
-		r.sinkErr = &SinkError{fmt.Errorf("append rows of blob %q: %w", r.from.Blob, err)}
-	}
+// stop ends the feeder, and takes back from the summary what the sink did not take.
+func (r *runner) stop() {
+	r.feeder.stop()
+	took := r.feeder.took
+	r.sum.Rows -= r.queued.rows - took.rows
+	r.sum.Read -= min(r.sum.Read, r.queued.blobs-took.blobs)
 }
 
 // reject keeps a rejection for Advance. The bytes behind an earlier position that

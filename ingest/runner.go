@@ -25,17 +25,18 @@ type runner struct {
 	again    map[string]bool // blobs that changed while they were read
 	failures int             // in a row
 
-	blobs int   // advanced since the last commit
-	rows  int64 // advanced since the last commit
+	feeder  *feeder
+	queued  taken // by the feeder, so far
+	blobs   int   // of those, since the last commit
+	rows    int64 // of those, since the last commit
+	sinkErr error
 
 	// of the blob under way
 	from     flow.Position
-	feeder   *feeder
-	appended int64 // queued, and after fed appended
+	appended int64 // queued
 	rejected []flow.Rejection
 	flood    flow.Rejection
 	omitted  int64
-	sinkErr  error
 }
 
 func (r *runner) run(sel *selection) error {
@@ -89,7 +90,7 @@ func (r *runner) changed(hours Hours) error {
 
 // blob has what is new in a blob read, now or when its turn comes.
 func (r *runner) blob(b Blob, last bool) error {
-	from, known := r.sink.Position(b.Name)
+	from, known := r.feeder.position(b.Name)
 	if known && unchanged(from, b) {
 		r.sum.Unchanged++
 		r.progress()
@@ -153,6 +154,9 @@ func (r *runner) next(last bool) error {
 // old rows stay.
 func (r *runner) anew(b Blob, body io.ReadCloser) error {
 	r.sum.Rewritten++
+	if err := r.settle(); err != nil {
+		return errors.Join(err, body.Close())
+	}
 	if err := r.sink.Restart(b.Name); err != nil {
 		r.sinkErr = &SinkError{errors.Join(fmt.Errorf("restart blob %q: %w", b.Name, err), body.Close())}
 		return r.sinkErr
@@ -201,6 +205,9 @@ func (r *runner) done(b Blob, err error, last bool) error {
 func (r *runner) commit(all bool) error {
 	if !all && r.blobs < r.opts.CommitBlobs && r.rows < r.opts.CommitRows {
 		return nil
+	}
+	if err := r.settle(); err != nil {
+		return err
 	}
 	if err := r.sink.Commit(); err != nil {
 		return &SinkError{fmt.Errorf("commit: %w", err)}
