@@ -99,7 +99,7 @@ func (c *columns) keep(wanted func(code uint32) bool) {
 	c.rows = slices.DeleteFunc(c.rows, func(r row) bool { return !wanted(c.groups[r.group].ordinal) })
 }
 
-// count sets the counters of a row: 0 where null.
+// count sets the counters of a row: 0 where null. Those of a quiet row are not read.
 func (c *columns) count(r *row, v *[4]uint64) {
 	switch all := v[0] | v[1] | v[2] | v[3]; {
 	case all == 0:
@@ -184,8 +184,9 @@ func (c *columns) copyRows(s *source, rows []row, from int, groups []uint32) {
 	for i := range rows {
 		k := from + i
 		r := &rows[i]
-		*r = row{time: int64(s.Time[k]), offset: s.Offset[k], group: groups[i], srcPort: s.SrcPort[k], dstPort: s.DstPort[k],
-			protocol: s.Protocol[k], state: s.State[k], direction: s.Direction[k]}
+		r.time, r.offset, r.group = int64(s.Time[k]), s.Offset[k], groups[i]
+		r.srcPort, r.dstPort = s.SrcPort[k], s.DstPort[k]
+		r.protocol, r.state, r.direction, r.flags = s.Protocol[k], s.State[k], s.Direction[k], 0
 		if s.allowed.Value(k) {
 			r.flags = flagAllowed
 		}

@@ -79,13 +79,7 @@ type packer struct {
 
 // frame appends values in the first form. The values are changed.
 func (p *packer) frame(dst []byte, values []uint64) []byte {
-	base := uint64(0)
-	if len(values) > 0 {
-		base = values[0]
-	}
-	for _, v := range values {
-		base = min(base, v)
-	}
+	base := least(values)
 	var lengths, odd [65]int // two, so that equal neighbours need not wait for each other
 	for i := 0; i+1 < len(values); i += 2 {
 		v, w := values[i]-base, values[i+1]-base
@@ -119,6 +113,22 @@ func (p *packer) frame(dst []byte, values []uint64) []byte {
 	}
 	p.scratch = high
 	return appendBits(dst, high, longest-width)
+}
+
+// least is the least value, or 0 where there is none.
+func least(values []uint64) uint64 {
+	if len(values) == 0 {
+		return 0
+	}
+	a := values[0]
+	b, c, d := a, a, a // four, so that one comparison need not wait for the one before
+	for ; len(values) >= 4; values = values[4:] {
+		a, b, c, d = min(a, values[0]), min(b, values[1]), min(c, values[2]), min(d, values[3])
+	}
+	for _, v := range values {
+		a = min(a, v)
+	}
+	return min(a, b, c, d)
 }
 
 // frameWidth chooses the width that takes the fewest bits, and says how many values

@@ -119,7 +119,7 @@ func (p *quickTuples) time(w *[quickTuple]byte) (int64, bool) {
 		}
 		p.highText, p.high = text, int64(v)*100_000
 	}
-	low, ok := number(binary.LittleEndian.Uint64(w[5:]), 5)
+	low, ok := number(binary.LittleEndian.Uint64(w[8:]), 5)
 	return p.high + int64(low), ok && w[13] == ','
 }
 
@@ -174,10 +174,11 @@ func counters(w *[quickTuple]byte, from int, t *flow.Tuples, n int) (int, bool) 
 		if end >= from+32 || w[end] != want || end-at > 8 {
 			return 0, false
 		}
-		if end == at {
+		if t.Counters[k][n] = 0; end == at {
 			t.Null[n] |= 1 << k
+		} else {
+			t.Counters[k][n], _ = number(binary.LittleEndian.Uint64(w[at:]), end-at) // digits, all of them
 		}
-		t.Counters[k][n], _ = number(binary.LittleEndian.Uint64(w[end-8:]), end-at) // digits, all of them
 		at = end + 1
 	}
 	return at - 1, true

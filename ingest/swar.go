@@ -42,11 +42,10 @@ func ends(w *[quickTuple]byte, from int) (m uint64) {
 	return m
 }
 
-// number is the value of the n decimal digits, at most eight, that w ends with. Of
-// none it is 0.
+// number is the value of the n decimal digits that w begins with, of one to eight, and
+// whether they are digits.
 func number(w uint64, n int) (uint64, bool) {
-	drop := uint(64 - 8*n)
-	x := (w ^ '0'*ones) >> drop << drop // zeros in front
+	x := (w ^ '0'*ones) << (-8 * n & 63) // the last digit highest, zeros in front
 	bad := (x + 0x76*ones | x) & highs
 	x = x * (1 + 10<<8) >> 8 & 0x00ff00ff00ff00ff
 	x = x * (1 + 100<<16) >> 16 & 0x0000ffff0000ffff
@@ -59,7 +58,7 @@ func numberAt(w *[quickTuple]byte, from, to, most int) (uint64, bool) {
 	if n < 1 || n > most {
 		return 0, false
 	}
-	return number(binary.LittleEndian.Uint64(w[to-8:]), n)
+	return number(binary.LittleEndian.Uint64(w[from:]), n)
 }
 
 func first(m uint64) int { return bits.TrailingZeros64(m) }
