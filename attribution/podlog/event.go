@@ -77,7 +77,7 @@ type receipt struct{ by, cut int64 }
 
 func (r *receipt) UnmarshalJSON(data []byte) error {
 	var t time.Time
-	if err := json.Unmarshal(data, &t); err != nil {
+	if err := t.UnmarshalJSON(data); err != nil {
 		return err
 	}
 	r.cut = t.Add(time.Millisecond - 1).UnixMilli()

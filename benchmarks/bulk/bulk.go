@@ -2,8 +2,9 @@
 // traffic need only have the shape of real traffic. What is asked of answers is in
 // benchmarks/sim.
 //
-// In: who sends and who receives. Out: blobs as Azure writes them. Equal input and
-// equal seeds give equal bytes.
+// In: who sends and who receives, or how many tuples a whole cluster logs. Out: blobs as
+// Azure writes them, and the pods behind them. Equal input and equal seeds give equal
+// bytes.
 package bulk
 
 import (

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/benchmarks/bulk"
 	"github.com/whichpod/whichpod/index"
 	"github.com/whichpod/whichpod/query"
 )
@@ -33,8 +34,8 @@ func ask(ctx context.Context, data string, out io.Writer) (err error) {
 	}
 	engine := query.New(store, ledger.View(cfg))
 	question := query.Question{
-		Of:    query.Endpoint{Prefix: netip.PrefixFrom(netip.MustParseAddr(Needle), 32)},
-		Since: Start.Add(-time.Hour).UnixMilli(), Until: Start.Add(100_000 * time.Hour).UnixMilli(),
+		Of:    query.Endpoint{Prefix: netip.PrefixFrom(netip.MustParseAddr(bulk.Needle), 32)},
+		Since: bulk.Start.Add(-time.Hour).UnixMilli(), Until: bulk.Start.Add(100_000 * time.Hour).UnixMilli(),
 	}
 	var p printed
 	var took []float64

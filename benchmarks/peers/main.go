@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/whichpod/whichpod/benchmarks/bulk"
 )
 
 // config is what the flags say.
@@ -106,7 +108,7 @@ func (c *config) run(ctx context.Context) (err error) {
 	}
 	r.writeHead(os.Stdout)
 	for _, tuples := range c.sizes {
-		t, err := Generate(filepath.Join(dir, "traffic"), tuples)
+		t, err := bulk.Generate(filepath.Join(dir, "traffic"), tuples)
 		if err != nil {
 			return err
 		}
@@ -132,7 +134,7 @@ func (c *config) run(ctx context.Context) (err error) {
 }
 
 // measure has one system do all its steps once, in a folder of its own.
-func (c *config) measure(ctx context.Context, r *results, system string, t Traffic, dir string) (err error) {
+func (c *config) measure(ctx context.Context, r *results, system string, t bulk.Traffic, dir string) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -147,7 +149,7 @@ func (c *config) measure(ctx context.Context, r *results, system string, t Traff
 		}
 		want := t.Tuples
 		if step.name == stepQuestion {
-			want = NeedleRows
+			want = bulk.NeedleRows
 		}
 		if m.rows != want {
 			return fmt.Errorf("%s: got %d rows, want %d", step.name, m.rows, want)

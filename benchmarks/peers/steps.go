@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/apache/arrow/go/v17/parquet/file"
+
+	"github.com/whichpod/whichpod/benchmarks/bulk"
 )
 
 // Steps that systems have in common. Raw is ingest without the pods.
@@ -34,7 +36,7 @@ type measured struct {
 
 type step struct {
 	name string
-	run  func(ctx context.Context, c *config, t Traffic, dir string) (measured, error)
+	run  func(ctx context.Context, c *config, t bulk.Traffic, dir string) (measured, error)
 }
 
 // steps of each system, in their order.
@@ -48,7 +50,7 @@ var steps = map[string][]step{
 const clusterConfig = `{"clusters": [{"name": "prod", "network": "pod-subnet", "vnetCIDRs": ["10.224.0.0/12"], "podCIDRs": ["10.244.0.0/16"]}]}`
 
 // ownIngest takes the pods into the ledger and the logs into the index.
-func ownIngest(ctx context.Context, c *config, t Traffic, dir string) (m measured, err error) {
+func ownIngest(ctx context.Context, c *config, t bulk.Traffic, dir string) (m measured, err error) {
 	data := filepath.Join(dir, "data")
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(clusterConfig), 0o644); err != nil {
 		return m, err
@@ -70,7 +72,7 @@ func ownIngest(ctx context.Context, c *config, t Traffic, dir string) (m measure
 	return m, err
 }
 
-func ownExport(ctx context.Context, c *config, t Traffic, dir string) (m measured, err error) {
+func ownExport(ctx context.Context, c *config, t bulk.Traffic, dir string) (m measured, err error) {
 	out := filepath.Join(dir, "rows.parquet")
 	_, m.usage, err = process(ctx, nil, c.program, "export", "--format", "parquet", "--out", out, "--data", filepath.Join(dir, "data"), "--config", filepath.Join(dir, "config.yaml"))
 	if err != nil {
@@ -84,9 +86,9 @@ func ownExport(ctx context.Context, c *config, t Traffic, dir string) (m measure
 }
 
 // ownQuestion asks as a command, and then in a process that has the index open.
-func ownQuestion(ctx context.Context, c *config, _ Traffic, dir string) (m measured, err error) {
+func ownQuestion(ctx context.Context, c *config, _ bulk.Traffic, dir string) (m measured, err error) {
 	data := filepath.Join(dir, "data")
-	_, m.usage, err = process(ctx, nil, c.program, "talkers", Needle, "-o", "json", "--data", data, "--config", filepath.Join(dir, "config.yaml"))
+	_, m.usage, err = process(ctx, nil, c.program, "talkers", bulk.Needle, "-o", "json", "--data", data, "--config", filepath.Join(dir, "config.yaml"))
 	if err != nil {
 		return m, err
 	}
@@ -120,9 +122,9 @@ type printed struct {
 }
 
 // node runs a step of a peer's script.
-func (c *config) node(ctx context.Context, system, step string, t Traffic, dir string) (p printed, u usage, err error) {
+func (c *config) node(ctx context.Context, system, step string, t bulk.Traffic, dir string) (p printed, u usage, err error) {
 	script := map[string]string{"clickhouse": clickhouseScript, "duckdb": duckdbScript}[system]
-	out, u, err := process(ctx, []string{"NODE_PATH=" + c.modules}, "node", "-e", script, "--", filepath.Join(dir, "data"), step, t.Logs, t.Pods, filepath.Join(dir, "rows.parquet"), Needle)
+	out, u, err := process(ctx, []string{"NODE_PATH=" + c.modules}, "node", "-e", script, "--", filepath.Join(dir, "data"), step, t.Logs, t.Pods, filepath.Join(dir, "rows.parquet"), bulk.Needle)
 	if err != nil {
 		return p, u, err
 	}
@@ -135,7 +137,7 @@ func (c *config) node(ctx context.Context, system, step string, t Traffic, dir s
 // peerStep runs a step in a process of its own. Its time is without the start of
 // node, except that a question's is that of the whole command.
 func peerStep(system, name string) step {
-	return step{name, func(ctx context.Context, c *config, t Traffic, dir string) (m measured, err error) {
+	return step{name, func(ctx context.Context, c *config, t bulk.Traffic, dir string) (m measured, err error) {
 		data, parquet := filepath.Join(dir, "data"), filepath.Join(dir, "rows.parquet")
 		p, u, err := c.node(ctx, system, name, t, dir)
 		if err != nil {
@@ -163,7 +165,7 @@ func (c *config) version(ctx context.Context, system string) (string, error) {
 		out, _, err := process(ctx, nil, c.program, "version")
 		return strings.TrimSpace(string(out)), err
 	}
-	p, _, err := c.node(ctx, system, "version", Traffic{}, os.TempDir())
+	p, _, err := c.node(ctx, system, "version", bulk.Traffic{}, os.TempDir())
 	return p.Version, err
 }
 

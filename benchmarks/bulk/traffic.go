@@ -1,4 +1,4 @@
-package main
+package bulk
 
 import (
 	"errors"
@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/whichpod/whichpod/benchmarks/bulk"
 )
 
 const (
@@ -50,9 +48,9 @@ func Generate(dir string, tuples int64) (Traffic, error) {
 	if err := cluster.write(t.Journal, t.Pods); err != nil {
 		return t, fmt.Errorf("write the pods: %w", err)
 	}
-	sources := make([]*bulk.Source, nodes)
+	sources := make([]*Source, nodes)
 	for n := range sources {
-		sources[n] = bulk.New(macOf(n), uint64(n), sender(cluster.slots[n][:]), receiver)
+		sources[n] = New(macOf(n), uint64(n), sender(cluster.slots[n][:]), receiver)
 	}
 	for i := range blobs {
 		hour, node := i/nodes, i%nodes
@@ -60,7 +58,7 @@ func Generate(dir string, tuples int64) (Traffic, error) {
 		path := filepath.Join(t.Logs, "flowLogResourceID=", "S_NETWORKWATCHERRG", "NETWORKWATCHER_EASTUS_VNET-FLOWLOG",
 			at.Format("y=2006/m=01/d=02/h=15/m=00"), "macAddress="+macOf(node), "PT1H.json")
 		needles := NeedleRows/blobs + btoi(i < NeedleRows%blobs)
-		n, err := writeBlob(sources[node], path, bulk.Blob{Start: at.UnixMilli(), Records: recordsPerBlob, Tuples: tuplesPerBlob / recordsPerBlob, Needle: Needle, Needles: needles})
+		n, err := writeBlob(sources[node], path, Blob{Start: at.UnixMilli(), Records: recordsPerBlob, Tuples: tuplesPerBlob / recordsPerBlob, Needle: Needle, Needles: needles})
 		if err != nil {
 			return t, fmt.Errorf("write blob %q: %w", path, err)
 		}
@@ -77,7 +75,7 @@ func btoi(b bool) int {
 }
 
 // writeBlob writes an hour of a node.
-func writeBlob(s *bulk.Source, path string, b bulk.Blob) (int64, error) {
+func writeBlob(s *Source, path string, b Blob) (int64, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return 0, err
 	}
