@@ -72,6 +72,27 @@ func (t *addressCodes) of(addresses []netip.Addr, code uint32) uint32 {
 	return code
 }
 
+// copyCodes sets the addresses of rows, of which the batch has these codes.
+func (t *addressCodes) copyCodes(rows []row, addresses []netip.Addr, src, dst []uint32) {
+	src, dst = src[:len(rows)], dst[:len(rows)]
+	if t.dictionary == nil {
+		for i := range rows {
+			rows[i].src, rows[i].dst = t.of(addresses, src[i]), t.of(addresses, dst[i])
+		}
+		return
+	}
+	held, n := t.held, 0
+	for i := range rows {
+		s, d := src[i], dst[i]
+		rows[i].src, rows[i].dst = s, d
+		n += int(1 - held[s])
+		held[s] = 1
+		n += int(1 - held[d])
+		held[d] = 1
+	}
+	t.rows += n
+}
+
 // atMost is how many addresses rows would have if they had those of a batch as well.
 func (t *addressCodes) atMost(b *flow.Batch) int {
 	if t.dictionary != nil && t.dictionary == b.Dictionary {

@@ -99,21 +99,21 @@ func (c *columns) keep(wanted func(code uint32) bool) {
 	c.rows = slices.DeleteFunc(c.rows, func(r row) bool { return !wanted(c.groups[r.group].ordinal) })
 }
 
-// count sets the counters of a row: 0 where null. Those of a quiet row are not read.
-func (c *columns) count(r *row, v *[4]uint64) {
-	switch all := v[0] | v[1] | v[2] | v[3]; {
-	case all == 0:
-		r.flags |= flagQuiet
-	case all>>32 == 0:
-		r.counters = [4]uint32{uint32(v[0]), uint32(v[1]), uint32(v[2]), uint32(v[3])}
-	default:
+// count sets the counters of a row: 0 where null. Which rows are quiet nobody could
+// foresee, so that is no jump.
+func (c *columns) count(r *row, v0, v1, v2, v3 uint64) {
+	all := v0 | v1 | v2 | v3
+	if all>>32 != 0 {
 		r.flags |= flagWide
 		r.counters[0] = uint32(len(c.wide))
-		c.wide = append(c.wide, *v)
+		c.wide = append(c.wide, [4]uint64{v0, v1, v2, v3})
+		return
 	}
+	r.flags |= uint8((all-1)>>63) * flagQuiet
+	r.counters = [4]uint32{uint32(v0), uint32(v1), uint32(v2), uint32(v3)}
 }
 
-// counted returns the counters of a row that is not quiet.
+// counted returns the counters of a row.
 func (c *columns) counted(r *row) [4]uint64 {
 	v := &r.counters
 	if r.flags&flagWide != 0 {
@@ -172,22 +172,23 @@ func (c *columns) append(s *source, from, to int, ordinals []uint32) {
 		rows := c.rows[n+at-from:]
 		rows = rows[:min(blockOfRows, len(rows))]
 		c.copyRows(s, rows, at, c.stretches[at-from:])
-		for i := range rows {
-			rows[i].src, rows[i].dst = c.addresses.of(s.Addresses, s.Src[at+i]), c.addresses.of(s.Addresses, s.Dst[at+i])
-		}
+		c.addresses.copyCodes(rows, s.Addresses, s.Src[at:], s.Dst[at:])
 		c.copyCounters(s, rows, at)
 	}
 }
 
 // copyRows sets rows but for their addresses and counters.
 func (c *columns) copyRows(s *source, rows []row, from int, groups []uint32) {
+	n := len(rows)
+	times, offsets, srcPorts, dstPorts := s.Time[from:][:n], s.Offset[from:][:n], s.SrcPort[from:][:n], s.DstPort[from:][:n]
+	protocols, states, directions := s.Protocol[from:][:n], s.State[from:][:n], s.Direction[from:][:n]
+	groups = groups[:n]
 	for i := range rows {
-		k := from + i
 		r := &rows[i]
-		r.time, r.offset, r.group = int64(s.Time[k]), s.Offset[k], groups[i]
-		r.srcPort, r.dstPort = s.SrcPort[k], s.DstPort[k]
-		r.protocol, r.state, r.direction, r.flags = s.Protocol[k], s.State[k], s.Direction[k], 0
-		if s.allowed.Value(k) {
+		r.time, r.offset, r.group = int64(times[i]), offsets[i], groups[i]
+		r.srcPort, r.dstPort = srcPorts[i], dstPorts[i]
+		r.protocol, r.state, r.direction, r.flags = protocols[i], states[i], directions[i], 0
+		if s.allowed.Value(from + i) {
 			r.flags = flagAllowed
 		}
 		c.protocols[r.protocol] = true
@@ -223,8 +224,9 @@ func (c *columns) copyCounters(s *source, rows []row, from int) {
 		}
 		values[k] = own
 	}
-	for i := range rows {
-		c.count(&rows[i], &[4]uint64{values[0][i], values[1][i], values[2][i], values[3][i]})
+	a, b, d, e := values[0], values[1][:len(rows)], values[2][:len(rows)], values[3][:len(rows)]
+	for i := range a[:len(rows)] {
+		c.count(&rows[i], a[i], b[i], d[i], e[i])
 	}
 }
 

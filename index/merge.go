@@ -262,7 +262,7 @@ func (c *columns) appendCursor(from *cursor) {
 			}
 			counters[k] = from.counters[k][i]
 		}
-		c.count(&r, &counters)
+		c.count(&r, counters[0], counters[1], counters[2], counters[3])
 		now := [4]uint32{from.codes[dictNIC][i], from.codes[dictEncryption][i], from.codes[dictRule][i], from.codes[dictACL][i]}
 		if key := (groupKey{ordinal: from.ordinal[i], record: from.record[i]}); code == noCode || now != texts || key != last {
 			texts, last = now, key
