@@ -64,7 +64,7 @@ const (
 
 func newColumns() *columns {
 	return &columns{
-		addresses:   newAddressCodes(),
+		addresses:   addressCodes{addressTable: newAddressTable()},
 		ordinalCode: make(map[uint32]uint32),
 		settingCode: make(map[setting]uint32),
 		groupCode:   make(map[groupKey]uint32),

@@ -1,0 +1,92 @@
+package index
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+	"net/netip"
+)
+
+// addressTable gives addresses codes, in the order in which they are first looked up.
+// Nearly all are IPv4: those are in a hash table with open addressing, at most half full,
+// of 8 bytes a slot. Whoever sends packets to a cluster chooses addresses, so the hash is
+// seeded.
+type addressTable struct {
+	list  []netip.Addr // by code
+	known int          // of list that can be looked up; the others follow when one is
+	slots []uint64     // address in the high half, code + 1 in the low one, or 0; a power of two
+	used  int          // slots
+	six   map[netip.Addr]uint32
+	seed  [2]uint64
+}
+
+const leastSlots = 1 << 10
+
+func newAddressTable() addressTable {
+	return addressTable{six: make(map[netip.Addr]uint32), slots: make([]uint64, leastSlots), seed: [2]uint64{rand.Uint64(), rand.Uint64()}}
+}
+
+// lookUp returns the code of an address, which MUST be unmapped and without a zone.
+func (t *addressTable) lookUp(a netip.Addr) uint32 {
+	for ; t.known < len(t.list); t.known++ {
+		t.index(t.list[t.known], uint32(t.known))
+	}
+	if !a.Is4() {
+		if code, ok := t.six[a]; ok {
+			return code
+		}
+	} else if s := t.slots[t.find(fourOf(a))]; s != 0 {
+		return uint32(s) - 1
+	}
+	t.list = append(t.list, a)
+	return uint32(len(t.list) - 1)
+}
+
+// index makes an address with a code one that can be looked up.
+func (t *addressTable) index(a netip.Addr, code uint32) {
+	if !a.Is4() {
+		t.six[a] = code
+		return
+	}
+	if t.used++; 2*t.used > len(t.slots) {
+		t.grow()
+	}
+	v := fourOf(a)
+	t.slots[t.find(v)] = uint64(v)<<32 | uint64(code+1)
+}
+
+func fourOf(a netip.Addr) uint32 {
+	four := a.As4()
+	return binary.BigEndian.Uint32(four[:])
+}
+
+// find returns where an address stands, or the free slot where it belongs.
+func (t *addressTable) find(v uint32) uint64 {
+	mask := uint64(len(t.slots) - 1)
+	high, low := bits.Mul64(uint64(v)^t.seed[0], t.seed[1])
+	i := (high ^ low) & mask
+	for t.slots[i] != 0 && uint32(t.slots[i]>>32) != v {
+		i = (i + 1) & mask
+	}
+	return i
+}
+
+func (t *addressTable) grow() {
+	old := t.slots
+	t.slots = make([]uint64, 2*len(old))
+	for _, s := range old {
+		if s != 0 {
+			t.slots[t.find(uint32(s>>32))] = s
+		}
+	}
+}
+
+// reset forgets the addresses and keeps the memory.
+func (t *addressTable) reset() {
+	t.list = t.list[:0]
+	if t.known > 0 {
+		clear(t.slots)
+		clear(t.six)
+	}
+	t.known, t.used = 0, 0
+}
