@@ -49,9 +49,9 @@ func NewBatch(rec arrow.Record) (*Batch, error) {
 	}
 	b := &Batch{record: rec}
 	b.view()
-	for i, into := range b.texts() {
+	for col, into := range map[int]*textColumn{ColNIC: &b.nic, ColEncryption: &b.encryption, ColRule: &b.rule, ColACL: &b.acl, ColBlob: &b.blob} {
 		var err error
-		if *into, err = newTextColumn(rec, [...]int{ColNIC, ColEncryption, ColRule, ColACL, ColBlob}[i]); err != nil {
+		if *into, err = newTextColumn(rec, col); err != nil {
 			return nil, err
 		}
 	}
@@ -77,11 +77,6 @@ func (b *Batch) view() {
 	for i := range b.counters {
 		b.counters[i] = rec.Column(ColPacketsSent + i).(*array.Uint64)
 	}
-}
-
-// texts are the text columns.
-func (b *Batch) texts() [5]*textColumn {
-	return [...]*textColumn{&b.nic, &b.encryption, &b.rule, &b.acl, &b.blob}
 }
 
 // readAddresses makes one dictionary of the two address columns. They share theirs

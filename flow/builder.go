@@ -158,21 +158,21 @@ func (b *Builder) NewBatch() *Batch {
 			cols[col] = newArray(t, n, 0, nil, b.taken(col, n*t.(arrow.FixedWidthDataType).Bytes()))
 		}
 	}
-	batch := &Batch{}
-	for i, into := range batch.texts() {
-		t := b.texts()[i]
-		*into = textColumn{slices.Clone(t.values), t.codes[:n:n]}
+	for _, t := range b.texts() {
 		values := t.array(b.mem)
 		cols[t.column] = dictionaryArray(text, b.codes(t.column), values)
 		values.Release()
 	}
-	batch.record = array.NewRecord(Schema, cols, int64(n))
+	rec := array.NewRecord(Schema, cols, int64(n))
+	defer rec.Release()
 	for _, c := range cols {
 		c.Release()
 	}
-	batch.view()
-	batch.Src, batch.Dst = b.src[:n:n], b.dst[:n:n]
-	batch.Addresses, batch.Dictionary = b.addresses.list[:len(b.addresses.list):len(b.addresses.list)], b.addresses.dictionary
+	batch := Assemble(rec, Dictionaries{
+		Addresses: slices.Clip(b.addresses.list), Growing: b.addresses.dictionary,
+		NIC: slices.Clone(b.nic.values), Encryption: slices.Clone(b.encryption.values),
+		Rule: slices.Clone(b.rule.values), ACL: slices.Clone(b.acl.values), Blob: slices.Clone(b.blob.values),
+	})
 	b.reset()
 	return batch
 }

@@ -14,8 +14,10 @@ import (
 )
 
 // arrowSource reads the rows of a segment of version 1 that match. It holds one decoded
-// batch, about 0.7 MB, in its cursor.
+// batch, about 0.7 MB.
 type arrowSource struct {
+	arrowColumns
+	arrowGroups
 	seg         *segment
 	plan        *segmentPlan
 	nics, blobs []bool // by code: wanted; nil is every one
@@ -35,7 +37,8 @@ func newArrowSource(c *cursor, p *plan, u *unpacker, file *os.File) (rowSource, 
 		return nil, errors.Join(err, file.Close())
 	}
 	s := &arrowSource{seg: c.seg, file: file, unpack: u, left: 1<<len(c.seg.arrow.batches) - 1}
-	c.texts, c.addresses = o.texts, o.addresses
+	c.addresses, c.ordinals = o.addresses, c.seg.ordinals
+	s.addTexts(c, o)
 	s.choose(p, o)
 	return s, nil
 }
@@ -101,10 +104,11 @@ func (s *arrowSource) next(c *cursor) (bool, error) {
 	for s.left != 0 {
 		i := bits.TrailingZeros64(s.left)
 		s.left &^= 1 << i
-		if err := s.load(c, &s.seg.arrow.batches[i]); err != nil {
+		if err := s.load(&s.seg.arrow.batches[i]); err != nil {
 			return false, err
 		}
-		if len(c.rows) > 0 {
+		if len(s.rows) > 0 {
+			s.fill(c)
 			return true, nil
 		}
 	}
@@ -113,12 +117,12 @@ func (s *arrowSource) next(c *cursor) (bool, error) {
 
 // load reads a batch: first the columns that decide which rows match, and the others
 // only if any does.
-func (s *arrowSource) load(c *cursor, b *arrowBatch) error {
+func (s *arrowSource) load(b *arrowBatch) error {
 	raw, err := s.unpack.read(s.file, b.part)
 	if err != nil {
 		return err
 	}
-	err = s.decodeBatch(c, raw, b)
+	err = s.decodeBatch(raw, b)
 	s.msg = recordBatch{}
 	if err != nil {
 		return CorruptError{Path: s.file.Name(), Offset: b.offset, Detail: err.Error()}
@@ -126,7 +130,7 @@ func (s *arrowSource) load(c *cursor, b *arrowBatch) error {
 	return nil
 }
 
-func (s *arrowSource) decodeBatch(c *cursor, raw []byte, b *arrowBatch) (err error) {
+func (s *arrowSource) decodeBatch(raw []byte, b *arrowBatch) (err error) {
 	if s.msg, _, _, err = parseMessage(raw, headerRecord); err != nil {
 		return err
 	}
@@ -134,94 +138,90 @@ func (s *arrowSource) decodeBatch(c *cursor, raw []byte, b *arrowBatch) (err err
 		return fmt.Errorf("batch has %d rows and %d columns, want %d and %d", s.msg.rows, len(s.msg.nodes), b.rows, numColumns)
 	}
 	s.have = 0
-	if err := s.match(c, b); err != nil || len(c.rows) == 0 {
+	if err := s.match(b); err != nil || len(s.rows) == 0 {
 		return err
 	}
 	for col := range numColumns {
-		if err := s.need(c, col); err != nil {
+		if err := s.need(col); err != nil {
 			return err
 		}
-	}
-	c.ordinal = c.ordinal[:0]
-	for _, code := range c.codes[dictBlob] {
-		c.ordinal = append(c.ordinal, s.seg.ordinals[code])
 	}
 	return nil
 }
 
 // need decodes a column of the current batch, once.
-func (s *arrowSource) need(c *cursor, col int) error {
+func (s *arrowSource) need(col int) error {
 	if s.have&(1<<col) != 0 {
 		return nil
 	}
 	n := int(s.msg.rows)
 	size := dataSize(col, n)
-	if cap(c.data[col]) < size {
-		c.data[col] = make([]byte, max(size, dataSize(col, min(arrowRows, s.seg.rows))))
+	if cap(s.data[col]) < size {
+		s.data[col] = make([]byte, max(size, dataSize(col, min(arrowRows, s.seg.rows))))
 	}
-	c.data[col] = c.data[col][:size]
-	if err := s.unpack.buffer(c.data[col], &s.msg, 2*col+1); err != nil {
+	s.data[col] = s.data[col][:size]
+	if err := s.unpack.buffer(s.data[col], &s.msg, 2*col+1); err != nil {
 		return fmt.Errorf("column %d: %w", col, err)
 	}
 	if k, ok := counterOf(col); ok {
-		if err := s.needValid(c, k, col, n); err != nil {
+		if err := s.needValid(k, col, n); err != nil {
 			return err
 		}
 	}
-	s.view(c, col)
+	s.view(col)
 	s.have |= 1 << col
-	return s.checkCodes(c, col)
+	return s.checkCodes(col)
 }
 
-func (s *arrowSource) needValid(c *cursor, k, col, rows int) error {
+func (s *arrowSource) needValid(k, col, rows int) error {
 	if s.msg.nodes[col].nulls == 0 {
-		c.valid[k] = nil
+		s.valid[k] = nil
 		return nil
 	}
-	c.valid[k] = make([]byte, (rows+7)/8)
-	if err := s.unpack.buffer(c.valid[k], &s.msg, 2*col); err != nil {
+	s.valid[k] = make([]byte, (rows+7)/8)
+	if err := s.unpack.buffer(s.valid[k], &s.msg, 2*col); err != nil {
 		return fmt.Errorf("column %d: validity: %w", col, err)
 	}
 	return nil
 }
 
 // view gives the decoded bytes their type.
-func (s *arrowSource) view(c *cursor, col int) {
-	b := c.data[col]
+func (s *arrowSource) view(col int) {
+	b := s.data[col]
 	switch col {
 	case flow.ColTime:
-		c.time = arrow.Int64Traits.CastFromBytes(b)
+		s.time = arrow.Int64Traits.CastFromBytes(b)
 	case flow.ColRecordTime:
-		c.record = arrow.Int64Traits.CastFromBytes(b)
+		s.record = arrow.Int64Traits.CastFromBytes(b)
 	case flow.ColOffset:
-		c.offset = arrow.Int64Traits.CastFromBytes(b)
+		s.offset = arrow.Int64Traits.CastFromBytes(b)
 	case flow.ColPacketsSent, flow.ColBytesSent, flow.ColPacketsReceived, flow.ColBytesReceived:
-		c.counters[col-flow.ColPacketsSent] = arrow.Uint64Traits.CastFromBytes(b)
+		s.counters[col-flow.ColPacketsSent] = arrow.Uint64Traits.CastFromBytes(b)
 	case flow.ColSrc:
-		c.src = arrow.Uint32Traits.CastFromBytes(b)
+		s.src = arrow.Uint32Traits.CastFromBytes(b)
 	case flow.ColDst:
-		c.dst = arrow.Uint32Traits.CastFromBytes(b)
+		s.dst = arrow.Uint32Traits.CastFromBytes(b)
 	case flow.ColSrcPort:
-		c.srcPort = arrow.Uint16Traits.CastFromBytes(b)
+		s.srcPort = arrow.Uint16Traits.CastFromBytes(b)
 	case flow.ColDstPort:
-		c.dstPort = arrow.Uint16Traits.CastFromBytes(b)
+		s.dstPort = arrow.Uint16Traits.CastFromBytes(b)
 	case flow.ColNIC, flow.ColEncryption, flow.ColRule, flow.ColACL, flow.ColBlob:
-		c.codes[dictionaryID(col)] = arrow.Uint32Traits.CastFromBytes(b)
+		s.codes[dictionaryID(col)] = arrow.Uint32Traits.CastFromBytes(b)
 	}
 }
 
 // checkCodes makes sure that no code is beyond its dictionary.
-func (s *arrowSource) checkCodes(c *cursor, col int) error {
+func (s *arrowSource) checkCodes(col int) error {
 	var codes []uint32
 	entries := 0
 	switch col {
 	case flow.ColSrc:
-		codes, entries = c.src, s.seg.addresses
+		codes, entries = s.src, s.seg.addresses
 	case flow.ColDst:
-		codes, entries = c.dst, s.seg.addresses
+		codes, entries = s.dst, s.seg.addresses
 	case flow.ColNIC, flow.ColEncryption, flow.ColRule, flow.ColACL, flow.ColBlob:
 		id := dictionaryID(col)
-		codes, entries = c.codes[id], len(c.texts[id])
+		codes, entries = s.codes[id], s.entries[id]
 	}
 	for i, code := range codes {
 		if int(code) >= entries {
@@ -232,43 +232,43 @@ func (s *arrowSource) checkCodes(c *cursor, col int) error {
 }
 
 // match sets rows to those of the batch that the plan wants.
-func (s *arrowSource) match(c *cursor, b *arrowBatch) error {
+func (s *arrowSource) match(b *arrowBatch) error {
 	p := s.plan
-	c.rows = c.rows[:0]
+	s.rows = s.rows[:0]
 	for i := range b.rows {
-		c.rows = append(c.rows, uint32(i))
+		s.rows = append(s.rows, uint32(i))
 	}
 	tests := []struct {
 		wanted bool
 		cols   []int
 		keep   func(row uint32) bool
 	}{
-		{p.src != nil, []int{flow.ColSrc}, func(i uint32) bool { return p.src.has(c.src[i]) }},
-		{p.dst != nil, []int{flow.ColDst}, func(i uint32) bool { return p.dst.has(c.dst[i]) }},
-		{p.addresses != nil, []int{flow.ColSrc, flow.ColDst}, func(i uint32) bool { return p.addresses.has(c.src[i]) || p.addresses.has(c.dst[i]) }},
-		{b.first < p.from || b.last >= p.to, []int{flow.ColTime}, func(i uint32) bool { return c.time[i] >= p.from && c.time[i] < p.to }},
-		{p.srcPort > 0, []int{flow.ColSrcPort}, func(i uint32) bool { return int(c.srcPort[i]) == p.srcPort }},
-		{p.dstPort > 0, []int{flow.ColDstPort}, func(i uint32) bool { return int(c.dstPort[i]) == p.dstPort }},
-		{s.nics != nil, []int{flow.ColNIC}, func(i uint32) bool { return s.nics[c.codes[dictNIC][i]] }},
-		{s.blobs != nil, []int{flow.ColBlob}, func(i uint32) bool { return s.blobs[c.codes[dictBlob][i]] }},
+		{p.src != nil, []int{flow.ColSrc}, func(i uint32) bool { return p.src.has(s.src[i]) }},
+		{p.dst != nil, []int{flow.ColDst}, func(i uint32) bool { return p.dst.has(s.dst[i]) }},
+		{p.addresses != nil, []int{flow.ColSrc, flow.ColDst}, func(i uint32) bool { return p.addresses.has(s.src[i]) || p.addresses.has(s.dst[i]) }},
+		{b.first < p.from || b.last >= p.to, []int{flow.ColTime}, func(i uint32) bool { return s.time[i] >= p.from && s.time[i] < p.to }},
+		{p.srcPort > 0, []int{flow.ColSrcPort}, func(i uint32) bool { return int(s.srcPort[i]) == p.srcPort }},
+		{p.dstPort > 0, []int{flow.ColDstPort}, func(i uint32) bool { return int(s.dstPort[i]) == p.dstPort }},
+		{s.nics != nil, []int{flow.ColNIC}, func(i uint32) bool { return s.nics[s.codes[dictNIC][i]] }},
+		{s.blobs != nil, []int{flow.ColBlob}, func(i uint32) bool { return s.blobs[s.codes[dictBlob][i]] }},
 	}
 	for _, t := range tests {
-		if !t.wanted || len(c.rows) == 0 {
+		if !t.wanted || len(s.rows) == 0 {
 			continue
 		}
 		for _, col := range t.cols {
-			if err := s.need(c, col); err != nil {
+			if err := s.need(col); err != nil {
 				return err
 			}
 		}
 		n := 0
-		for _, row := range c.rows {
+		for _, row := range s.rows {
 			if t.keep(row) {
-				c.rows[n] = row
+				s.rows[n] = row
 				n++
 			}
 		}
-		c.rows = c.rows[:n]
+		s.rows = s.rows[:n]
 	}
 	return nil
 }

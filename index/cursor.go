@@ -8,28 +8,39 @@ import (
 )
 
 // cursor walks the rows of one segment that match, in flow order. It holds what its
-// source decoded last.
+// source decoded last: rows, runs of rows that follow each other and share a
+// five-tuple and direction, and groups of rows that stand together in a blob.
 type cursor struct {
 	seg    *segment
 	source rowSource
-	texts  [numDictionaries][]string
 
-	rows []uint32 // places, in what follows, of those that match
-	at   int      // in rows
-	head key      // of rows[at]
+	at   int      // the next row
+	sent int      // rows before it are in batches; those from it to at have only their places
+	to   []uint32 // of the rows from sent to at: the place in the batch under way
 
-	data                 [numColumns][]byte
-	valid                [4][]byte // of the counters; nil where none is null
-	time, record, offset []int64
-	counters             [4][]uint64
-	addresses            []netip.Addr              // that rows refer to
-	src, dst             []uint32                  // in addresses
-	codes                [numDictionaries][]uint32 // of the text columns
-	ordinal              []uint32                  // itself, not its code
-	srcPort, dstPort     []uint16
+	// By row. flags are a row's: nulls in bits 0 to 3, then allowed.
+	run, group   []uint32
+	time, offset []int64
+	state, flags []uint8
+	counters     [4][]uint64
+
+	// By run.
+	src, dst            []uint32 // in addresses
+	srcPort, dstPort    []uint16
+	protocol, direction []uint8
+	keys                []runKey
+	addresses           []netip.Addr // that runs refer to, each once
+
+	// Of the whole segment, or of what was decoded last; rows refer to groups.
+	groups   []group
+	settings [][4]uint32 // texts of NIC, encryption, rule and ACL
+	ordinals []uint32
+	paths    []uint32 // by code of an ordinal: text of the blob's path
+	texts    []string
 
 	toAddress remap
-	toText    [numDictionaries]remap
+	toPath    remap
+	toSetting []settingCodes
 }
 
 // rowSource decodes the rows of a segment.
@@ -39,16 +50,23 @@ type rowSource interface {
 	close() error
 }
 
-// next moves to the next rows that match. It returns false at the end.
+// next moves to the next rows that match. It returns false at the end. All rows before
+// MUST be in batches.
 func (c *cursor) next() (bool, error) {
 	ok, err := c.source.next(c)
 	if ok {
-		c.at = 0
+		c.at, c.sent = 0, 0
+		c.setKeys()
 		c.toAddress = append(c.toAddress[:0], make(remap, len(c.addresses))...)
-		c.setHead()
+		for len(c.toSetting) < len(c.settings) {
+			c.toSetting = append(c.toSetting, settingCodes{})
+		}
 	}
 	return ok, err
 }
+
+// len is how many rows it holds, those that were taken included.
+func (c *cursor) len() int { return len(c.run) }
 
 // newCursor opens a segment and puts a cursor at its first match. It returns nil where
 // there is none.
@@ -65,12 +83,10 @@ func (s *Store) newCursor(seg *segment, p *plan, u *unpacker) (_ *cursor, err er
 	if err != nil || c.source == nil {
 		return nil, err
 	}
+	c.toPath = make(remap, len(c.paths))
 	ok, err := c.next()
 	if err != nil || !ok {
 		return nil, errors.Join(err, c.source.close())
-	}
-	for i := range c.toText {
-		c.toText[i] = make(remap, len(c.texts[i]))
 	}
 	return c, nil
 }

@@ -158,8 +158,8 @@ func (s *Store) eachTime(seg *segment, p *plan, u *unpacker, fn func(int64)) (er
 	}
 	defer func() { err = errors.Join(err, c.source.close()) }()
 	for {
-		for _, i := range c.rows {
-			fn(c.time[i])
+		for _, t := range c.time {
+			fn(t)
 		}
 		if ok, err := c.next(); err != nil || !ok {
 			return err

@@ -29,11 +29,11 @@ type plan struct {
 	addressBytes        int // what each cursor may keep of addresses
 }
 
-// What the cursors of a scan hold together: decoded rows, of about 200 bytes, as long as
+// What the cursors of a scan hold together: decoded rows, of about 100 bytes, as long as
 // there are not so many cursors that each has leastWindow of them; and addresses. What
 // is beyond that is read again when its turn comes.
 const (
-	scanRows         = 96 << 10
+	scanRows         = 192 << 10
 	leastWindow      = 128
 	scanAddressBytes = 64 << 20
 )

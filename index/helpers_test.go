@@ -112,11 +112,42 @@ func scan(s *Store, f Filter) ([]flow.Row, error) {
 		if err != nil {
 			return rows, err
 		}
+		err = checkBatch(b)
 		for i := range b.Len() {
 			rows = append(rows, b.Row(i))
 		}
 		b.Release()
+		if err != nil {
+			return rows, err
+		}
 	}
+}
+
+// checkBatch looks at a batch of a scan, which was assembled without a look at its
+// rows: it is the one that [flow.NewBatch] makes of its record, and its dictionary of
+// addresses has each that a row refers to once and no other.
+func checkBatch(b *flow.Batch) error {
+	read, err := flow.NewBatch(b.Record())
+	if err != nil {
+		return err
+	}
+	defer read.Release()
+	for i := range b.Len() {
+		if got, want := b.Row(i), read.Row(i); got != want {
+			return fmt.Errorf("row %d of a batch is %+v, its record says %+v", i, got, want)
+		}
+	}
+	if !slices.Equal(b.Addresses, read.Addresses) {
+		return fmt.Errorf("batch has addresses %v, its record %v", b.Addresses, read.Addresses)
+	}
+	used := make(map[netip.Addr]bool)
+	for i := range b.Len() {
+		used[b.Addresses[b.Src[i]]], used[b.Addresses[b.Dst[i]]] = true, true
+	}
+	if len(used) != len(b.Addresses) {
+		return fmt.Errorf("dictionary has %d addresses, rows refer to %d", len(b.Addresses), len(used))
+	}
+	return nil
 }
 
 func mustScan(t testing.TB, s *Store, f Filter) []flow.Row {

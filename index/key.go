@@ -2,6 +2,8 @@ package index
 
 import (
 	"cmp"
+	"encoding/binary"
+	"math"
 	"net/netip"
 	"sort"
 	"strings"
@@ -9,91 +11,125 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// key is what flow.Compare looks at, of the row at the head of a cursor.
-type key struct {
-	src, dst  netip.Addr
+// runKey is what flow.Compare looks at first, of the rows of a run. Two words decide
+// nearly always.
+type runKey struct {
+	addresses uint64 // see keyOfAddresses
 	ends      uint64 // protocol, source port, destination port
-	nic       string
-	direction byte
-	rank      uint8
-	time      int64
-	blob      string
-	offset    int64
 }
 
-func (c *cursor) setHead() {
-	i := c.rows[c.at]
-	c.head = key{
-		src: c.addresses[c.src[i]], dst: c.addresses[c.dst[i]], ends: c.endsAt(i),
-		nic: c.text(dictNIC, i), direction: c.data[flow.ColDirection][i], rank: flow.StateRank(c.data[flow.ColState][i]),
-		time: c.time[i], blob: c.text(dictBlob, i), offset: c.offset[i],
+// keyOfAddresses are two addresses, as [shorten] gives them, in a word that is in their
+// order: where two words differ, addresses are in the order of their words. Where they
+// are equal, so are the addresses, but for words whose lower half is all ones.
+func keyOfAddresses(src, dst uint64) uint64 {
+	if src > math.MaxUint32 {
+		return math.MaxUint64
+	}
+	return src<<32 | min(dst, math.MaxUint32)
+}
+
+// shorten is an IPv4 address as a number; all of IPv6, which netip has behind IPv4, are
+// the one that follows.
+func shorten(a netip.Addr) uint64 {
+	if !a.Is4() {
+		return math.MaxUint32 + 1
+	}
+	four := a.As4()
+	return uint64(binary.BigEndian.Uint32(four[:]))
+}
+
+// setKeys fills the keys of runs that were decoded.
+func (c *cursor) setKeys() {
+	short := c.toAddress[:0] // it is set after this
+	for _, a := range c.addresses {
+		short = append(short, shorten(a))
+	}
+	c.toAddress = short
+	c.keys = c.keys[:0]
+	for run, src := range c.src {
+		ends := uint64(c.protocol[run])<<32 | uint64(c.srcPort[run])<<16 | uint64(c.dstPort[run])
+		c.keys = append(c.keys, runKey{keyOfAddresses(short[src], short[c.dst[run]]), ends})
 	}
 }
 
-func (c *cursor) endsAt(i uint32) uint64 {
-	return uint64(c.data[flow.ColProtocol][i])<<32 | uint64(c.srcPort[i])<<16 | uint64(c.dstPort[i])
+// head is the row that a cursor of a scan stands before.
+type head struct {
+	runKey
+	c *cursor
 }
 
-func (c *cursor) text(dict int, i uint32) string {
-	return c.texts[dict][c.codes[dict][i]]
-}
+func (c *cursor) head() head { return head{c.keys[c.run[c.at]], c} }
 
-// compare is flow.Compare.
-func (k *key) compare(o *key) int {
-	if c := k.src.Compare(o.src); c != 0 {
-		return c
+// before says whether the row of h precedes that of o.
+func (h *head) before(o *head) bool {
+	if h.addresses != o.addresses {
+		return h.addresses < o.addresses
 	}
-	if c := k.dst.Compare(o.dst); c != 0 {
-		return c
+	return h.c.compareRow(h.c.at, o) < 0
+}
+
+// compareRow is flow.Compare of a row that was decoded and that of a head.
+func (c *cursor) compareRow(row int, o *head) int {
+	run := c.run[row]
+	k := &c.keys[run]
+	if k.addresses != o.addresses {
+		return cmp.Compare(k.addresses, o.addresses)
+	}
+	theirs := o.c.run[o.c.at]
+	if uint32(k.addresses) == math.MaxUint32 {
+		if x := c.addresses[c.src[run]].Compare(o.c.addresses[o.c.src[theirs]]); x != 0 {
+			return x
+		}
+		if x := c.addresses[c.dst[run]].Compare(o.c.addresses[o.c.dst[theirs]]); x != 0 {
+			return x
+		}
 	}
 	if k.ends != o.ends {
 		return cmp.Compare(k.ends, o.ends)
 	}
+	return c.compareRest(row, o.c, o.c.at)
+}
+
+// compareRest is flow.Compare of rows that have one five-tuple, reading no more of them
+// than is needed.
+func (c *cursor) compareRest(row int, o *cursor, theirs int) int {
+	if x := strings.Compare(c.nic(row), o.nic(theirs)); x != 0 {
+		return x
+	}
+	if x := cmp.Compare(c.direction[c.run[row]], o.direction[o.run[theirs]]); x != 0 {
+		return x
+	}
+	if x := cmp.Compare(c.time[row], o.time[theirs]); x != 0 {
+		return x
+	}
 	return cmp.Or(
-		strings.Compare(k.nic, o.nic),
-		cmp.Compare(k.direction, o.direction),
-		cmp.Compare(k.time, o.time),
-		cmp.Compare(k.rank, o.rank),
-		strings.Compare(k.blob, o.blob),
-		cmp.Compare(k.offset, o.offset),
+		cmp.Compare(flow.StateRank(c.state[row]), flow.StateRank(o.state[theirs])),
+		strings.Compare(c.blob(row), o.blob(theirs)),
+		cmp.Compare(c.offset[row], o.offset[theirs]),
 	)
 }
 
-// compareRow compares row i of the batch with a key, reading no more of it than is
-// needed.
-func (c *cursor) compareRow(i uint32, k *key) int {
-	if x := c.addresses[c.src[i]].Compare(k.src); x != 0 {
-		return x
-	}
-	if x := c.addresses[c.dst[i]].Compare(k.dst); x != 0 {
-		return x
-	}
-	if e := c.endsAt(i); e != k.ends {
-		return cmp.Compare(e, k.ends)
-	}
-	return cmp.Or(
-		strings.Compare(c.text(dictNIC, i), k.nic),
-		cmp.Compare(c.data[flow.ColDirection][i], k.direction),
-		cmp.Compare(c.time[i], k.time),
-		cmp.Compare(flow.StateRank(c.data[flow.ColState][i]), k.rank),
-		strings.Compare(c.text(dictBlob, i), k.blob),
-		cmp.Compare(c.offset[i], k.offset),
-	)
+func (c *cursor) nic(row int) string {
+	return c.texts[c.settings[c.groups[c.group[row]].setting][0]]
 }
 
-// run is how many rows from the head on precede limit, at most the given number and
-// at least one: the head does. The end is looked for in steps that double, so that
-// both a short run and a whole batch are cheap.
-func (c *cursor) run(limit *key, most int) int {
-	most = min(most, len(c.rows)-c.at)
+func (c *cursor) blob(row int) string {
+	return c.texts[c.paths[c.groups[c.group[row]].ordinal]]
+}
+
+// precede is how many rows from the next one on precede limit, at most the given number
+// and at least one: the next one does. The end is looked for in steps that double, so
+// that both a short stretch and a long one are cheap.
+func (c *cursor) precede(limit *head, most int) int {
+	most = min(most, c.len()-c.at)
 	if limit == nil {
 		return most
 	}
 	low, step := 1, 1 // low rows precede limit
-	for low+step <= most && c.compareRow(c.rows[c.at+low+step-1], limit) < 0 {
+	for low+step <= most && c.compareRow(c.at+low+step-1, limit) < 0 {
 		low += step
 		step *= 2
 	}
 	high := min(low+step-1, most) // not more than these do
-	return low + sort.Search(high-low, func(n int) bool { return c.compareRow(c.rows[c.at+low+n], limit) >= 0 })
+	return low + sort.Search(high-low, func(n int) bool { return c.compareRow(c.at+low+n, limit) >= 0 })
 }

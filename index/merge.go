@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-
-	"github.com/whichpod/whichpod/flow"
 )
 
 // mergeAt is how many segments of about one size are merged to one. A row of a log that
@@ -245,33 +243,25 @@ func (s *Store) removeFiles(old []*segment) {
 func (c *columns) appendCursor(from *cursor) {
 	c.reserve()
 	c.addresses.begin(from.addresses, nil)
-	var last groupKey
-	var texts [4]uint32
-	code := noCode
-	for _, i := range from.rows {
-		r := row{time: from.time[i], offset: from.offset[i], src: c.addresses.of(from.addresses, from.src[i]), dst: c.addresses.of(from.addresses, from.dst[i]), srcPort: from.srcPort[i], dstPort: from.dstPort[i],
-			protocol: from.data[flow.ColProtocol][i], state: from.data[flow.ColState][i], direction: from.data[flow.ColDirection][i]}
-		if from.data[flow.ColAllowed][i/8]>>(i%8)&1 != 0 {
-			r.flags = flagAllowed
-		}
-		var counters [4]uint64
-		for k := range counters {
-			if v := from.valid[k]; v != nil && v[i/8]>>(i%8)&1 == 0 {
-				r.flags |= 1 << k
-				continue
-			}
-			counters[k] = from.counters[k][i]
-		}
-		c.count(&r, counters[0], counters[1], counters[2], counters[3])
-		now := [4]uint32{from.codes[dictNIC][i], from.codes[dictEncryption][i], from.codes[dictRule][i], from.codes[dictACL][i]}
-		if key := (groupKey{ordinal: from.ordinal[i], record: from.record[i]}); code == noCode || now != texts || key != last {
-			texts, last = now, key
-			set := c.settingOf(setting{from.text(dictNIC, i), from.text(dictEncryption, i), from.text(dictRule, i), from.text(dictACL, i)})
-			code = c.groupOf(groupKey{c.ordinal(key.ordinal, from.text(dictBlob, i)), set, key.record})
+	last, code := noCode, noCode // a group of the cursor, and of ours
+	for i, run := range from.run {
+		r := row{time: from.time[i], offset: from.offset[i], src: c.addresses.of(from.addresses, from.src[run]), dst: c.addresses.of(from.addresses, from.dst[run]),
+			srcPort: from.srcPort[run], dstPort: from.dstPort[run], protocol: from.protocol[run], direction: from.direction[run], state: from.state[i], flags: from.flags[i] &^ flagQuiet}
+		c.count(&r, from.counters[0][i], from.counters[1][i], from.counters[2][i], from.counters[3][i])
+		if k := from.group[i]; k != last || code == noCode {
+			last, code = k, c.groupLike(from, k)
 		}
 		r.group = code
 		c.fits[code].add(r.time, r.offset)
 		c.protocols[r.protocol] = true
 		c.rows = append(c.rows, r)
 	}
+}
+
+// groupLike is the code of a group like one of the cursor's.
+func (c *columns) groupLike(from *cursor, k uint32) uint32 {
+	g := &from.groups[k]
+	t := from.settings[g.setting]
+	set := c.settingOf(setting{from.texts[t[0]], from.texts[t[1]], from.texts[t[2]], from.texts[t[3]]})
+	return c.groupOf(groupKey{c.ordinal(from.ordinals[g.ordinal], from.texts[from.paths[g.ordinal]]), set, g.record})
 }

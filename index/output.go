@@ -5,7 +5,6 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/bitutil"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/whichpod/whichpod/flow"
@@ -13,59 +12,89 @@ import (
 
 // output puts together one batch of a scan. Its dictionaries hold what the batch's
 // rows refer to and nothing else.
+//
+// A merge of many segments takes a few rows of one and a few of another. So rows get
+// their places first, and are copied when their cursor moves on or the batch is full:
+// many rows of one cursor, a column at a time.
 type output struct {
-	mem memory.Allocator
-	n   int // rows
-	cap int
+	columns *recycler
+	mem     memory.Allocator // of dictionaries
+	n, cap  int              // rows
 
-	data  [numColumns]*memory.Buffer
-	valid [4]*memory.Buffer
-	nulls [4]int
+	data                 [numColumns]*memory.Buffer
+	time, record, offset []int64
+	counters             [4][]uint64
+	src, dst             []uint32
+	texts                [numDictionaries]textCodes
+	srcPort, dstPort     []uint16
+	direction, state     []uint8
+	protocol             []uint8
+	flags                []uint8 // kept from one batch to the next
 
 	// round tells this batch's entries in a cursor's remap from an earlier batch's.
-	round       uint32
-	addresses   []netip.Addr
-	addressCode map[netip.Addr]uint32
-	texts       [numDictionaries][]string
-	textCode    [numDictionaries]map[string]uint32
+	round     uint32
+	addresses batchAddresses
+	runs      [2][]uint32 // scratch: codes of runs' addresses
 }
 
-// remap says what a code is in the batch or the block under way: the round in the high
-// half, the code there in the low one.
-type remap []uint64
-
 func newOutput(mem memory.Allocator) *output {
-	o := &output{mem: mem, addressCode: make(map[netip.Addr]uint32)}
-	for i := range o.textCode {
-		o.textCode[i] = make(map[string]uint32)
+	o := &output{columns: &recycler{mem: mem}, mem: mem, addresses: newBatchAddresses()}
+	for i := range o.texts {
+		o.texts[i].code = make(map[string]uint32)
 	}
 	return o
 }
 
-// begin takes memory for a batch of at most that many rows.
-func (o *output) begin(rows int) {
-	o.n, o.cap = 0, rows
+// close lets go of the memory that it keeps. Batches keep theirs.
+func (o *output) close() { o.columns.close() }
+
+// begin takes memory for a batch.
+func (o *output) begin() {
+	o.n, o.cap = 0, min(max(firstRows, 4*o.cap), batchRows)
 	o.round++
 	for col := range o.data {
-		o.data[col] = o.buffer(dataSize(col, rows))
+		o.data[col] = memory.NewResizableBuffer(o.columns)
+		o.data[col].Resize(dataSize(col, o.cap))
+		o.view(col, o.data[col].Bytes())
 	}
-	for k := range o.valid {
-		o.valid[k] = o.buffer((rows + 7) / 8)
-		o.nulls[k] = 0
+	if len(o.flags) < o.cap {
+		o.flags = make([]uint8, o.cap)
 	}
-	o.addresses = o.addresses[:0]
-	clear(o.addressCode)
+	o.addresses.reset()
 	for i := range o.texts {
-		o.texts[i] = o.texts[i][:0]
-		clear(o.textCode[i])
+		o.texts[i].reset()
 	}
-	clear(o.data[flow.ColAllowed].Bytes())
 }
 
-func (o *output) buffer(size int) *memory.Buffer {
-	b := memory.NewResizableBuffer(o.mem)
-	b.Resize(size)
-	return b
+// view gives a column's bytes their type.
+func (o *output) view(col int, b []byte) {
+	switch col {
+	case flow.ColTime:
+		o.time = arrow.Int64Traits.CastFromBytes(b)
+	case flow.ColRecordTime:
+		o.record = arrow.Int64Traits.CastFromBytes(b)
+	case flow.ColOffset:
+		o.offset = arrow.Int64Traits.CastFromBytes(b)
+	case flow.ColPacketsSent, flow.ColBytesSent, flow.ColPacketsReceived, flow.ColBytesReceived:
+		o.counters[col-flow.ColPacketsSent] = arrow.Uint64Traits.CastFromBytes(b)
+	case flow.ColSrc:
+		o.src = arrow.Uint32Traits.CastFromBytes(b)
+	case flow.ColDst:
+		o.dst = arrow.Uint32Traits.CastFromBytes(b)
+	case flow.ColSrcPort:
+		o.srcPort = arrow.Uint16Traits.CastFromBytes(b)
+	case flow.ColDstPort:
+		o.dstPort = arrow.Uint16Traits.CastFromBytes(b)
+	case flow.ColDirection:
+		o.direction = b
+	case flow.ColState:
+		o.state = b
+	case flow.ColProtocol:
+		o.protocol = b
+	case flow.ColAllowed: // of flags, at the end
+	default:
+		o.texts[dictionaryID(col)].codes = arrow.Uint32Traits.CastFromBytes(b)
+	}
 }
 
 func (o *output) room() int { return o.cap - o.n }
@@ -75,130 +104,106 @@ func (o *output) abort() {
 	for col := range o.data {
 		o.data[col].Release()
 	}
-	for k := range o.valid {
-		o.valid[k].Release()
-	}
 }
 
-// copy adds the next n matching rows of the cursor and moves it past them. There
-// MUST be room.
-func (o *output) copy(c *cursor, n int) {
-	rows := c.rows[c.at : c.at+n]
-	for col := range numColumns {
-		o.copyColumn(c, col, rows)
+// place gives the next n rows of the cursor their places and moves it past them. There
+// MUST be room, and they MUST be copied before the cursor's source moves on.
+func (o *output) place(c *cursor, n int) {
+	for range n {
+		c.to = append(c.to, uint32(o.n))
+		o.n++
 	}
-	o.n += n
 	c.at += n
 }
 
-func (o *output) copyColumn(c *cursor, col int, rows []uint32) {
-	b := o.data[col].Bytes()
-	switch col {
-	case flow.ColTime:
-		pick(arrow.Int64Traits.CastFromBytes(b)[o.n:], c.time, rows)
-	case flow.ColRecordTime:
-		pick(arrow.Int64Traits.CastFromBytes(b)[o.n:], c.record, rows)
-	case flow.ColOffset:
-		pick(arrow.Int64Traits.CastFromBytes(b)[o.n:], c.offset, rows)
-	case flow.ColPacketsSent, flow.ColBytesSent, flow.ColPacketsReceived, flow.ColBytesReceived:
-		k := col - flow.ColPacketsSent
-		pick(arrow.Uint64Traits.CastFromBytes(b)[o.n:], c.counters[k], rows)
-		o.copyValid(c, k, rows)
-	case flow.ColSrc:
-		o.copyAddresses(arrow.Uint32Traits.CastFromBytes(b)[o.n:], c, c.src, rows)
-	case flow.ColDst:
-		o.copyAddresses(arrow.Uint32Traits.CastFromBytes(b)[o.n:], c, c.dst, rows)
-	case flow.ColSrcPort:
-		pick(arrow.Uint16Traits.CastFromBytes(b)[o.n:], c.srcPort, rows)
-	case flow.ColDstPort:
-		pick(arrow.Uint16Traits.CastFromBytes(b)[o.n:], c.dstPort, rows)
-	case flow.ColDirection, flow.ColState, flow.ColProtocol:
-		pick(b[o.n:], c.data[col], rows)
-	case flow.ColAllowed:
-		for i, r := range rows {
-			at := o.n + i
-			b[at/8] |= c.data[col][r/8] >> (r % 8) & 1 << (at % 8)
-		}
-	default:
-		o.copyTexts(arrow.Uint32Traits.CastFromBytes(b)[o.n:], c, int(dictionaryID(col)), rows)
-	}
-}
-
-func (o *output) copyValid(c *cursor, k int, rows []uint32) {
-	out, in := o.valid[k].Bytes(), c.valid[k]
-	if in == nil {
-		bitutil.SetBitsTo(out, int64(o.n), int64(len(rows)), true)
+// copy copies the rows of the cursor that have their places.
+func (o *output) copy(c *cursor) {
+	from, to := c.sent, c.to
+	if len(to) == 0 {
 		return
 	}
-	for i, r := range rows {
-		ok := bitutil.BitIsSet(in, int(r))
-		bitutil.SetBitTo(out, o.n+i, ok)
-		if !ok {
-			o.nulls[k]++
+	scatter(o.time, to, c.time[from:])
+	scatter(o.offset, to, c.offset[from:])
+	scatter(o.state, to, c.state[from:])
+	scatter(o.flags, to, c.flags[from:])
+	for k := range o.counters {
+		scatter(o.counters[k], to, c.counters[k][from:])
+	}
+	run := c.run[from:]
+	scatterRuns(o.srcPort, to, c.srcPort, run)
+	scatterRuns(o.dstPort, to, c.dstPort, run)
+	scatterRuns(o.protocol, to, c.protocol, run)
+	scatterRuns(o.direction, to, c.direction, run)
+	o.copyAddresses(c, to)
+	o.copyGroups(c, to)
+	c.sent, c.to = c.at, to[:0]
+}
+
+// scatter copies values to places.
+func scatter[T any](dst []T, to []uint32, values []T) {
+	values = values[:len(to)]
+	for i, place := range to {
+		dst[place] = values[i]
+	}
+}
+
+// scatterRuns copies the values of rows' runs to places.
+func scatterRuns[T any](dst []T, to []uint32, values []T, runs []uint32) {
+	runs = runs[:len(to)]
+	for i, place := range to {
+		dst[place] = values[runs[i]]
+	}
+}
+
+func (o *output) copyAddresses(c *cursor, to []uint32) {
+	first, last := c.run[c.sent], c.run[c.at-1]
+	for k, column := range [2][]uint32{c.src, c.dst} {
+		codes := append(o.runs[k][:0], column[:last+1]...)
+		for run := first; run <= last; run++ {
+			codes[run] = o.addressCode(c, column[run])
 		}
+		o.runs[k] = codes
 	}
+	scatterRuns(o.src, to, o.runs[0], c.run[c.sent:])
+	scatterRuns(o.dst, to, o.runs[1], c.run[c.sent:])
 }
 
-func (o *output) copyAddresses(dst []uint32, c *cursor, codes, rows []uint32) {
-	round := uint64(o.round) << 32
-	for i, r := range rows {
-		m := &c.toAddress[codes[r]]
-		if *m&^0xffffffff != round {
-			*m = round | uint64(o.address(c.addresses[codes[r]]))
+// copyGroups copies what rows have by their group.
+func (o *output) copyGroups(c *cursor, to []uint32) {
+	group := c.group[c.sent:][:len(to)]
+	nic, encryption, rule := o.texts[dictNIC].codes, o.texts[dictEncryption].codes, o.texts[dictRule].codes
+	acl, blob, record := o.texts[dictACL].codes, o.texts[dictBlob].codes, o.record
+	for i, place := range to {
+		g := &c.groups[group[i]]
+		s := &c.toSetting[g.setting]
+		if s.round != o.round {
+			*s = o.settingCodes(c, g.setting)
 		}
-		dst[i] = uint32(*m)
-	}
-}
-
-func (o *output) address(a netip.Addr) uint32 {
-	code, ok := o.addressCode[a]
-	if !ok {
-		code = uint32(len(o.addresses))
-		o.addressCode[a] = code
-		o.addresses = append(o.addresses, a)
-	}
-	return code
-}
-
-func (o *output) copyTexts(dst []uint32, c *cursor, dict int, rows []uint32) {
-	round := uint64(o.round) << 32
-	codes, known := c.codes[dict], c.toText[dict]
-	for i, r := range rows {
-		code := codes[r]
-		m := known[code]
-		if m&^0xffffffff != round {
-			m = round | uint64(o.text(dict, c.texts[dict][code]))
-			known[code] = m
+		nic[place], encryption[place], rule[place], acl[place] = s.codes[0], s.codes[1], s.codes[2], s.codes[3]
+		path := c.toPath[g.ordinal]
+		if uint32(path>>32) != o.round {
+			path = o.pathCode(c, g.ordinal)
 		}
-		dst[i] = uint32(m)
+		blob[place] = uint32(path)
+		record[place] = g.record
 	}
-}
-
-func (o *output) text(dict int, t string) uint32 {
-	code, ok := o.textCode[dict][t]
-	if !ok {
-		code = uint32(len(o.texts[dict]))
-		o.textCode[dict][t] = code
-		o.texts[dict] = append(o.texts[dict], t)
-	}
-	return code
 }
 
 // finish returns the batch, of at least one row. The caller MUST Release it.
-func (o *output) finish() (*flow.Batch, error) {
-	addresses := o.addressArray()
+func (o *output) finish() *flow.Batch {
+	addresses := o.addresses.array(o.mem)
 	defer addresses.Release()
 	cols := make([]arrow.Array, numColumns)
 	for col := range cols {
 		cols[col] = o.column(col, addresses)
 		defer cols[col].Release()
 	}
-	for k := range o.valid {
-		o.valid[k].Release()
-	}
 	rec := array.NewRecord(flow.Schema, cols, int64(o.n))
 	defer rec.Release()
-	return flow.NewBatch(rec)
+	return flow.Assemble(rec, flow.Dictionaries{
+		Addresses: append([]netip.Addr(nil), o.addresses.list...), NIC: o.texts[dictNIC].copied(), Encryption: o.texts[dictEncryption].copied(),
+		Rule: o.texts[dictRule].copied(), ACL: o.texts[dictACL].copied(), Blob: o.texts[dictBlob].copied(),
+	})
 }
 
 // column takes over the column's buffer.
@@ -206,12 +211,16 @@ func (o *output) column(col int, addresses arrow.Array) arrow.Array {
 	b := o.data[col]
 	defer b.Release()
 	b.ResizeNoShrink(dataSize(col, o.n))
+	if col == flow.ColAllowed {
+		setBits(b.Bytes(), o.flags[:o.n], flagAllowed)
+	}
 	t := flow.Schema.Field(col).Type
 	var valid *memory.Buffer
 	nulls := 0
-	if k, ok := counterOf(col); ok && o.nulls[k] > 0 {
-		valid, nulls = o.valid[k], o.nulls[k]
-		valid.ResizeNoShrink((o.n + 7) / 8)
+	if k, ok := counterOf(col); ok {
+		if valid, nulls = o.validity(k); valid != nil {
+			defer valid.Release()
+		}
 	}
 	d, ok := t.(*arrow.DictionaryType)
 	if !ok {
@@ -226,33 +235,35 @@ func (o *output) column(col int, addresses arrow.Array) arrow.Array {
 	if col == flow.ColSrc || col == flow.ColDst {
 		return array.NewDictionaryArray(t, codes, addresses)
 	}
-	values := o.textArray(int(dictionaryID(col)))
+	values := o.texts[dictionaryID(col)].array(o.mem)
 	defer values.Release()
 	return array.NewDictionaryArray(t, codes, values)
 }
 
-func (o *output) addressArray() arrow.Array {
-	b := array.NewFixedSizeBinaryBuilder(o.mem, &arrow.FixedSizeBinaryType{ByteWidth: 16})
-	defer b.Release()
-	b.Reserve(len(o.addresses))
-	for _, a := range o.addresses {
-		v := a.As16()
-		b.Append(v[:])
+// validity is that of a counter: nil where none is null.
+func (o *output) validity(k int) (*memory.Buffer, int) {
+	nulls := 0
+	for _, f := range o.flags[:o.n] {
+		nulls += int(f >> k & 1)
 	}
-	return b.NewArray()
+	if nulls == 0 {
+		return nil, 0
+	}
+	valid := memory.NewResizableBuffer(o.columns)
+	valid.Resize((o.n + 7) / 8)
+	setBits(valid.Bytes(), o.flags[:o.n], 1<<k)
+	for i := range valid.Bytes() {
+		valid.Bytes()[i] ^= 0xff
+	}
+	return valid, nulls
 }
 
-func (o *output) textArray(dict int) arrow.Array {
-	b := array.NewStringBuilder(o.mem)
-	defer b.Release()
-	for _, t := range o.texts[dict] {
-		b.Append(t)
-	}
-	return b.NewArray()
-}
-
-func pick[T any](dst, src []T, rows []uint32) {
-	for i, r := range rows {
-		dst[i] = src[r]
+// setBits sets a bit for each row: whether it has a flag.
+func setBits(bits []byte, flags []uint8, flag uint8) {
+	clear(bits)
+	for i, f := range flags {
+		if f&flag != 0 {
+			bits[i/8] |= 1 << (i % 8)
+		}
 	}
 }

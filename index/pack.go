@@ -295,30 +295,59 @@ func (c *column) all(dst []uint64) []uint64 {
 	start := len(dst)
 	dst = slices.Grow(dst, c.n)[:start+c.n]
 	out := dst[start:]
-	switch {
-	case c.width == 0 && c.distinct == nil:
-		for i := range out {
-			out[i] = c.base
+	if c.distinct != nil {
+		unpackBits(out, c.bits, c.width, 0)
+		var values [maxDistinct]uint64
+		for code := range 1 << c.width {
+			values[code] = c.distinctAt(uint64(code))
 		}
-	case c.distinct != nil:
-		for i := range out {
-			out[i] = c.distinctAt(bitsAt(c.bits, i, c.width))
+		for i, code := range out {
+			out[i] = values[byte(code)]
 		}
-	case c.width <= 56:
-		mask, at := uint64(1)<<c.width-1, 0
-		for i := range out {
-			out[i] = binary.LittleEndian.Uint64(c.bits[at>>3:])>>(at&7)&mask + c.base
-			at += c.width
-		}
-	default:
-		for i := range out {
-			out[i] = bitsAt(c.bits, i, c.width) + c.base
-		}
+		return dst
 	}
+	unpackBits(out, c.bits, c.width, c.base)
 	for k := range len(c.places) / 2 {
 		out[binary.LittleEndian.Uint16(c.places[2*k:])] += bitsAt(c.highs, k, c.highWidth) << c.width
 	}
 	return dst
+}
+
+// unpackBits fills out with the values of a list that appendBits wrote, each and base.
+func unpackBits(out []uint64, b []byte, width int, base uint64) {
+	mask := uint64(1)<<width - 1
+	i, at := 0, 0 // values so far, and bits
+	switch {
+	case width == 0:
+		for i := range out {
+			out[i] = base
+		}
+		return
+	case width == 8:
+		for i, v := range b[:len(out)] {
+			out[i] = uint64(v) + base
+		}
+		return
+	case width <= 14: // four at a time: with up to 7 bits before them they fit a word
+		for ; i+4 <= len(out); i += 4 {
+			word, four := binary.LittleEndian.Uint64(b[at>>3:])>>(at&7), out[i:i+4:i+4]
+			four[0] = word&mask + base
+			four[1] = word>>(width&63)&mask + base
+			four[2] = word>>(2*width&63)&mask + base
+			four[3] = word>>(3*width&63)&mask + base
+			at += 4 * width
+		}
+	case width <= 28:
+		for ; i+2 <= len(out); i += 2 {
+			word, two := binary.LittleEndian.Uint64(b[at>>3:])>>(at&7), out[i:i+2:i+2]
+			two[0] = word&mask + base
+			two[1] = word>>(width&63)&mask + base
+			at += 2 * width
+		}
+	}
+	for ; i < len(out); i++ {
+		out[i] = bitsAt(b, i, width) + base
+	}
 }
 
 // zigzag makes small numbers of both signs small unsigned ones.

@@ -14,6 +14,10 @@ import (
 // batchRows is how many rows a batch of a scan has at most.
 const batchRows = 8192
 
+// firstRows is how many rows the first batch has at most: most questions have few, and
+// need not take the memory of many. Each one after it may have four times as many.
+const firstRows = 1024
+
 // Scanner returns the rows of a filter. It sees what was committed when it was made.
 // It is for one goroutine; its batches are not.
 type Scanner struct {
@@ -21,7 +25,7 @@ type Scanner struct {
 	store    *Store
 	manifest *manifest
 	unpack   *unpacker
-	heap     []*cursor // a binary heap by head; those at their end are gone
+	heap     []head // a binary heap of cursors; those at their end are gone
 	out      *output
 	err      error // what Next returns from now on
 }
@@ -74,7 +78,7 @@ func (sc *Scanner) add(seg *segment, p *plan) error {
 		return sc.tolerate(err)
 	}
 	if c != nil {
-		sc.heap = append(sc.heap, c)
+		sc.heap = append(sc.heap, c.head())
 	}
 	return nil
 }
@@ -89,9 +93,9 @@ func (sc *Scanner) tolerate(err error) error {
 	return err
 }
 
-// Next returns the next batch in flow order, of at most 8,192 rows, or io.EOF. The
-// caller MUST Release it; it stays valid after Close. After an error the Scanner
-// returns that error again: what came before it was right, what follows is unknown.
+// Next returns the next batch in flow order, of at most 8,192 rows, the first ones of
+// fewer, or io.EOF. The caller MUST Release it; it stays valid after Close. After an
+// error the Scanner returns that error again: what came before it was right, what follows is unknown.
 func (sc *Scanner) Next() (*flow.Batch, error) {
 	if sc.err == nil {
 		sc.err = sc.ctx.Err()
@@ -111,81 +115,94 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 }
 
 func (sc *Scanner) fill() (*flow.Batch, error) {
-	sc.out.begin(batchRows)
+	sc.out.begin()
 	for sc.out.room() > 0 && len(sc.heap) > 0 {
-		c := sc.heap[0]
-		sc.out.copy(c, c.run(sc.second(), sc.out.room()))
+		c := sc.heap[0].c
+		sc.out.place(c, c.precede(sc.second(), sc.out.room()))
 		if err := sc.advance(c); err != nil {
 			sc.out.abort()
 			return nil, err
 		}
 	}
-	return sc.out.finish()
+	for i := range sc.heap {
+		sc.out.copy(sc.heap[i].c)
+	}
+	return sc.out.finish(), nil
 }
 
-// second is the head that the first cursor's run must not pass, or nil.
-func (sc *Scanner) second() *key {
+// second is the head that the first cursor's rows must not pass, or nil.
+func (sc *Scanner) second() *head {
 	switch len(sc.heap) {
 	case 1:
 		return nil
 	case 2:
-		return &sc.heap[1].head
+		return &sc.heap[1]
 	}
-	a, b := &sc.heap[1].head, &sc.heap[2].head
-	if a.compare(b) <= 0 {
-		return a
+	if sc.heap[2].before(&sc.heap[1]) {
+		return &sc.heap[2]
 	}
-	return b
+	return &sc.heap[1]
 }
 
-// advance restores the heap after rows of its first cursor were taken.
+// advance restores the heap after rows of its first cursor were placed.
 func (sc *Scanner) advance(c *cursor) error {
-	if c.at < len(c.rows) {
-		c.setHead()
+	if c.at < c.len() {
+		sc.heap[0] = c.head()
 		sc.sift(0)
 		return nil
 	}
+	sc.out.copy(c)
 	ok, err := c.next()
 	if err := sc.tolerate(err); err != nil {
 		return err
 	}
-	if !ok {
-		last := len(sc.heap) - 1
-		sc.heap[0] = sc.heap[last]
-		sc.heap[last] = nil
-		sc.heap = sc.heap[:last]
-		if err := c.source.close(); err != nil {
-			return err
-		}
+	if ok {
+		sc.heap[0] = c.head()
+		sc.sift(0)
+		return nil
+	}
+	last := len(sc.heap) - 1
+	sc.heap[0] = sc.heap[last]
+	sc.heap[last] = head{}
+	sc.heap = sc.heap[:last]
+	if err := c.source.close(); err != nil {
+		return err
 	}
 	sc.sift(0)
 	return nil
 }
 
+// sift moves the head at i down to where it belongs.
 func (sc *Scanner) sift(i int) {
-	h := sc.heap
+	if i >= len(sc.heap) {
+		return
+	}
+	h, moved := sc.heap, sc.heap[i]
 	for {
-		least := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(h) && h[child].head.compare(&h[least].head) < 0 {
-				least = child
-			}
+		least := 2*i + 1
+		if least >= len(h) {
+			break
 		}
-		if least == i {
-			return
+		if least+1 < len(h) && h[least+1].before(&h[least]) {
+			least++
 		}
-		h[i], h[least] = h[least], h[i]
+		if !h[least].before(&moved) {
+			break
+		}
+		h[i] = h[least]
 		i = least
 	}
+	h[i] = moved
 }
 
 // Close ends the scan. Batches that were returned stay valid.
 func (sc *Scanner) Close() error {
 	var errs []error
-	for _, c := range sc.heap {
-		errs = append(errs, c.source.close())
+	for i := range sc.heap {
+		errs = append(errs, sc.heap[i].c.source.close())
 	}
 	sc.heap = nil
+	sc.out.close()
 	if sc.unpack != nil {
 		sc.unpack.close()
 		sc.unpack = nil

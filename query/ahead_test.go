@@ -18,15 +18,15 @@ func TestEachEndsEarly(t *testing.T) {
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer mem.AssertSize(t, 0)
 	var rows []flow.Row
-	for i := range 40_000 { // five batches
+	for i := range 40_000 { // seven batches: the first ones are small
 		rows = append(rows, row(100+float64(i)/100, fmt.Sprintf("%s:%d %s:443 O B - -", aIP, 1024+i, bIP)))
 	}
 	e := engineIn(t, mem, cluster(), rows...)
 	enough := errors.New("enough")
-	for taken := range 7 {
+	for taken := range 9 {
 		ctx, cancel := context.WithCancel(context.Background())
 		err := e.Each(ctx, index.Filter{}, endAfter(taken, func() error { return enough }))
-		if want := taken < 5; errors.Is(err, enough) != want || !want && err != nil {
+		if want := taken < 7; errors.Is(err, enough) != want || !want && err != nil {
 			t.Errorf("after %d batches: error is %v, want the taker's: %t", taken, err, want)
 		}
 		err = e.Each(ctx, index.Filter{}, endAfter(taken, func() error { cancel(); return nil }))

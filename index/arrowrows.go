@@ -1,0 +1,106 @@
+package index
+
+import (
+	"slices"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// arrowColumns are a decoded batch of a segment of version 1.
+type arrowColumns struct {
+	rows []uint32 // those that match
+
+	data                 [numColumns][]byte
+	valid                [4][]byte // of the counters; nil where none is null
+	time, record, offset []int64
+	counters             [4][]uint64
+	src, dst             []uint32
+	codes                [numDictionaries][]uint32 // of the text columns
+	srcPort, dstPort     []uint16
+}
+
+// arrowGroups makes settings and groups of rows, which segments of version 1 have not.
+type arrowGroups struct {
+	entries  [numDictionaries]int // texts of each dictionary
+	first    [numDictionaries]int // and where they begin among the cursor's
+	settings map[[4]uint32]uint32
+	groups   map[groupKey]uint32 // of the batch
+}
+
+// addTexts puts the dictionaries one behind the other.
+func (g *arrowGroups) addTexts(c *cursor, o *arrowOpened) {
+	g.settings, g.groups = make(map[[4]uint32]uint32), make(map[groupKey]uint32)
+	for dict, texts := range o.texts {
+		g.entries[dict], g.first[dict] = len(texts), len(c.texts)
+		c.texts = append(c.texts, texts...)
+	}
+	for i := range o.texts[dictBlob] {
+		c.paths = append(c.paths, uint32(g.first[dictBlob]+i))
+	}
+}
+
+// fill gives the cursor the rows that match, each as a run of its own.
+func (s *arrowSource) fill(c *cursor) {
+	c.time, c.offset = pick(c.time, s.time, s.rows), pick(c.offset, s.offset, s.rows)
+	for k := range c.counters {
+		c.counters[k] = pick(c.counters[k], s.counters[k], s.rows)
+	}
+	c.src, c.dst = pick(c.src, s.src, s.rows), pick(c.dst, s.dst, s.rows)
+	c.srcPort, c.dstPort = pick(c.srcPort, s.srcPort, s.rows), pick(c.dstPort, s.dstPort, s.rows)
+	c.state, c.protocol = pick(c.state, s.data[flow.ColState], s.rows), pick(c.protocol, s.data[flow.ColProtocol], s.rows)
+	c.direction = pick(c.direction, s.data[flow.ColDirection], s.rows)
+	c.run, c.flags = c.run[:0], c.flags[:0]
+	for i, row := range s.rows {
+		c.run, c.flags = append(c.run, uint32(i)), append(c.flags, s.flagsOf(row))
+		for k := range c.counters {
+			if c.flags[i]>>k&1 != 0 {
+				c.counters[k][i] = 0 // whatever the file has there
+			}
+		}
+	}
+	s.fillGroups(c)
+}
+
+func (s *arrowColumns) flagsOf(row uint32) (flags uint8) {
+	for k, valid := range s.valid {
+		if valid != nil && valid[row/8]>>(row%8)&1 == 0 {
+			flags |= 1 << k
+		}
+	}
+	if s.data[flow.ColAllowed][row/8]>>(row%8)&1 != 0 {
+		flags |= flagAllowed
+	}
+	return flags
+}
+
+func (s *arrowSource) fillGroups(c *cursor) {
+	clear(s.groups)
+	c.groups, c.group = c.groups[:0], c.group[:0]
+	for _, row := range s.rows {
+		var texts [4]uint32
+		for i, dict := range tableOrder {
+			texts[i] = uint32(s.first[dict]) + s.codes[dict][row]
+		}
+		set, ok := s.settings[texts]
+		if !ok {
+			set = uint32(len(c.settings))
+			s.settings[texts], c.settings = set, append(c.settings, texts)
+		}
+		key := groupKey{s.codes[dictBlob][row], set, s.record[row]}
+		code, ok := s.groups[key]
+		if !ok {
+			code = uint32(len(c.groups))
+			s.groups[key], c.groups = code, append(c.groups, group{ordinal: key.ordinal, setting: set, record: key.record})
+		}
+		c.group = append(c.group, code)
+	}
+}
+
+// pick puts the values of rows into dst, from its start.
+func pick[T any](dst, values []T, rows []uint32) []T {
+	dst = slices.Grow(dst[:0], len(rows))[:len(rows)]
+	for i, r := range rows {
+		dst[i] = values[r]
+	}
+	return dst
+}

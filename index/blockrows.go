@@ -1,0 +1,197 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+)
+
+// decode fills the cursor with the next window of the block's rows that match.
+func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
+	if err := s.block.parse(raw, s.opened.seg.addresses); err != nil {
+		return err
+	}
+	s.matchRuns()
+	if len(s.rows) == 0 {
+		return nil
+	}
+	if err := s.readGroups(); err != nil {
+		return err
+	}
+	s.readTimes()
+	if s.wanted != nil || timed {
+		s.matchRows(timed)
+	}
+	if len(s.rows) == 0 {
+		return nil
+	}
+	s.window()
+	c.time = append(c.time[:0], s.times...)
+	s.fillGroups(c)
+	s.fillOffsets(c)
+	if err := s.fillCounters(c); err != nil {
+		return err
+	}
+	return s.fillRuns(c)
+}
+
+// matchRuns sets runs to those that match, rows to their rows, and runOf to the run of
+// each row.
+func (s *blockSource) matchRuns() {
+	b, q := &s.block, s.plan
+	s.rows, s.runs, s.runOf = s.rows[:0], s.runs[:0], s.runOf[:0]
+	srcPort, dstPort := &b.columns[packSrcPort], &b.columns[packDstPort]
+	for run := range b.runs {
+		switch {
+		case q.src != nil && !q.src.has(b.src[run]):
+		case q.dst != nil && !q.dst.has(b.dst[run]):
+		case q.addresses != nil && !q.addresses.has(b.src[run]) && !q.addresses.has(b.dst[run]):
+		case q.srcPort > 0 && int(srcPort.at(run)) != q.srcPort:
+		case q.dstPort > 0 && int(dstPort.at(run)) != q.dstPort:
+		default:
+			for row := b.start[run]; row < b.start[run+1]; row++ {
+				s.rows = append(s.rows, row)
+				s.runOf = append(s.runOf, uint32(len(s.runs)))
+			}
+			s.runs = append(s.runs, uint32(run))
+		}
+	}
+}
+
+func (s *blockSource) readGroups() error {
+	s.groups = s.block.columns[packGroup].pick(s.groups[:0], s.rows)
+	if most := slices.Max(s.groups); most >= uint64(len(s.tables.groups)) {
+		return fmt.Errorf("row is of group %d, tables have %d", most, len(s.tables.groups))
+	}
+	return nil
+}
+
+func (s *blockSource) readTimes() {
+	s.values = s.block.columns[packTime].pick(s.values[:0], s.rows)
+	s.times = slices.Grow(s.times[:0], len(s.rows))[:len(s.rows)]
+	for i, v := range s.values {
+		s.times[i] = s.tables.groups[s.groups[i]].time + int64(v)
+	}
+}
+
+// matchRows leaves out rows by group and time, and then runs of which no row is left.
+func (s *blockSource) matchRows(timed bool) {
+	n, runs := 0, 0
+	last := ^uint32(0)
+	for i := range s.rows {
+		if s.wanted != nil && !s.wanted[s.groups[i]] || timed && (s.times[i] < s.plan.from || s.times[i] >= s.plan.to) {
+			continue
+		}
+		if run := s.runOf[i]; run != last {
+			s.runs[runs] = s.runs[run]
+			runs, last = runs+1, run
+		}
+		s.rows[n], s.runOf[n], s.groups[n], s.times[n] = s.rows[i], uint32(runs-1), s.groups[i], s.times[i]
+		n++
+	}
+	s.rows, s.runOf, s.groups, s.times, s.runs = s.rows[:n], s.runOf[:n], s.groups[:n], s.times[:n], s.runs[:runs]
+}
+
+// window leaves only the next rows that the cursor has room for. done is 0 once they
+// are the last of the block.
+func (s *blockSource) window() {
+	from, all := s.done, len(s.rows)
+	to := min(from+s.plan.window, all)
+	if s.done = to; to == all {
+		s.done = 0
+	}
+	if to-from == all {
+		return
+	}
+	s.rows, s.runOf = append(s.rows[:0], s.rows[from:to]...), append(s.runOf[:0], s.runOf[from:to]...)
+	s.groups, s.times = append(s.groups[:0], s.groups[from:to]...), append(s.times[:0], s.times[from:to]...)
+	first, last := s.runOf[0], s.runOf[len(s.runOf)-1]
+	s.runs = append(s.runs[:0], s.runs[first:last+1]...)
+	for i := range s.runOf {
+		s.runOf[i] -= first
+	}
+}
+
+func (s *blockSource) fillGroups(c *cursor) {
+	c.group = slices.Grow(c.group[:0], len(s.groups))[:len(s.groups)]
+	for i, g := range s.groups {
+		c.group[i] = uint32(g)
+	}
+}
+
+func (s *blockSource) fillOffsets(c *cursor) {
+	s.values = s.block.columns[packOffset].pick(s.values[:0], s.rows)
+	c.offset = slices.Grow(c.offset[:0], len(s.rows))[:len(s.rows)]
+	for i, v := range s.values {
+		c.offset[i] = s.tables.groups[s.groups[i]].expected(c.time[i]) + unzigzag(v)
+	}
+}
+
+// fillRuns sets what rows have by their run.
+func (s *blockSource) fillRuns(c *cursor) (err error) {
+	b := &s.block
+	c.run = append(c.run[:0], s.runOf...)
+	c.src, c.dst = c.src[:0], c.dst[:0]
+	for _, run := range s.runs {
+		c.src, c.dst = append(c.src, b.src[run]), append(c.dst, b.dst[run])
+	}
+	c.srcPort, c.dstPort = c.srcPort[:0], c.dstPort[:0]
+	for _, v := range s.ofRuns(packSrcPort) {
+		c.srcPort = append(c.srcPort, uint16(v))
+	}
+	for _, v := range s.ofRuns(packDstPort) {
+		c.dstPort = append(c.dstPort, uint16(v))
+	}
+	c.protocol, c.direction = c.protocol[:0], c.direction[:0]
+	for _, v := range s.ofRuns(packKind) {
+		c.protocol, c.direction = append(c.protocol, byte(v)), append(c.direction, byte(v>>8))
+	}
+	c.addresses, err = s.addresses.number(c.addresses[:0], s.unpack, c.src, c.dst)
+	return err
+}
+
+func (s *blockSource) ofRuns(col int) []uint64 {
+	s.values = s.block.columns[col].pick(s.values[:0], s.runs)
+	return s.values
+}
+
+// fillCounters sets state, flags and counters.
+func (s *blockSource) fillCounters(c *cursor) error {
+	b, n := &s.block, len(s.rows)
+	s.values = b.columns[packClass].pick(s.values[:0], s.rows)
+	c.state, c.flags = slices.Grow(c.state[:0], n)[:n], slices.Grow(c.flags[:0], n)[:n]
+	quiet := byte(flagQuiet)
+	for i, class := range s.values {
+		c.state[i], c.flags[i] = byte(class), byte(class>>8)
+		quiet &= byte(class >> 8)
+	}
+	for k := range c.counters {
+		c.counters[k] = slices.Grow(c.counters[k][:0], n)[:n]
+		clear(c.counters[k])
+	}
+	if quiet != 0 {
+		return nil
+	}
+	if err := b.readClasses(); err != nil {
+		return err
+	}
+	s.findLoud(c)
+	for k := range c.counters {
+		s.values = b.columns[packCounter0+k].pick(s.values[:0], s.loud)
+		for i, place := range s.places {
+			c.counters[k][place] = s.values[i]
+		}
+	}
+	return nil
+}
+
+// findLoud finds the rows that are not quiet, and their counters.
+func (s *blockSource) findLoud(c *cursor) {
+	n := len(s.rows)
+	s.places, s.loud = slices.Grow(s.places[:0], n)[:n], slices.Grow(s.loud[:0], n)[:n]
+	count := 0
+	for i, row := range s.rows {
+		s.places[count], s.loud[count] = uint32(i), uint32(s.block.loudAt[row])
+		count += 1 - int(c.flags[i]/flagQuiet&1) // without a jump, which could not be foreseen
+	}
+	s.places, s.loud = s.places[:count], s.loud[:count]
+}
