@@ -78,6 +78,8 @@ func joinRows(t *testing.T, v *View, rows []flow.Row, size int, fn func(i int, r
 	b := flow.NewBuilder(mem)
 	defer b.Release()
 	var begins flow.Begins
+	var spare Joined
+	joiner := v.Joiner()
 	for n := 0; n < len(rows); n += size {
 		part := rows[n:min(n+size, len(rows))]
 		for i := range part {
@@ -85,7 +87,7 @@ func joinRows(t *testing.T, v *View, rows []flow.Row, size int, fn func(i int, r
 		}
 		batch := b.NewBatch()
 		spans, answered := begins.Of(batch, nil), flow.Answered(batch, nil, nil)
-		joined, err := v.Join(batch, spans, answered)
+		joined, err := joiner.Join(batch, spans, answered, spare)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,6 +95,7 @@ func joinRows(t *testing.T, v *View, rows []flow.Row, size int, fn func(i int, r
 		for i := range part {
 			fn(n+i, &part[i], spans[i], answered[i], joined.Src[i], joined.Dst[i])
 		}
+		spare = joined
 	}
 }
 

@@ -3,6 +3,7 @@ package attribution
 import (
 	"iter"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -320,12 +321,36 @@ func (v *View) ownerOf(q *Question) (nicTerm, bool) {
 	if l == nil {
 		return nicTerm{}, false
 	}
-	for _, t := range l.terms[q.NIC] {
-		if t.from <= q.Begin.From && q.Begin.To < t.to {
-			return t, true
+	return termAt(l.terms[q.NIC], q.Begin)
+}
+
+// termAt is the term in which a flow began.
+func termAt(terms []nicTerm, begin flow.Span) (nicTerm, bool) {
+	for i := range terms {
+		if t := &terms[i]; t.from <= begin.From && begin.To < t.to {
+			return *t, true
 		}
 	}
 	return nicTerm{}, false
+}
+
+// termsFor are the terms of a NIC, for ownerOf's answer at any time.
+func (v *View) termsFor(nic string) []nicTerm {
+	if nic == "" {
+		return nil
+	}
+	if own, ok := v.nics[nic]; ok {
+		return []nicTerm{{owner: own, from: math.MinInt64, to: math.MaxInt64, scopes: true}}
+	}
+	if l := v.lessons.Load(); l != nil {
+		return l.terms[nic]
+	}
+	return nil
+}
+
+// elsewhere says whether the node of the term is another than the pod's.
+func (t *nicTerm) elsewhere(c *Candidate) bool {
+	return t.owner.cluster.Name != c.Cluster || (t.owner.node != c.Node && c.Node != "")
 }
 
 // decides says whether the NIC's cluster is the one that is meant: as configured

@@ -37,6 +37,8 @@ const (
 	sender   end = iota // it sent, so it had its address
 	answerer            // it was called, and sent something back
 	called              // it was called
+
+	numEnds = 3
 )
 
 func (q *Question) end() end {

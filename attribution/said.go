@@ -1,6 +1,8 @@
 package attribution
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,40 +15,44 @@ type saidAt struct {
 	view *View
 	track
 	id    uint32
-	runs  []atomic.Pointer[Resolution]
-	stays []atomic.Pointer[Candidate] // who had the address: runs share them
+	runs  [][numEnds]atomic.Pointer[Resolution] // by end: a question need not look into it
+	stays []atomic.Pointer[Candidate]           // who had the address: runs share them
 	*weight
 
 	mu        sync.Mutex
-	stretches map[stretch]*Resolution // of several runs; those that were asked for last
-	stretched int64                   // what they take
+	stretches [][]stretch // by the first run; those that were asked for last
+	count     int         // of them
+	stretched int64       // what they take
 }
 
-// stretch is runs one after the other, as one end of a flow sees them.
+// stretch is what is said of runs one after the other, as one end of a flow sees them.
 type stretch struct {
-	first, last int
-	as          end
+	key  uint32 // the last run and the end: lists are in its order
+	said *Resolution
 }
+
+func stretchKey(last int, as end) uint32 { return uint32(last)<<2 | uint32(as) }
 
 // saidBy is that of a track, from the cache.
 func (v *View) saidBy(t track, id uint32) *saidAt {
 	if s, ok := v.said.get(id); ok {
 		return s
 	}
-	s := &saidAt{view: v, track: t, id: id, runs: make([]atomic.Pointer[Resolution], t.runs()), stays: make([]atomic.Pointer[Candidate], t.stays())}
-	s.weight = v.said.weigh(int64(pointerBytes * (len(s.runs) + len(s.stays))))
+	s := &saidAt{view: v, track: t, id: id, runs: make([][numEnds]atomic.Pointer[Resolution], t.runs()), stays: make([]atomic.Pointer[Candidate], t.stays())}
+	s.weight = v.said.weigh(int64(pointerBytes * (numEnds*len(s.runs) + len(s.stays))))
 	return v.said.put(id, s, s.weight)
 }
 
 const (
 	pointerBytes = 8
-	stretchBytes = 60      // in a map, about
+	listBytes    = 24      // an empty one
+	stretchBytes = 32      // about, with what lists have to spare
 	mostStretch  = 1 << 12 // of one address
 )
 
-// in is the resolution in a run, or nil where only its verdict is kept.
-func (s *saidAt) in(run int) *Resolution {
-	if r := s.runs[run].Load(); r != nil {
+// in is the resolution in a run for an end, or nil where only its verdict is kept.
+func (s *saidAt) in(run int, as end) *Resolution {
+	if r := s.runs[run][as].Load(); r != nil {
 		return r
 	}
 	out := s.view.tracks.outcome(s.outcome(run))
@@ -55,11 +61,15 @@ func (s *saidAt) in(run int) *Resolution {
 	}
 	first := s.first(run)
 	r := out.shape.resolution(func(n int) *Candidate { return s.candidate(first + n) })
-	if !s.runs[run].CompareAndSwap(nil, r) {
-		return s.runs[run].Load()
+	if s.runs[run][sender].CompareAndSwap(nil, r) {
+		s.add(resolutionBytes)
+	} else {
+		r = s.runs[run][sender].Load()
 	}
-	s.add(resolutionBytes)
-	return r
+	for as := range numEnds {
+		s.runs[run][as].Store(r.at(end(as)))
+	}
+	return r.at(as)
 }
 
 // candidate is who had a stay.
@@ -82,42 +92,44 @@ func (s *saidAt) over(span flow.Span, as end) *Resolution {
 		return nil
 	}
 	run := s.find(span.From)
-	r := s.in(run)
-	if r == nil {
-		return nil
-	}
-	if span.Exactly() || run+1 == s.track.runs() || span.To < s.begin(run+1) {
-		return r.at(as)
+	r := s.in(run, as)
+	if r == nil || span.Exactly() || run+1 == s.track.runs() || span.To < s.begin(run+1) {
+		return r
 	}
 	last := run + 1
 	for last+1 < s.track.runs() && s.begin(last+1) <= span.To {
 		last++
 	}
-	return s.overAll(stretch{run, last, as})
+	return s.overAll(run, last, as)
 }
 
-// overAll is the resolution for a stretch, or nil where the track does not say enough.
-func (s *saidAt) overAll(asked stretch) *Resolution {
+// overAll is the resolution for runs one after the other, or nil where the track does
+// not say enough.
+func (s *saidAt) overAll(first, last int, as end) *Resolution {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r, ok := s.stretches[asked]; ok {
-		return r
+	if s.stretches == nil || s.count == mostStretch {
+		before := s.stretched
+		s.stretches, s.count, s.stretched = make([][]stretch, s.track.runs()), 0, int64(listBytes*s.track.runs())
+		s.add(s.stretched - before)
+	}
+	list, key := s.stretches[first], stretchKey(last, as)
+	at, ok := slices.BinarySearchFunc(list, key, func(x stretch, key uint32) int { return cmp.Compare(x.key, key) })
+	if ok {
+		return list[at].said
 	}
 	var all []*Resolution
-	for run := asked.first; run <= asked.last; run++ {
-		r := s.in(run)
+	for run := first; run <= last; run++ {
+		r := s.in(run, as)
 		if r == nil {
 			return nil
 		}
-		all = append(all, r.at(asked.as))
-	}
-	if s.stretches == nil || len(s.stretches) == mostStretch {
-		s.add(-s.stretched)
-		s.stretches, s.stretched = make(map[stretch]*Resolution), 0
+		all = append(all, r)
 	}
 	r := combine(all)
-	s.stretches[asked] = r
+	s.stretches[first] = slices.Insert(list, at, stretch{key, r})
 	bytes := int64(stretchBytes + resolutionBytes + pointerBytes*len(r.Candidates))
+	s.count++
 	s.stretched += bytes
 	s.add(bytes)
 	return r

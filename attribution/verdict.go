@@ -90,17 +90,18 @@ func (c *Candidate) Known() Sources {
 // Resolution is what can be said about one end of a flow. It and its candidates are
 // shared, with other resolutions too, and MUST NOT be changed.
 type Resolution struct {
-	Verdict    Verdict
+	Verdict Verdict
+	// received is the resolution where the address only received, if another: who
+	// sends has an address, but traffic to one that is nobody's is logged too. answered
+	// is the one where it sent something back.
+	received, answered *Resolution
+
 	Candidates []*Candidate // for Exact that one; for External none; for a Gap those known, perhaps not all; in order of FromEarliest, then UID
 	// Before and After are, for a Gap, who is known to have held the address last
 	// before and first after it.
 	Before, After *Candidate
 	Notes         []string // what an answer should warn of
 
-	// received is the resolution where the address only received, if another: who
-	// sends has an address, but traffic to one that is nobody's is logged too. answered
-	// is the one where it sent something back.
-	received, answered *Resolution
 	// contradicted is the resolution where a row's interface speaks against it, made
 	// when first needed.
 	contradicted atomic.Pointer[Resolution]

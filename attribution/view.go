@@ -114,6 +114,17 @@ func (v *View) work(a netip.Addr) *addressView {
 	return av
 }
 
+// outside says that an address which no pod ever had is no cluster's, in short: where it
+// is false, work says who owns it.
+func (v *View) outside(a netip.Addr) bool {
+	for _, c := range v.clusters {
+		if c.isNode(a) || within(a, c.PodCIDRs) || within(a, c.rules.shared) {
+			return false
+		}
+	}
+	return true
+}
+
 // cluster is the one of this name, which MUST be there.
 func (v *View) cluster(name string) *clusterView {
 	i, _ := slices.BinarySearchFunc(v.clusters, name, func(c *clusterView, name string) int { return strings.Compare(c.Name, name) })
@@ -145,5 +156,5 @@ func (v *View) checked(r *Resolution, q *Question) *Resolution {
 // another cluster's, than the pod.
 func (v *View) elsewhere(c *Candidate, q *Question) bool {
 	t, ok := v.ownerOf(q)
-	return ok && (t.owner.cluster.Name != c.Cluster || (t.owner.node != c.Node && c.Node != ""))
+	return ok && t.elsewhere(c)
 }

@@ -60,23 +60,24 @@ type key struct {
 //     second in which the flow began;
 //   - no interface logged the row but a firewall did: see MaxDelay.
 func (t *Begins) Of(b *Batch, into []Span) []Span {
-	_, nicCodes := b.NICs()
+	nics, codes := b.NICs()
+	if first := b.keyOf(0); !t.begun || first != t.last {
+		t.begun, t.open = true, openFlows{}
+	}
 	for i := range b.Len() {
-		if i == 0 || !sameKey(b, nicCodes, i-1, i) {
-			k := b.keyOf(i)
-			if !t.begun || k != t.last {
-				t.last, t.begun, t.open = k, true, openFlows{}
-			}
+		if i > 0 && !sameKey(b, codes, i-1, i) {
+			t.open = openFlows{}
 		}
 		span := t.open.next(int64(b.Time[i]), b.State[i])
 		if span.To%second == 0 {
 			span.To += second - 1
 		}
-		if b.NIC(i) == "" {
+		if nics[codes[i]] == "" {
 			span.From -= MaxDelay
 		}
 		into = append(into, span)
 	}
+	t.last = b.keyOf(b.Len() - 1)
 	return into
 }
 
@@ -84,7 +85,7 @@ const second = 1000 // milliseconds
 
 func sameKey(b *Batch, nic []uint32, i, j int) bool {
 	return b.Src[i] == b.Src[j] && b.Dst[i] == b.Dst[j] && b.SrcPort[i] == b.SrcPort[j] && b.DstPort[i] == b.DstPort[j] &&
-		b.Protocol[i] == b.Protocol[j] && b.Direction[i] == b.Direction[j] && nic[i] == nic[j]
+		b.Protocol[i] == b.Protocol[j] && b.Direction[i] == b.Direction[j] && (nic[i] == nic[j] || b.NIC(i) == b.NIC(j))
 }
 
 func (o *openFlows) next(at int64, state byte) Span {
@@ -94,18 +95,20 @@ func (o *openFlows) next(at int64, state byte) Span {
 	if o.any && at-o.seen > MaxIdle {
 		*o = openFlows{} // whatever was open has timed out since
 	}
-	defer func() { o.seen, o.any = at, true }()
+	var span Span
 	switch state {
 	case Begin:
-		return o.begin(at)
+		span = o.begin(at)
 	case Continue:
 		if o.count == 0 {
 			o.begins, o.count = o.unseen(at), 1
 		}
-		return o.begins
+		span = o.begins
 	default:
-		return o.end(at)
+		span = o.end(at)
 	}
+	o.seen, o.any = at, true
+	return span
 }
 
 func (o *openFlows) begin(at int64) Span {

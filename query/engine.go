@@ -103,7 +103,7 @@ func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) e
 	}
 	ahead := readAhead(scan)
 	defer func() { err = errors.Join(err, ahead.close()) }()
-	r := &reader{engine: e, fn: fn}
+	r := &reader{engine: e, fn: fn, joiner: e.view.Joiner()}
 	defer r.release()
 	for next := range ahead.batches {
 		if next.err != nil {
@@ -124,6 +124,7 @@ type reader struct {
 	held   *flow.Batch // the last one read
 	ready  *Attributed // the one before it, not yet compared with it
 	begins flow.Begins
+	joiner *attribution.Joiner
 	spare  Attributed // its slices can be used again
 }
 
@@ -135,9 +136,10 @@ func (r *reader) take(next *flow.Batch) error {
 		return nil
 	}
 	a := &Attributed{Batch: b, Begins: r.begins.Of(b, r.spare.Begins[:0]), Answered: flow.Answered(b, next, r.spare.Answered[:0])}
+	spare := r.spare.Joined
 	r.spare = Attributed{}
 	var err error
-	if a.Joined, err = r.engine.view.Join(b, a.Begins, a.Answered); err != nil {
+	if a.Joined, err = r.joiner.Join(b, a.Begins, a.Answered, spare); err != nil {
 		b.Release()
 		return err
 	}
