@@ -168,13 +168,7 @@ func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
 		copy(t.settings[i][:], d.codes(4, len(t.texts)))
 	}
 	t.groups = make([]group, d.few())
-	for col := range 6 {
-		last := int64(0)
-		for i := range t.groups {
-			last += d.int()
-			t.groups[i].set(col, last)
-		}
-	}
+	d.groups(t.groups)
 	for i := range t.groups {
 		g := &t.groups[i]
 		if int(g.ordinal) >= len(t.ordinals) || int(g.setting) >= len(t.settings) {
@@ -185,21 +179,21 @@ func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
 	return t, d.done()
 }
 
-func (g *group) set(col int, v int64) {
-	switch col {
-	case 0:
-		g.ordinal = uint32(v)
-	case 1:
-		g.setting = uint32(v)
-	case 2:
-		g.record = v
-	case 3:
-		g.time = v // less record, until all columns are read
-	case 4:
-		g.offset = v
-	case 5:
-		g.slope = v
+// groups reads the columns of groups.
+func (d *decoder) groups(list []group) {
+	column := func(set func(g *group, v int64)) {
+		last := int64(0)
+		for i := range list {
+			last += d.int()
+			set(&list[i], last)
+		}
 	}
+	column(func(g *group, v int64) { g.ordinal = uint32(v) })
+	column(func(g *group, v int64) { g.setting = uint32(v) })
+	column(func(g *group, v int64) { g.record = v })
+	column(func(g *group, v int64) { g.time = v }) // less record, until all columns are read
+	column(func(g *group, v int64) { g.offset = v })
+	column(func(g *group, v int64) { g.slope = v })
 }
 
 // few reads the number of elements of a table, none of which has more than groups.

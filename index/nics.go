@@ -181,6 +181,8 @@ func decodeSightings(b []byte) ([]nicGroup, error) {
 			d.fail("the addresses behind a NIC")
 			break
 		}
+		const least = 6 // bytes of a sighting, so that what is damaged makes no large allocation
+		g.sightings = make([]Sighting, 0, min(n, uint64(len(d.b)/least)))
 		var a [16]byte
 		start := int64(0)
 		for range n {

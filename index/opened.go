@@ -91,17 +91,20 @@ func (o *opened) readDirectory(raw []byte) error {
 		return fmt.Errorf("directory has %d bytes for %d blocks and %d pages", len(raw), o.blocks, pages)
 	}
 	o.pages = make([]atomic.Pointer[addressPage], pages)
-	parts := []part{o.tablesPart()}
-	for i := range o.blocks {
-		parts = append(parts, o.blockPart(i))
+	err := o.within(o.tablesPart())
+	for i := 0; i < o.blocks && err == nil; i++ {
+		err = o.within(o.blockPart(i))
 	}
-	for i := range pages {
-		parts = append(parts, o.pagePart(i))
+	for i := 0; i < pages && err == nil; i++ {
+		err = o.within(o.pagePart(i))
 	}
-	for _, p := range parts {
-		if p.offset < int64(len(segmentMagic)) || p.end() > o.seg.directory.offset {
-			return fmt.Errorf("directory names bytes %d to %d of %d", p.offset, p.end(), o.seg.directory.offset)
-		}
+	return err
+}
+
+// within says whether a part lies before the directory.
+func (o *opened) within(p part) error {
+	if p.offset < int64(len(segmentMagic)) || p.end() > o.seg.directory.offset {
+		return fmt.Errorf("directory names bytes %d to %d of %d", p.offset, p.end(), o.seg.directory.offset)
 	}
 	return nil
 }

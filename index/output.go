@@ -30,6 +30,7 @@ type output struct {
 	direction, state     []uint8
 	protocol             []uint8
 	flags                []uint8 // kept from one batch to the next
+	anyFlag              uint8   // of the batch's rows
 
 	// round tells this batch's entries in a cursor's remap from an earlier batch's.
 	round     uint32
@@ -191,6 +192,10 @@ func (o *output) copyGroups(c *cursor, to []uint32) {
 
 // finish returns the batch, of at least one row. The caller MUST Release it.
 func (o *output) finish() *flow.Batch {
+	o.anyFlag = 0
+	for _, f := range o.flags[:o.n] {
+		o.anyFlag |= f
+	}
 	addresses := o.addresses.array(o.mem)
 	defer addresses.Release()
 	cols := make([]arrow.Array, numColumns)
@@ -242,12 +247,12 @@ func (o *output) column(col int, addresses arrow.Array) arrow.Array {
 
 // validity is that of a counter: nil where none is null.
 func (o *output) validity(k int) (*memory.Buffer, int) {
+	if o.anyFlag>>k&1 == 0 {
+		return nil, 0
+	}
 	nulls := 0
 	for _, f := range o.flags[:o.n] {
 		nulls += int(f >> k & 1)
-	}
-	if nulls == 0 {
-		return nil, 0
 	}
 	valid := memory.NewResizableBuffer(o.columns)
 	valid.Resize((o.n + 7) / 8)

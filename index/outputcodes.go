@@ -76,13 +76,16 @@ type batchAddresses struct{ addressTable }
 
 func newBatchAddresses() batchAddresses { return batchAddresses{newAddressTable()} }
 
+// array returns them. The caller MUST Release it.
 func (t *batchAddresses) array(mem memory.Allocator) arrow.Array {
-	b := array.NewFixedSizeBinaryBuilder(mem, &arrow.FixedSizeBinaryType{ByteWidth: 16})
-	defer b.Release()
-	b.Reserve(len(t.list))
-	for _, a := range t.list {
+	buf := memory.NewResizableBuffer(mem)
+	defer buf.Release()
+	buf.Resize(16 * len(t.list))
+	for i, a := range t.list {
 		v := a.As16()
-		b.Append(v[:])
+		copy(buf.Bytes()[16*i:], v[:])
 	}
-	return b.NewArray()
+	data := array.NewData(&arrow.FixedSizeBinaryType{ByteWidth: 16}, len(t.list), []*memory.Buffer{nil, buf}, nil, 0, 0)
+	defer data.Release()
+	return array.MakeFromData(data)
 }

@@ -50,6 +50,11 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) uint() uint64 {
+	if len(d.b) > 0 && d.b[0] < 0x80 { // most are short
+		v := d.b[0]
+		d.b = d.b[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 {
 		d.fail("a number")
@@ -59,15 +64,7 @@ func (d *decoder) uint() uint64 {
 	return v
 }
 
-func (d *decoder) int() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail("a number")
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
+func (d *decoder) int() int64 { return unzigzag(d.uint()) }
 
 func (d *decoder) fixed32() uint32 {
 	if v := d.take(4, "a checksum"); v != nil {
