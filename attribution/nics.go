@@ -76,15 +76,20 @@ type NICContradiction struct {
 func (v *View) LearnNICs(sightings iter.Seq[NICSighting], contradictions bool) {
 	byNIC := make(map[string]map[netip.Addr][]NICSighting)
 	capped := make(map[string]bool)
+	var behind map[netip.Addr][]NICSighting // the NIC of the last one
+	var nic string
 	for s := range sightings {
 		if s.Capped {
 			capped[s.NIC] = true
 			continue
 		}
-		if byNIC[s.NIC] == nil {
-			byNIC[s.NIC] = make(map[netip.Addr][]NICSighting)
+		if behind == nil || s.NIC != nic {
+			if nic, behind = s.NIC, byNIC[s.NIC]; behind == nil {
+				behind = make(map[netip.Addr][]NICSighting)
+				byNIC[nic] = behind
+			}
 		}
-		byNIC[s.NIC][s.Address] = append(byNIC[s.NIC][s.Address], s)
+		behind[s.Address] = append(behind[s.Address], s)
 	}
 	lessons := &nicLessons{terms: make(map[string][]nicTerm), thorough: contradictions || len(v.clusters) > 1}
 	for nic := range capped {

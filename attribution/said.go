@@ -100,7 +100,20 @@ func (s *saidAt) over(span flow.Span, as end) *Resolution {
 	for last+1 < s.track.runs() && s.begin(last+1) <= span.To {
 		last++
 	}
+	if as != sender && s.same(run, last) {
+		as = sender
+	}
 	return s.overAll(run, last, as)
+}
+
+// same says whether the same is said for all ends in each of some runs.
+func (s *saidAt) same(first, last int) bool {
+	for run := first; run <= last; run++ {
+		if shape := s.view.tracks.outcome(s.outcome(run)).shape; shape == nil || shape.received != nil || shape.answered != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // overAll is the resolution for runs one after the other, or nil where the track does

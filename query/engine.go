@@ -94,15 +94,22 @@ type Attributed struct {
 // batch is released after the call. The filter MUST select whole flows, all rows of
 // one five-tuple up to some time: a row's owner hangs on the rows before it.
 func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) error) (err error) {
-	if err := e.LearnNICs(ctx); err != nil {
-		return err
-	}
+	learned, prepared := make(chan error, 1), make(chan struct{})
+	go func() { // beside the scan, which need not know any of it
+		learned <- e.LearnNICs(ctx)
+		e.view.Prepare()
+		close(prepared)
+	}()
+	defer func() { <-prepared }()
 	scan, err := e.rows.Scan(ctx, f)
 	if err != nil {
-		return err
+		return errors.Join(<-learned, err)
 	}
 	ahead := readAhead(scan)
 	defer func() { err = errors.Join(err, ahead.close()) }()
+	if err := <-learned; err != nil {
+		return err
+	}
 	r := &reader{engine: e, fn: fn, joiner: e.view.Joiner()}
 	defer r.release()
 	for next := range ahead.batches {
