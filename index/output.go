@@ -1,7 +1,7 @@
 package index
 
 import (
-	"net/netip"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -34,12 +34,12 @@ type output struct {
 
 	// round tells this batch's entries in a cursor's remap from an earlier batch's.
 	round     uint32
-	addresses batchAddresses
+	addresses addressTable
 	runs      [2][]uint32 // scratch: codes of runs' addresses
 }
 
 func newOutput(mem memory.Allocator) *output {
-	o := &output{columns: &recycler{mem: mem}, mem: mem, addresses: newBatchAddresses()}
+	o := &output{columns: &recycler{mem: mem}, mem: mem, addresses: newAddressTable()}
 	for i := range o.texts {
 		o.texts[i].code = make(map[string]uint32)
 	}
@@ -159,7 +159,7 @@ func scatterRuns[T any](dst []T, to []uint32, values []T, runs []uint32) {
 func (o *output) copyAddresses(c *cursor, to []uint32) {
 	first, last := c.run[c.sent], c.run[c.at-1]
 	for k, column := range [2][]uint32{c.src, c.dst} {
-		codes := append(o.runs[k][:0], column[:last+1]...)
+		codes := slices.Grow(o.runs[k][:0], int(last)+1)[:last+1]
 		for run := first; run <= last; run++ {
 			codes[run] = o.addressCode(c, column[run])
 		}
@@ -196,7 +196,7 @@ func (o *output) finish() *flow.Batch {
 	for _, f := range o.flags[:o.n] {
 		o.anyFlag |= f
 	}
-	addresses := o.addresses.array(o.mem)
+	addresses := o.addressArray()
 	defer addresses.Release()
 	cols := make([]arrow.Array, numColumns)
 	for col := range cols {
@@ -206,8 +206,8 @@ func (o *output) finish() *flow.Batch {
 	rec := array.NewRecord(flow.Schema, cols, int64(o.n))
 	defer rec.Release()
 	return flow.Assemble(rec, flow.Dictionaries{
-		Addresses: append([]netip.Addr(nil), o.addresses.list...), NIC: o.texts[dictNIC].copied(), Encryption: o.texts[dictEncryption].copied(),
-		Rule: o.texts[dictRule].copied(), ACL: o.texts[dictACL].copied(), Blob: o.texts[dictBlob].copied(),
+		Addresses: slices.Clone(o.addresses.list), NIC: slices.Clone(o.texts[dictNIC].list), Encryption: slices.Clone(o.texts[dictEncryption].list),
+		Rule: slices.Clone(o.texts[dictRule].list), ACL: slices.Clone(o.texts[dictACL].list), Blob: slices.Clone(o.texts[dictBlob].list),
 	})
 }
 

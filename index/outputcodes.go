@@ -60,8 +60,6 @@ func (t *textCodes) of(s string) uint32 {
 	return code
 }
 
-func (t *textCodes) copied() []string { return append([]string(nil), t.list...) }
-
 func (t *textCodes) array(mem memory.Allocator) arrow.Array {
 	b := array.NewStringBuilder(mem)
 	defer b.Release()
@@ -71,21 +69,16 @@ func (t *textCodes) array(mem memory.Allocator) arrow.Array {
 	return b.NewArray()
 }
 
-// batchAddresses gives each address of a batch a code.
-type batchAddresses struct{ addressTable }
-
-func newBatchAddresses() batchAddresses { return batchAddresses{newAddressTable()} }
-
-// array returns them. The caller MUST Release it.
-func (t *batchAddresses) array(mem memory.Allocator) arrow.Array {
-	buf := memory.NewResizableBuffer(mem)
+// addressArray is the dictionary of the address columns. The caller MUST Release it.
+func (o *output) addressArray() arrow.Array {
+	buf := memory.NewResizableBuffer(o.mem)
 	defer buf.Release()
-	buf.Resize(16 * len(t.list))
-	for i, a := range t.list {
+	buf.Resize(16 * len(o.addresses.list))
+	for i, a := range o.addresses.list {
 		v := a.As16()
 		copy(buf.Bytes()[16*i:], v[:])
 	}
-	data := array.NewData(&arrow.FixedSizeBinaryType{ByteWidth: 16}, len(t.list), []*memory.Buffer{nil, buf}, nil, 0, 0)
+	data := array.NewData(&arrow.FixedSizeBinaryType{ByteWidth: 16}, len(o.addresses.list), []*memory.Buffer{nil, buf}, nil, 0, 0)
 	defer data.Release()
 	return array.MakeFromData(data)
 }
