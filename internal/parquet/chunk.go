@@ -18,50 +18,67 @@ type encoder struct {
 	distinct        distinct
 	lists           []byte // the lists of a chunk as they stand in the page
 	starts          []int  // of each list in lists, and its end
+	made            source // of the data page
 	head            compact
+	narrowing       narrowing
+}
+
+// source is what a data page of codes was made of.
+type source struct {
+	codes    *uint32
+	present  *uint8
+	count    int
+	width    uint
+	required bool
+	nulls    int
 }
 
 // encode makes the pages of a chunk.
-func (e *encoder) encode(col *Column, c *Chunk, rows int) chunkMeta {
-	e.dictionary, e.data = e.dictionary[:0], e.data[:0]
+func (e *encoder) encode(col *Column, c *Chunk, rows int, before *past) chunkMeta {
+	e.dictionary = e.dictionary[:0]
 	m := chunkMeta{values: rows, encoding: encodingDictionary}
 	e.entries = c.size(col)
+	if c.Codes == nil || col.Kind == Texts {
+		e.data, e.made = e.data[:0], source{}
+	}
 	switch {
 	case col.Kind == Texts:
 		e.listsOf(c, &m)
 	case c.Codes != nil:
-		e.appendCodes(e.codesOf(col, c, &m))
+		e.codesPage(col, c, &m)
 	default:
-		e.appendNumbers(col, c, &m)
+		e.appendNumbers(col, c, &m, before)
 		return m
 	}
 	e.fillDictionary(col, c, &m)
 	return m
 }
 
-// appendCodes writes codes of the dictionary.
-func (e *encoder) appendCodes(codes []uint32) {
-	width := uint(bits.Len32(uint32(max(1, e.entries) - 1)))
-	e.data = appendRuns(append(e.data, byte(width)), codes, width)
+// codesPage makes a page of codes, or leaves the one before it where it is the same.
+func (e *encoder) codesPage(col *Column, c *Chunk, m *chunkMeta) {
+	made := source{count: len(c.Codes), width: e.width(), required: col.Required}
+	if made.count > 0 {
+		made.codes = &c.Codes[0]
+	}
+	if len(c.Present) > 0 {
+		made.present = &c.Present[0]
+	}
+	if made.nulls = e.made.nulls; made.codes != nil && made == e.made {
+		m.nulls = made.nulls
+		return
+	}
+	e.data = e.data[:0]
+	e.appendCodes(e.codesOf(col, c, m))
+	made.nulls = m.nulls
+	e.made = made
 }
 
-// appendNumbers writes numbers that have no dictionary: with one after all where there
-// are few, as deltas where they are near each other and none can be null, else plain.
-func (e *encoder) appendNumbers(col *Column, c *Chunk, m *chunkMeta) {
-	numbers := e.numbersOf(col, c, m)
-	m.min, m.max = col.Kind.extremes(numbers)
-	switch {
-	case col.Kind == Uint64 && e.distinct.of(numbers):
-		e.entries = len(e.distinct.numbers)
-		e.appendCodes(e.distinct.codes)
-		e.dictionary = appendPlain(e.dictionary, e.distinct.numbers, col.Kind.size())
-	case col.Required && col.Kind.size() == 8 && near(numbers):
-		m.encoding = encodingDelta
-		e.data = appendDeltas(e.data, numbers)
-	default:
-		m.encoding = encodingPlain
-		e.data = appendPlain(e.data, numbers, col.Kind.size())
-	}
+// width is how many bits a code of the dictionary has.
+func (e *encoder) width() uint { return uint(bits.Len32(uint32(max(1, e.entries) - 1))) }
+
+// appendCodes writes codes of the dictionary.
+func (e *encoder) appendCodes(codes []uint32) {
+	e.data = appendRuns(append(e.data, byte(e.width())), codes, e.width())
 }
 
 // size is the number of entries of the dictionary.
@@ -74,8 +91,8 @@ func (c *Chunk) size(col *Column) int {
 
 // codesOf returns the codes that are not null, and writes which are.
 func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
-	codes := c.Codes
-	if slices.Contains(codes, None) {
+	codes, levels := c.Codes, c.Present
+	if len(levels) == 0 && slices.Contains(codes, None) {
 		e.levels, e.codes = slices.Grow(e.levels[:0], len(codes))[:len(codes)], slices.Grow(e.codes[:0], len(codes))[:len(codes)]
 		n := 0
 		for i, code := range codes { // without a jump that hangs on the code
@@ -87,19 +104,19 @@ func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
 			e.levels[i] = present
 			n += int(present)
 		}
-		codes = e.codes[:n]
+		codes, levels = e.codes[:n], e.levels
 	}
-	m.nulls = len(c.Codes) - len(codes)
-	e.appendPresence(col, m)
+	m.nulls = m.values - len(codes)
+	e.appendPresence(col, levels, m)
 	return codes
 }
 
 // appendPresence writes which values are there, as levels has it where any is null.
-func (e *encoder) appendPresence(col *Column, m *chunkMeta) {
+func (e *encoder) appendPresence(col *Column, levels []uint8, m *chunkMeta) {
 	switch {
 	case col.Required:
 	case m.nulls > 0:
-		e.appendLevels(e.levels, 1)
+		e.appendLevels(levels, 1)
 	default:
 		at := e.beginLevels()
 		e.data = appendRun(e.data, m.values, 1, 1)
@@ -107,91 +124,10 @@ func (e *encoder) appendPresence(col *Column, m *chunkMeta) {
 	}
 }
 
-// numbersOf returns the numbers that are not null, and writes which are.
-func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) []int64 {
-	numbers := c.Numbers
-	if slices.Contains(c.Null, true) {
-		e.levels, e.numbers = e.levels[:0], e.numbers[:0]
-		for i, null := range c.Null {
-			if null {
-				e.levels = append(e.levels, 0)
-				continue
-			}
-			e.levels, e.numbers = append(e.levels, 1), append(e.numbers, numbers[i])
-		}
-		numbers = e.numbers
-	}
-	m.nulls = len(c.Numbers) - len(numbers)
-	e.appendPresence(col, m)
-	return numbers
-}
-
-// Levels of a list that is null, of one without elements, and of an element.
-const (
-	listNull    = 0
-	listEmpty   = 1
-	listElement = 3
-)
-
-// listsOf writes how the elements are parted, and their codes. Those have whole bytes:
-// many rows have the same list, which compression finds only where its bytes are the
-// same, wherever it stands; so each list is made once, and copied.
-func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
-	bytes := (bits.Len(uint(max(2, e.entries)-1)) + 7) / 8
-	e.fillLists(c, bytes)
-	elements := 0
-	e.levels, e.repeats = e.levels[:0], e.repeats[:0]
-	for _, code := range c.Codes {
-		switch {
-		case code == None:
-			e.levels, e.repeats = append(e.levels, listNull), append(e.repeats, 0)
-		case len(c.Lists[code]) == 0:
-			e.levels, e.repeats = append(e.levels, listEmpty), append(e.repeats, 0)
-		default:
-			elements += len(c.Lists[code])
-			e.repeats = append(e.repeats, 0)
-			for range c.Lists[code][1:] {
-				e.repeats = append(e.repeats, 1)
-			}
-			for range c.Lists[code] {
-				e.levels = append(e.levels, listElement)
-			}
-		}
-	}
-	m.values, m.nulls = len(e.levels), len(e.levels)-elements
-	e.appendLevels(e.repeats, 1)
-	e.appendLevels(e.levels, 2)
-	groups := (elements + 7) / 8
-	e.data = binary.AppendUvarint(append(e.data, byte(8*bytes)), uint64(groups)<<1|1)
-	e.data = slices.Grow(e.data, groups*8*bytes)
-	for _, code := range c.Codes {
-		if code != None {
-			e.data = append(e.data, e.lists[e.starts[code]:e.starts[code+1]]...)
-		}
-	}
-	for range (groups*8 - elements) * bytes {
-		e.data = append(e.data, 0)
-	}
-}
-
-// fillLists makes each list once, of codes of so many bytes.
-func (e *encoder) fillLists(c *Chunk, bytes int) {
-	e.lists, e.starts = e.lists[:0], append(e.starts[:0], 0)
-	for _, list := range c.Lists {
-		for _, code := range list {
-			for range bytes {
-				e.lists = append(e.lists, byte(code))
-				code >>= 8
-			}
-		}
-		e.starts = append(e.starts, len(e.lists))
-	}
-}
-
 // appendLevels appends levels of width bits, with their length in bytes before them.
 func (e *encoder) appendLevels(levels []uint8, width uint) {
 	at := e.beginLevels()
-	e.data = appendRuns(e.data, levels, width)
+	e.data = appendLevels(e.data, levels, width)
 	e.endLevels(at)
 }
 
@@ -209,7 +145,10 @@ func (e *encoder) endLevels(at int) {
 func (e *encoder) fillDictionary(col *Column, c *Chunk, m *chunkMeta) {
 	if col.Kind != Text && col.Kind != Texts {
 		e.dictionary = appendPlain(e.dictionary, c.Numbers, col.Kind.size())
-		m.min, m.max = col.Kind.extremes(c.Numbers)
+		if len(c.Numbers) > 0 {
+			lo, hi := col.Kind.extremes(c.Numbers)
+			m.min, m.max = plain(lo, col.Kind), plain(hi, col.Kind)
+		}
 		return
 	}
 	if len(c.Texts) == 0 {
@@ -221,22 +160,6 @@ func (e *encoder) fillDictionary(col *Column, c *Chunk, m *chunkMeta) {
 		least, most = min(least, t), max(most, t)
 	}
 	m.min, m.max = []byte(least), []byte(most)
-}
-
-// extremes are the least and the greatest number, as plain values; nil without any.
-func (k Kind) extremes(numbers []int64) (least, most []byte) {
-	if len(numbers) == 0 {
-		return nil, nil
-	}
-	flip := int64(0)
-	if k == Uint64 {
-		flip = -1 << 63 // then their order is that of signed ones
-	}
-	lo, hi := numbers[0]^flip, numbers[0]^flip
-	for _, v := range numbers {
-		lo, hi = min(lo, v^flip), max(hi, v^flip)
-	}
-	return appendPlain(nil, []int64{lo ^ flip}, k.size()), appendPlain(nil, []int64{hi ^ flip}, k.size())
 }
 
 // Kinds of pages.

@@ -11,46 +11,22 @@ const (
 	encodingDictionary = 8
 )
 
-// packer appends numbers of some bits each, the lowest bit first.
-type packer struct {
-	out  []byte
-	acc  uint64 // fewer than 32 bits are pending
-	bits uint
-}
-
-// put appends the lowest width bits of v, at most 32; all others MUST be 0.
-func (p *packer) put(v uint32, width uint) {
-	p.acc |= uint64(v) << p.bits
-	if p.bits += width; p.bits >= 32 {
-		p.out = binary.LittleEndian.AppendUint32(p.out, uint32(p.acc))
-		p.acc >>= 32
-		p.bits -= 32
-	}
-}
-
-// flush appends what is pending, filled up to a whole byte, and returns all.
-func (p *packer) flush() []byte {
-	for ; p.bits > 0; p.bits -= min(p.bits, 8) {
-		p.out = append(p.out, byte(p.acc))
-		p.acc >>= 8
-	}
-	p.acc = 0
-	return p.out
-}
-
-// appendRuns appends numbers of width bits in the hybrid of runs and packed numbers.
-func appendRuns[T uint8 | uint32](out []byte, values []T, width uint) []byte {
-	for i := 0; i < len(values); {
-		if n := sameFrom(values[i:]); n >= 8 {
-			out = appendRun(out, n, uint32(values[i]), width)
+// appendRuns appends codes of width bits in the hybrid of runs and packed numbers. It
+// looks at eight codes at a time, as only whole eights can be packed before a run:
+// eight that are the same, and all after them that are, become a run where they are 16
+// at least, or where nothing is packed anyway.
+func appendRuns(out []byte, codes []uint32, width uint) []byte {
+	for i := 0; i < len(codes); {
+		if n := runOf(codes[i:]); n >= 8 {
+			out = appendRun(out, n, codes[i], width)
 			i += n
 			continue
 		}
 		end := i + 8
-		for end < len(values) && sameFrom(values[end:min(end+16, len(values))]) < 16 {
+		for end < len(codes) && !longRun(codes[end:]) {
 			end += 8
 		}
-		out = appendPacked(out, values[i:min(end, len(values))], width)
+		out = appendPacked(out, codes[i:min(end, len(codes))], width)
 		i = end
 	}
 	return out
@@ -65,28 +41,32 @@ func appendRun(out []byte, n int, value uint32, width uint) []byte {
 	return out
 }
 
-// sameFrom is how many values from the first on are equal to it.
-func sameFrom[T uint8 | uint32](values []T) int {
-	for i, v := range values {
-		if v != values[0] {
-			return i
-		}
+// runOf is how many codes from the first on are equal to it, where those are at least
+// eight.
+func runOf(codes []uint32) int {
+	n := 0
+	for len(codes)-n >= 8 && sameEight((*[8]uint32)(codes[n:]), codes[0]) {
+		n += 8
 	}
-	return len(values)
+	for n < len(codes) && codes[n] == codes[0] {
+		n++
+	}
+	return n
+}
+
+// longRun says whether the first 16 codes are equal.
+func longRun(codes []uint32) bool {
+	return len(codes) >= 16 && sameEight((*[8]uint32)(codes), codes[0]) && sameEight((*[8]uint32)(codes[8:]), codes[0])
+}
+
+func sameEight(v *[8]uint32, with uint32) bool {
+	return (v[0]^with)|(v[1]^with)|(v[2]^with)|(v[3]^with)|(v[4]^with)|(v[5]^with)|(v[6]^with)|(v[7]^with) == 0
 }
 
 // appendPacked appends a packed stretch. Only the last one may not be whole eights.
-func appendPacked[T uint8 | uint32](out []byte, values []T, width uint) []byte {
-	groups := (len(values) + 7) / 8
-	out = binary.AppendUvarint(out, uint64(groups)<<1|1)
-	p := packer{out: out}
-	for _, v := range values {
-		p.put(uint32(v), width)
-	}
-	for range groups*8 - len(values) {
-		p.put(0, width)
-	}
-	return p.flush()
+func appendPacked(out []byte, codes []uint32, width uint) []byte {
+	out = binary.AppendUvarint(out, uint64(len(codes)+7)/8<<1|1)
+	return appendBits(out, codes, width)
 }
 
 // appendPlain appends numbers of 4 or 8 bytes each.

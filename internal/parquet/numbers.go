@@ -1,75 +1,99 @@
 package parquet
 
 import (
-	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
-// A block of deltas: https://parquet.apache.org/docs/file-format/data-pages/encodings
-// allows multiples of 128 numbers, in parts of multiples of 32.
-const (
-	deltaBlock = 128
-	deltaPart  = 32
-)
+// appendNumbers writes numbers that have no dictionary: counters with one after all where
+// there are few different ones, as deltas what is near each other, else plain. Counters
+// are never deltas: arrow/go v17 loses its place in those of 8 bytes that can be null.
+func (e *encoder) appendNumbers(col *Column, c *Chunk, m *chunkMeta, before *past) {
+	numbers := e.numbersOf(col, c, m)
+	m.encoding = encodingPlain
+	if len(numbers) == 0 {
+		return
+	}
+	lo, hi := col.Kind.extremes(numbers)
+	m.min, m.max = plain(lo, col.Kind), plain(hi, col.Kind)
+	switch {
+	case col.Kind == Uint64 && e.few(numbers, lo, hi, before):
+		m.encoding = encodingDictionary
+		e.entries = len(e.distinct.numbers)
+		e.appendCodes(e.distinct.codes)
+		e.dictionary = appendPlain(e.dictionary, e.distinct.numbers, col.Kind.size())
+	case near(lo, hi) && (col.Required || col.Kind.size() == 4):
+		m.encoding = encodingDelta
+		e.data = appendDeltas(e.data, numbers)
+	default:
+		if col.Kind.size() == 8 && len(numbers) >= leastMany {
+			m.numbers = len(e.data)
+			m.lower = (bits.Len64(uint64(lo|hi)) + 7) / 8 // none is negative, or one of both is
+		}
+		e.data = appendPlain(e.data, numbers, col.Kind.size())
+	}
+}
 
-// near says whether any two of the numbers differ by less than 2^31, so that what is
-// packed of a delta has at most 32 bits.
-func near(numbers []int64) bool {
-	lo, hi := numbers[0], numbers[0]
+// few gives numbers codes while there are few different ones. Where there were too many,
+// it takes the next chunks to have too many as well.
+func (e *encoder) few(numbers []int64, lo, hi int64, before *past) bool {
+	if 0 <= lo && lo <= hi && hi < maxDistinct {
+		e.distinct.ofSmall(numbers)
+		return true
+	}
+	if !before.distinct.over() {
+		return false
+	}
+	if !e.distinct.of(numbers) {
+		before.distinct.begin()
+		return false
+	}
+	return true
+}
+
+// numbersOf returns the numbers that are not null, and writes which are.
+func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) []int64 {
+	numbers := c.Numbers
+	if slices.Contains(c.Null, true) {
+		e.levels, e.numbers = slices.Grow(e.levels[:0], len(numbers))[:len(numbers)], slices.Grow(e.numbers[:0], len(numbers))[:len(numbers)]
+		n := 0
+		for i, null := range c.Null { // without a jump that hangs on null
+			e.numbers[n] = numbers[i]
+			present := uint8(1)
+			if null {
+				present = 0
+			}
+			e.levels[i] = present
+			n += int(present)
+		}
+		numbers = e.numbers[:n]
+	}
+	m.nulls = len(c.Numbers) - len(numbers)
+	e.appendPresence(col, e.levels, m)
+	return numbers
+}
+
+// extremes are the least and the greatest of some numbers.
+func (k Kind) extremes(numbers []int64) (least, most int64) {
+	flip := int64(0)
+	if k == Uint64 {
+		flip = -1 << 63 // then their order is that of signed ones
+	}
+	lo, hi := numbers[0]^flip, numbers[0]^flip
 	for _, v := range numbers {
-		lo, hi = min(lo, v), max(hi, v)
+		lo, hi = min(lo, v^flip), max(hi, v^flip)
 	}
-	return uint64(hi)-uint64(lo) < 1<<31
+	return lo ^ flip, hi ^ flip
 }
 
-// appendDeltas appends numbers that are near each other, at least one, each as what it
-// adds to the one before it.
-func appendDeltas(out []byte, numbers []int64) []byte {
-	out = binary.AppendUvarint(out, deltaBlock)
-	out = binary.AppendUvarint(out, deltaBlock/deltaPart)
-	out = binary.AppendUvarint(out, uint64(len(numbers)))
-	out = binary.AppendVarint(out, numbers[0])
-	for before, rest := numbers[0], numbers[1:]; len(rest) > 0; {
-		block := rest[:min(deltaBlock, len(rest))]
-		out = appendDeltaBlock(out, before, block)
-		before, rest = block[len(block)-1], rest[len(block):]
-	}
-	return out
-}
-
-// appendDeltaBlock appends the least delta, the width of each part, and the parts:
-// deltas less the least one. A part that is not full is filled up with zeros.
-func appendDeltaBlock(out []byte, before int64, numbers []int64) []byte {
-	var deltas [deltaBlock]int64
-	for i, v := range numbers {
-		deltas[i] = v - before
-		before = v
-	}
-	least := deltas[0]
-	for _, d := range deltas[:len(numbers)] {
-		least = min(least, d)
-	}
-	var packed [deltaBlock]uint32
-	var widths [deltaBlock / deltaPart]uint
-	for i, d := range deltas[:len(numbers)] {
-		packed[i] = uint32(d - least)
-		widths[i/deltaPart] = max(widths[i/deltaPart], uint(bits.Len32(packed[i])))
-	}
-	out = binary.AppendVarint(out, least)
-	for _, w := range widths {
-		out = append(out, byte(w))
-	}
-	p := packer{out: out}
-	for i, v := range packed {
-		p.put(v, widths[i/deltaPart])
-	}
-	return p.flush()
-}
+// plain is a number as a plain value of its kind.
+func plain(v int64, k Kind) []byte { return appendPlain(nil, []int64{v}, k.size()) }
 
 // distinct gives numbers codes while there are few. Its memory is used again.
 type distinct struct {
 	slots   [2 * maxDistinct]distinctSlot
-	numbers []int64 // by code
+	small   [maxDistinct]uint32 // codes of numbers that are less, and 1 more; 0 has none
+	numbers []int64             // by code
 	codes   []uint32
 }
 
@@ -102,4 +126,18 @@ func (d *distinct) of(numbers []int64) bool {
 		d.codes = append(d.codes, s.code-1)
 	}
 	return true
+}
+
+// ofSmall is of for numbers that all are less than maxDistinct, and not less than 0.
+func (d *distinct) ofSmall(numbers []int64) {
+	clear(d.small[:])
+	d.numbers, d.codes = d.numbers[:0], slices.Grow(d.codes[:0], len(numbers))[:len(numbers)]
+	for i, v := range numbers {
+		code := &d.small[v]
+		if *code == 0 {
+			d.numbers = append(d.numbers, v)
+			*code = uint32(len(d.numbers))
+		}
+		d.codes[i] = *code - 1
+	}
 }

@@ -34,7 +34,8 @@ const None = ^uint32(0)
 
 // Chunk is a column of a group.
 type Chunk struct {
-	Codes   []uint32 // one a row, or None; nil where Numbers has one a row
+	Codes   []uint32 // one a row, or None; nil where Numbers has one a row. Chunks may share them: then their page is made once
+	Present []uint8  // of texts: 1 for a row with a value, 0 for null, and Codes has only those of values; nil where Codes has all
 	Texts   []string // the dictionary: by code, or by what Lists names
 	Lists   [][]uint32
 	Numbers []int64
@@ -52,7 +53,8 @@ type Writer struct {
 	groups    int
 	listed    compact // the groups, as the footer lists them
 	enc       encoder
-	err       error // the first one; the file is lost
+	pasts     []past // by column
+	err       error  // the first one; the file is lost
 }
 
 // group is what the footer says of a group.
@@ -68,6 +70,7 @@ type chunkMeta struct {
 	nulls                int
 	encoding             int
 	compressed           bool
+	numbers, lower       int    // of plain numbers of 8 bytes: where in the page they begin, and how many bytes are not 0 in all; 0: not known
 	min, max             []byte // nil: not known
 }
 
@@ -82,7 +85,7 @@ func NewWriter(w io.Writer, columns []Column, createdBy string) (*Writer, error)
 	if err != nil {
 		return nil, fmt.Errorf("write Parquet: %w", err)
 	}
-	p := &Writer{w: w, columns: columns, createdBy: createdBy, zstd: z}
+	p := &Writer{w: w, columns: columns, createdBy: createdBy, zstd: z, pasts: make([]past, len(columns))}
 	p.write(magic)
 	return p, p.err
 }
@@ -101,8 +104,9 @@ func (p *Writer) write(b []byte) {
 // column. It keeps nothing of them.
 func (p *Writer) WriteGroup(rows int, chunks []Chunk) error {
 	g := group{rows: rows, chunks: make([]chunkMeta, len(chunks))}
+	p.enc.made = source{} // memory may be the same with other codes
 	for i := range chunks {
-		g.chunks[i] = p.writeChunk(&p.columns[i], &chunks[i], rows)
+		g.chunks[i] = p.writeChunk(&p.columns[i], &chunks[i], rows, &p.pasts[i])
 	}
 	p.group(&g)
 	p.groups, p.rows = p.groups+1, p.rows+int64(rows)
@@ -110,22 +114,10 @@ func (p *Writer) WriteGroup(rows int, chunks []Chunk) error {
 }
 
 // writeChunk writes a column chunk: its dictionary if it has one, and one data page.
-func (p *Writer) writeChunk(col *Column, c *Chunk, rows int) chunkMeta {
-	m := p.enc.encode(col, c, rows)
+func (p *Writer) writeChunk(col *Column, c *Chunk, rows int, before *past) chunkMeta {
+	m := p.enc.encode(col, c, rows, before)
 	pages := [][]byte{p.enc.dictionary, p.enc.data}
-	var squeezed [2][]byte
-	raw, small := 0, 0
-	for i, page := range pages {
-		if i > 0 || m.encoding == encodingDictionary {
-			p.enc.squeezed[i] = p.zstd.EncodeAll(page, p.enc.squeezed[i][:0])
-			squeezed[i] = p.enc.squeezed[i]
-		}
-		raw, small = raw+len(page), small+len(squeezed[i])
-	}
-	stored := pages
-	if m.compressed = small < raw-raw/16; m.compressed {
-		stored = squeezed[:]
-	}
+	stored := p.squeeze(&m, before)
 	m.at = p.at
 	if m.encoding == encodingDictionary {
 		m.dictionary = p.at
@@ -141,6 +133,37 @@ func (p *Writer) writeChunk(col *Column, c *Chunk, rows int) chunkMeta {
 	m.raw += int64(len(head) + len(pages[1]))
 	m.stored = p.at - m.at
 	return m
+}
+
+// squeeze returns the pages as they are written: compressed, if one of them becomes
+// smaller so. Then the other one has to look compressed, too.
+func (p *Writer) squeeze(m *chunkMeta, before *past) [2][]byte {
+	e := &p.enc
+	pages := [2][]byte{e.dictionary, e.data}
+	var smaller [2]bool
+	for i, page := range pages {
+		if len(page) == 0 || !before.squeeze[i].over() {
+			continue
+		}
+		if i == 1 && 1 <= m.lower && m.lower <= widest {
+			e.squeezed[i], smaller[i] = e.narrowing.appendFrame(e.squeezed[i][:0], page, m.numbers, m.lower), true
+			continue
+		}
+		e.squeezed[i] = p.zstd.EncodeAll(page, e.squeezed[i][:0])
+		if len(e.squeezed[i]) > len(page)/4*3 {
+			before.squeeze[i].begin()
+		}
+		smaller[i] = len(e.squeezed[i]) < len(page)-len(page)/16
+	}
+	if m.compressed = smaller[0] || smaller[1]; !m.compressed {
+		return pages
+	}
+	for i, page := range pages {
+		if !smaller[i] {
+			e.squeezed[i] = appendFrame(e.squeezed[i][:0], page)
+		}
+	}
+	return e.squeezed
 }
 
 // Close writes the footer. It does not close the writer below.

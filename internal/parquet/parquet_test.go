@@ -170,7 +170,7 @@ func TestListsOfManyTexts(t *testing.T) {
 // of deltas, at the widest deltas, and with as many different ones as a dictionary holds.
 func TestNumbersTakeTheirWay(t *testing.T) {
 	t.Parallel()
-	const number, count = 4, 5 // columns: never null, and maybe
+	const number, count, port = 4, 5, 6 // columns: count is null at times
 	r := rand.New(rand.NewPCG(9, 9))
 	numbers := func(rows int, next func(i int) int64) (out []int64) {
 		for i := range rows {
@@ -180,6 +180,7 @@ func TestNumbersTakeTheirWay(t *testing.T) {
 	}
 	around := func(i int) int64 { return math.MaxInt64 - int64(i%2)*(1<<31-1) } // deltas of 32 bits
 	few := func(i int) int64 { return int64(i%maxDistinct) << 40 }
+	below := func(bits int) func(int) int64 { return func(int) int64 { return r.Int64N(1 << bits) } }
 	for _, c := range []struct {
 		name   string
 		column int
@@ -192,11 +193,24 @@ func TestNumbersTakeTheirWay(t *testing.T) {
 		{"near", number, func(int) int64 { return r.Int64N(1<<31) - 1<<30 }, []int{31, 127, 128, 129, 1000, 1001, 65_536}, encodingDelta},
 		{"too far apart", number, func(i int) int64 { return int64(i%2) << 31 }, []int{2, 1000}, encodingPlain},
 		{"few", count, few, []int{1, 9, maxDistinct, 3 * maxDistinct}, encodingDictionary},
+		{"few and small", count, func(i int) int64 { return int64(i*7) % maxDistinct }, []int{1, 9, 3 * maxDistinct}, encodingDictionary},
 		{"too many", count, func(i int) int64 { return int64(i) }, []int{maxDistinct + 1}, encodingPlain},
+		{"too many of 3 bytes", count, below(24), []int{2 * maxDistinct, 65_536}, encodingPlain},
+		{"too many of 5 bytes", count, below(40), []int{2 * maxDistinct, 65_536}, encodingPlain},
+		{"too many of 6 bytes", count, below(48), []int{2 * maxDistinct}, encodingPlain},
+		{"too many of 8 bytes", count, func(int) int64 { return int64(r.Uint64()) }, []int{2 * maxDistinct}, encodingPlain},
+		{"ports", port, below(16), []int{1, 2, 128, 129, 65_536}, encodingDelta},
+		{"outermost ports", port, func(i int) int64 { return int64(i%2) * 65_535 }, []int{2, 1000}, encodingDelta},
 	} {
 		for _, rows := range c.rows {
 			group := randomGroup(r, rows)
 			group[c.column] = Chunk{Numbers: numbers(rows, c.next)}
+			if c.column == count && rows >= 2*maxDistinct {
+				group[c.column].Null = make([]bool, rows)
+				for i := range rows / 3 {
+					group[c.column].Null[i*3%rows] = true
+				}
+			}
 			want := make([]string, rows)
 			for i := range want {
 				want[i] = textOf(&testColumns[c.column], &group[c.column], i)
@@ -206,7 +220,7 @@ func TestNumbersTakeTheirWay(t *testing.T) {
 				t.Errorf("%s, %d rows: -want +got:\n%s", c.name, rows, diff)
 			}
 			var e encoder
-			if m := e.encode(&testColumns[c.column], &group[c.column], rows); m.encoding != c.want {
+			if m := e.encode(&testColumns[c.column], &group[c.column], rows, &past{}); m.encoding != c.want {
 				t.Errorf("%s, %d rows: encoding %d, want %d", c.name, rows, m.encoding, c.want)
 			}
 		}

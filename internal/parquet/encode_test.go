@@ -1,0 +1,232 @@
+package parquet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+)
+
+// bitAt is a bit of packed numbers, the lowest one first.
+func bitAt(packed []byte, at int) uint32 { return uint32(packed[at/8]>>(at%8)) & 1 }
+
+// unpack reads packed numbers bit by bit.
+func unpack(packed []byte, n int, width uint) []uint32 {
+	out := make([]uint32, n)
+	for i := range out {
+		for k := range int(width) {
+			out[i] |= bitAt(packed, i*int(width)+k) << k
+		}
+	}
+	return out
+}
+
+// Numbers of each width are packed one after the other, the last eight filled up with
+// zeros, and nothing before or behind them is touched.
+func TestBits(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 5))
+	for width := range uint(33) {
+		for n := range 70 {
+			numbers := make([]uint32, n)
+			for i := range numbers {
+				numbers[i] = uint32(uint64(r.Uint32()) & (1<<width - 1))
+				if r.IntN(3) == 0 {
+					numbers[i] = uint32(uint64(1)<<width - 1)
+				}
+			}
+			out := appendBits([]byte{0xaa, 0x55}, numbers, width)
+			eights := (n + 7) / 8
+			if len(out) != 2+eights*int(width) || out[0] != 0xaa || out[1] != 0x55 {
+				t.Fatalf("%d numbers of %d bits: %d bytes, %x", n, width, len(out), out)
+			}
+			want := append(numbers, make([]uint32, 8*eights-n)...)
+			if got := unpack(out[2:], 8*eights, width); !slices.Equal(got, want) {
+				t.Fatalf("%d numbers of %d bits: got %d, want %d", n, width, got, want)
+			}
+		}
+	}
+}
+
+// readHybrid reads at least n numbers in the hybrid of runs and packed numbers.
+func readHybrid(t *testing.T, data []byte, n int, width uint) (out []uint32) {
+	t.Helper()
+	for len(data) > 0 {
+		head, size := binary.Uvarint(data)
+		if data = data[size:]; head&1 == 1 {
+			bytes := int(head>>1) * int(width)
+			out = append(out, unpack(data, int(head>>1)*8, width)...)
+			data = data[bytes:]
+			continue
+		}
+		value := uint32(0)
+		for k := range (width + 7) / 8 {
+			value |= uint32(data[k]) << (8 * k)
+		}
+		out = append(out, slices.Repeat([]uint32{value}, int(head>>1))...)
+		data = data[(width+7)/8:]
+	}
+	if len(out) < n || len(out) > n+7 {
+		t.Fatalf("%d numbers, want %d and at most 7 more", len(out), n)
+	}
+	return out[:n]
+}
+
+// runsOf has n numbers below most, in runs of all lengths about 8 and 16.
+func runsOf(r *rand.Rand, n int, most uint32) []uint32 {
+	out := make([]uint32, 0, n)
+	for len(out) < n {
+		length := []int{1, 2, 7, 8, 9, 15, 16, 17, 40}[r.IntN(9)]
+		out = append(out, slices.Repeat([]uint32{r.Uint32N(most)}, min(length, n-len(out)))...)
+	}
+	return out
+}
+
+func TestRuns(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(2, 5))
+	for range 2000 {
+		width := uint(r.IntN(21))
+		codes := runsOf(r, r.IntN(120), 1<<width)
+		if got := readHybrid(t, appendRuns(nil, codes, width), len(codes), width); !slices.Equal(got, codes) {
+			t.Fatalf("%d bits: got %d, want %d", width, got, codes)
+		}
+		width = uint(1 + r.IntN(2))
+		codes = runsOf(r, r.IntN(120), 1<<width)
+		levels := make([]uint8, len(codes))
+		for i, c := range codes {
+			levels[i] = uint8(c)
+		}
+		if got := readHybrid(t, appendLevels(nil, levels, width), len(codes), width); !slices.Equal(got, codes) {
+			t.Fatalf("levels of %d bits: got %d, want %d", width, got, codes)
+		}
+	}
+}
+
+// A reader of zstd reads the frames that are made here: of pages as they are, about the
+// ends of blocks, and of numbers with each number of lower bytes.
+func TestFrames(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 5))
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	check := func(what string, frame, page []byte) {
+		t.Helper()
+		if got, err := z.DecodeAll(frame, nil); err != nil || !bytes.Equal(got, page) {
+			t.Errorf("%s: %v, %d bytes, want %d", what, err, len(got), len(page))
+		}
+	}
+	for _, n := range []int{0, 1, 100, frameBlock - 1, frameBlock, frameBlock + 1, 3*frameBlock + 5} {
+		page := make([]byte, n)
+		for i := range page {
+			page[i] = byte(r.Uint32())
+		}
+		check(fmt.Sprintf("%d bytes", n), appendFrame(nil, page), page)
+	}
+	var s narrowing
+	const block = frameBlock / 8
+	for lower := 1; lower <= widest; lower++ {
+		for _, n := range []int{leastMany, leastMany + 1, leastMany + 2, block, block + 1, block + 2, block + 3, 2*block + 129, 2*block + 130, 5 * block} {
+			for _, most := range []uint64{1, 1 << 6, 1 << (8*lower - 7), 1 << (8 * lower)} {
+				page := []byte("levels")
+				for range n {
+					page = binary.LittleEndian.AppendUint64(page, r.Uint64N(min(most, 1<<(8*lower))))
+				}
+				frame := s.appendFrame(nil, page, len("levels"), lower)
+				check(fmt.Sprintf("%d numbers below %d, %d lower bytes", n, most, lower), frame, page)
+				if room := 100 + n*lower + n/50; len(frame) > room {
+					t.Errorf("%d numbers of %d bytes: the frame has %d bytes, want at most %d", n, lower, len(frame), room)
+				}
+			}
+		}
+	}
+}
+
+// An effort in vain is left out for some chunks, and made again after them; and a page
+// that becomes smaller stands beside one that does not.
+func TestEffortsPause(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(4, 5))
+	columns := []Column{{"text", Text, false}, {"count", Uint64, false}}
+	const rows, groups = 2 * maxDistinct, pauseChunks + 2
+	w, err := NewWriter(&bytes.Buffer{}, columns, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var large, many []bool
+	for g := range groups {
+		text, count := Chunk{Codes: make([]uint32, rows), Texts: make([]string, 256)}, Chunk{Numbers: make([]int64, rows)}
+		for i := range text.Texts {
+			text.Texts[i] = fmt.Sprintf("a text that is long and much like all others %d", i)
+		}
+		for i := range rows {
+			text.Codes[i], count.Numbers[i] = uint32(i%7), int64(maxDistinct+i%7)
+			if g == 0 { // nothing to be found
+				text.Codes[i], count.Numbers[i] = r.Uint32N(256), r.Int64()
+			}
+		}
+		m := w.writeChunk(&columns[0], &text, rows, &w.pasts[0])
+		if !m.compressed {
+			t.Errorf("group %d: the dictionary is not compressed", g)
+		}
+		large = append(large, m.stored > rows)
+		m = w.writeChunk(&columns[1], &count, rows, &w.pasts[1])
+		many = append(many, m.encoding == encodingPlain)
+	}
+	want := append(slices.Repeat([]bool{true}, groups-1), false)
+	if diff := cmp.Diff([][]bool{want, want}, [][]bool{large, many}); diff != "" {
+		t.Errorf("codes that are not compressed, counters without a dictionary, by group: -want +got:\n%s", diff)
+	}
+}
+
+// Chunks that have the same codes are written as if each had its own, and memory that is
+// used again for other codes is looked at again.
+func TestChunksShareCodes(t *testing.T) {
+	t.Parallel()
+	columns := []Column{{"a", Text, false}, {"b", Text, false}, {"c", Text, true}, {"d", Text, false}}
+	r := rand.New(rand.NewPCG(5, 5))
+	for _, rows := range []int{1, 9, 1000} {
+		var shared, own bytes.Buffer
+		one, err := NewWriter(&shared, columns, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := NewWriter(&own, columns, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory, present := make([]uint32, 0, rows), make([]uint8, rows)
+		for range 3 {
+			memory = memory[:0]
+			withNone := make([]uint32, rows)
+			for i := range rows {
+				present[i], withNone[i] = 0, None
+				if r.IntN(3) > 0 {
+					present[i], withNone[i] = 1, r.Uint32N(3)
+					memory = append(memory, withNone[i])
+				}
+			}
+			all := make([]uint32, rows)
+			texts, more := []string{"x", "y", "z"}, []string{"u", "v", "w", "x", "y"}
+			a, b := Chunk{Codes: memory, Present: present, Texts: texts}, Chunk{Codes: withNone, Texts: texts}
+			c := Chunk{Codes: all, Texts: texts}
+			if err := one.WriteGroup(rows, []Chunk{a, a, c, {Codes: all, Texts: more}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := other.WriteGroup(rows, []Chunk{b, b, c, {Codes: slices.Clone(all), Texts: more}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if one.Close() != nil || other.Close() != nil || !bytes.Equal(shared.Bytes(), own.Bytes()) {
+			t.Errorf("%d rows: shared codes made other bytes", rows)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package parquet
+
+import (
+	"encoding/binary"
+
+	"github.com/klauspost/compress/huff0"
+)
+
+// Frames of zstd that are made here, of https://datatracker.ietf.org/doc/html/rfc8878
+// (sections 3.1.1 and 3.1.1.2).
+const (
+	frameMagic  = 0xfd2fb528
+	frameSizes  = 0b10_1_00000 // four bytes say how much it holds; it is one segment
+	frameBlock  = 128 << 10    // the most that a block may hold
+	blockAsIs   = 0
+	blockPacked = 2
+)
+
+func beginFrame(out []byte, size int) []byte {
+	out = binary.LittleEndian.AppendUint32(out, frameMagic)
+	return binary.LittleEndian.AppendUint32(append(out, frameSizes), uint32(size))
+}
+
+// putBlockHead writes the three bytes before a block.
+func putBlockHead(to []byte, size, kind int, last bool) {
+	head := size<<3 | kind<<1
+	if last {
+		head |= 1
+	}
+	to[0], to[1], to[2] = byte(head), byte(head>>8), byte(head>>16)
+}
+
+// appendBlocks appends content as it is.
+func appendBlocks(out, content []byte, last bool) []byte {
+	for {
+		n := min(len(content), frameBlock)
+		out = append(out, 0, 0, 0)
+		putBlockHead(out[len(out)-3:], n, blockAsIs, last && n == len(content))
+		out = append(out, content[:n]...)
+		if content = content[n:]; len(content) == 0 {
+			return out
+		}
+	}
+}
+
+// appendFrame appends a page as zstd would have it, but not compressed: all pages of a
+// chunk have one codec, also where only one of them becomes smaller.
+func appendFrame(out, page []byte) []byte {
+	return appendBlocks(beginFrame(out, len(page)), page, true)
+}
+
+// narrowing compresses pages that end with numbers of 8 bytes each, of which the upper
+// ones are 0. A general compressor searches for those zeros; this one knows where they
+// are. To zstd, each number is some literals, its lower bytes, and a match: its upper
+// bytes are those of the number before. So all numbers are the same sequence, and tables
+// with one symbol tell of it without a bit for each. What is left are the lower bytes.
+type narrowing struct {
+	huffman  huff0.Scratch
+	literals []byte
+}
+
+const (
+	widest    = 5   // lower bytes, as a match has at least 3 bytes; and at least 1
+	leastMany = 128 // numbers: the frame of fewer is not worth it
+
+	// huffmanFrom is from how many lower bytes on they get a Huffman code. Of two bytes it
+	// saves a third, and takes three times as long as all else that is done for them.
+	huffmanFrom = 3
+)
+
+// appendFrame appends the page. Its numbers begin at from; there are at least leastMany,
+// and only their lower bytes may be other than 0.
+func (s *narrowing) appendFrame(out, page []byte, from, lower int) []byte {
+	out = appendBlocks(beginFrame(out, len(page)), page[:from+8], false)
+	out = s.appendBlock(out, page[from+8:from+16], lower, farSequence, false)
+	for numbers := page[from+16:]; len(numbers) > 0; {
+		block := numbers[:min(len(numbers), frameBlock)]
+		numbers = numbers[len(block):]
+		out = s.appendBlock(out, block, lower, nearSequence, len(numbers) == 0)
+	}
+	return out
+}
+
+// Sequences: the code of the offset of a match, and the bits of all offsets, with a 1
+// above them that marks their end. The second number has the offset in full, 8 and 3 more,
+// as three bits below the highest one; all others have that of the sequence before.
+type sequence struct{ offset, bits byte }
+
+var (
+	farSequence  = sequence{3, 0b1_011}
+	nearSequence = sequence{0, 0b1}
+)
+
+// allRLE says that of literals' lengths, offsets and matches' lengths each has one code.
+const allRLE = 0b01_01_01_00
+
+// appendBlock appends numbers as a block of sequences.
+func (s *narrowing) appendBlock(out, numbers []byte, lower int, seq sequence, last bool) []byte {
+	at := len(out)
+	out = append(out, 0, 0, 0)
+	out = s.appendLiterals(out, numbers, lower)
+	if n := len(numbers) / 8; n < 128 {
+		out = append(out, byte(n))
+	} else {
+		out = append(out, byte(n>>8)+128, byte(n)) // fewer than 0x7f00
+	}
+	match := 8 - lower
+	out = append(out, allRLE, byte(lower), seq.offset, byte(match-3), seq.bits)
+	putBlockHead(out[at:], len(out)-at-3, blockPacked, last)
+	return out
+}
+
+// Sizes of literals have 20 bits, in a Huffman code 18 and 18 for those of the code.
+const (
+	literalsAsIs    = 0 | 3<<2
+	literalsHuffman = 2 | 3<<2
+)
+
+// appendLiterals appends the lower bytes of numbers, in a Huffman code of four streams
+// where that makes them fewer.
+func (s *narrowing) appendLiterals(out, numbers []byte, lower int) []byte {
+	s.literals = s.literals[:0]
+	for ; len(numbers) > 0; numbers = numbers[8:] {
+		s.literals = append(s.literals, numbers[:lower]...)
+	}
+	size := len(s.literals)
+	if lower >= huffmanFrom {
+		s.huffman.Reuse = huff0.ReusePolicyNone
+		if code, _, err := huff0.Compress4X(s.literals, &s.huffman); err == nil { // else they do not become fewer
+			head := uint64(literalsHuffman) | uint64(size)<<4 | uint64(len(code))<<22
+			out = append(out, byte(head), byte(head>>8), byte(head>>16), byte(head>>24), byte(head>>32))
+			return append(out, code...)
+		}
+	}
+	head := literalsAsIs | size<<4
+	out = append(out, byte(head), byte(head>>8), byte(head>>16))
+	return append(out, s.literals...)
+}
