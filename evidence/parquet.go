@@ -82,6 +82,7 @@ type columnar struct {
 	full  chan *rowGroup
 	ended chan error
 	kept  []int32
+	book  endBook
 	err   error
 }
 
@@ -92,6 +93,7 @@ func newParquet(w io.Writer) (*columnar, error) {
 	}
 	c := &columnar{group: newRowGroup(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error)}
 	c.free <- newRowGroup()
+	c.book.trim()
 	go c.encode(file)
 	return c, nil
 }
@@ -115,7 +117,7 @@ func (c *columnar) Write(a query.Attributed, keep func(int) bool) error {
 	}
 	for rows := c.kept; len(rows) > 0 && c.err == nil; {
 		n := min(len(rows), rowGroupRows-c.group.rows)
-		c.group.add(&a, rows[:n])
+		c.group.add(&a, rows[:n], &c.book)
 		if rows = rows[n:]; c.group.rows == rowGroupRows {
 			c.flush()
 		}
@@ -125,15 +127,22 @@ func (c *columnar) Write(a query.Attributed, keep func(int) bool) error {
 
 // flush hands the group over and goes on with another one.
 func (c *columnar) flush() {
-	c.full <- c.group
+	c.hand()
 	c.group = <-c.free
 	c.err = c.group.err
+	c.book.trim()
+}
+
+// hand hands the group over with what the book has now.
+func (c *columnar) hand() {
+	c.group.book = c.book
+	c.full <- c.group
 }
 
 // Close completes the file, also after an error: then it only ends the encoding.
 func (c *columnar) Close() error {
 	if c.err == nil && c.group.rows > 0 {
-		c.full <- c.group
+		c.hand()
 	}
 	close(c.full)
 	if err := <-c.ended; c.err == nil {

@@ -1,0 +1,191 @@
+package evidence
+
+import (
+	"strings"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/internal/parquet"
+)
+
+// endBook numbers what is said of ends, and its texts. Groups of rows that follow each
+// other have much the same, so it is kept from group to group; a group only says in which
+// order its rows first have a number. Who has a copy of its slices may read them while
+// numbers are added. Number 0 is nobody's.
+type endBook struct {
+	numbers map[*attribution.Resolution]uint32
+	said    []*attribution.Resolution // by number
+	ends    []endTexts                // by number
+	listed  []uint32                  // what lists of candidates are cut from
+	lists   int                       // how many candidates they have
+
+	known      map[*attribution.Candidate]uint32
+	candidates []candidateTexts
+	texts      [endColumns]textBook
+	sources    map[attribution.Sources]uint32 // numbers of their texts
+
+	last [][2]uint32 // of an address in a batch: what was said of it
+}
+
+// Limits of what a book holds when a group begins, else it begins anew: about 10 MB.
+const (
+	mostEnds       = 1 << 15 // and a quarter for each candidate that they list
+	mostCandidates = 1 << 15
+
+	listedBlock = 1 << 14 // candidates
+)
+
+// Columns of an end.
+const (
+	endVerdict = iota
+	endCluster
+	endNamespace
+	endPod
+	endPodUID
+	endNode
+	endCandidates
+	endSource
+)
+
+// endTexts are numbers of the texts of an end, or None, and of the UIDs of candidates.
+type endTexts struct {
+	texts      [endColumns]uint32
+	candidates []uint32
+}
+
+// candidateTexts are those of an end with this one pod, but for what is not its own.
+type candidateTexts struct {
+	texts   [endColumns]uint32
+	sources attribution.Sources
+}
+
+// textBook numbers texts.
+type textBook struct {
+	numbers map[string]uint32
+	texts   []string // by number
+}
+
+// number is that of a text, which the book keeps a copy of. An empty one is null.
+func (b *textBook) number(text string) uint32 {
+	if text == "" {
+		return parquet.None
+	}
+	n, ok := b.numbers[text]
+	if !ok {
+		if b.numbers == nil {
+			b.numbers = make(map[string]uint32)
+		}
+		n, text = uint32(len(b.texts)), strings.Clone(text)
+		b.numbers[text], b.texts = n, append(b.texts, text)
+	}
+	return n
+}
+
+// trim forgets what is too much. No group may be gathering.
+func (b *endBook) trim() {
+	if b.known == nil || len(b.candidates) > mostCandidates {
+		*b = endBook{known: make(map[*attribution.Candidate]uint32), sources: make(map[attribution.Sources]uint32), last: b.last}
+	}
+	if b.numbers == nil || len(b.said)+b.lists/4 > mostEnds {
+		b.numbers, b.said, b.ends = make(map[*attribution.Resolution]uint32), make([]*attribution.Resolution, 1), make([]endTexts, 1)
+		b.listed, b.lists = nil, 0
+	}
+}
+
+// append appends numbers of what is said of ends: mostly what was said of the row before,
+// else one of the two that were last said of its address in the batch, which has count of
+// them.
+func (b *endBook) append(numbers []uint32, said []*attribution.Resolution, addresses []uint32, count int) []uint32 {
+	if len(b.last) < count {
+		b.last = make([][2]uint32, count)
+	}
+	clear(b.last[:count])
+	out := extend(&numbers, len(said))
+	var before *attribution.Resolution
+	number := uint32(0)
+	for i, r := range said {
+		if r != before {
+			last := &b.last[addresses[i]]
+			if b.said[last[0]] != r {
+				last[0], last[1] = last[1], last[0]
+				if b.said[last[0]] != r {
+					last[0] = b.number(r)
+				}
+			}
+			before, number = r, last[0]
+		}
+		out[i] = number
+	}
+	return numbers
+}
+
+// number is that of what is said of an end.
+func (b *endBook) number(r *attribution.Resolution) uint32 {
+	n, ok := b.numbers[r]
+	if !ok {
+		n = uint32(len(b.said))
+		b.numbers[r], b.said, b.ends = n, append(b.said, r), append(b.ends, b.textsOf(r))
+	}
+	return n
+}
+
+// textsOf says of an end what newEnd does, in numbers.
+func (b *endBook) textsOf(r *attribution.Resolution) endTexts {
+	out := endTexts{candidates: b.room(len(r.Candidates))}
+	for k := range out.texts {
+		out.texts[k] = parquet.None
+	}
+	var sources attribution.Sources
+	for i, c := range r.Candidates {
+		c := b.candidate(c)
+		sources |= c.sources
+		for _, k := range [...]int{endCluster, endNode} {
+			if i == 0 {
+				out.texts[k] = c.texts[k]
+			} else if out.texts[k] != c.texts[k] {
+				out.texts[k] = parquet.None
+			}
+		}
+		if c.texts[endPodUID] != parquet.None {
+			out.candidates = append(out.candidates, c.texts[endPodUID])
+		}
+	}
+	if p := r.Pod(); p != nil {
+		out.texts = b.candidate(p).texts
+	}
+	out.texts[endVerdict], out.texts[endSource] = b.texts[endVerdict].number(r.Verdict.String()), b.source(sources)
+	return out
+}
+
+// room is an empty list with room for n candidates.
+func (b *endBook) room(n int) []uint32 {
+	if n > cap(b.listed)-len(b.listed) {
+		b.listed = make([]uint32, 0, max(n, listedBlock))
+	}
+	from := len(b.listed)
+	b.listed, b.lists = b.listed[:from+n], b.lists+n
+	return b.listed[from : from : from+n]
+}
+
+// candidate is how a candidate is written. Many ends share one, so it is looked at once.
+func (b *endBook) candidate(c *attribution.Candidate) *candidateTexts {
+	n, ok := b.known[c]
+	if !ok {
+		n = uint32(len(b.candidates))
+		b.known[c] = n
+		var texts [endColumns]uint32
+		for k, text := range [endColumns]string{endCluster: c.Cluster, endNamespace: c.Namespace, endPod: c.Name, endPodUID: c.UID, endNode: c.Node} {
+			texts[k] = b.texts[k].number(text)
+		}
+		b.candidates = append(b.candidates, candidateTexts{texts, c.Sources})
+	}
+	return &b.candidates[n]
+}
+
+func (b *endBook) source(s attribution.Sources) uint32 {
+	n, ok := b.sources[s]
+	if !ok {
+		n = b.texts[endSource].number(s.String())
+		b.sources[s] = n
+	}
+	return n
+}

@@ -1,0 +1,238 @@
+package evidence
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/query"
+)
+
+// sayings makes what can be said of ends: of few candidates in many ways.
+type sayings struct {
+	*rand.Rand
+	candidates []*attribution.Candidate
+	said       []*attribution.Resolution
+}
+
+func newSayings(r *rand.Rand) *sayings {
+	s := &sayings{Rand: r}
+	for i := range 200 {
+		s.candidates = append(s.candidates, &attribution.Candidate{
+			Cluster: []string{"", "prod", "test"}[i%3], Namespace: fmt.Sprint("ns", i%4), Name: fmt.Sprint("pod-", i/2), UID: fmt.Sprint("uid-", i),
+			Node: []string{"n", "m", ""}[r.IntN(3)], Sources: attribution.Sources(r.IntN(8))})
+		if i%10 == 0 {
+			s.candidates[i].UID, s.candidates[i].IsNode = "", true
+		}
+	}
+	return s
+}
+
+// next is something new, or what was said before.
+func (s *sayings) next(fresh int) *attribution.Resolution {
+	if len(s.said) > 0 && s.IntN(100) >= fresh {
+		return s.said[s.IntN(len(s.said))]
+	}
+	r := &attribution.Resolution{Verdict: []attribution.Verdict{attribution.Exact, attribution.Boundary, attribution.Masked, attribution.Gap, attribution.External}[s.IntN(5)]}
+	n := map[attribution.Verdict]int{attribution.Exact: 1, attribution.External: 0}
+	count, ok := n[r.Verdict]
+	if !ok {
+		count = s.IntN(20)
+	}
+	for range count {
+		r.Candidates = append(r.Candidates, s.candidates[s.IntN(len(s.candidates))])
+	}
+	s.said = append(s.said, r)
+	return r
+}
+
+// attributed is a batch of n rows, in which most rows are like the one before.
+func (s *sayings) attributed(n, fresh int, nulls bool) query.Attributed {
+	b := flow.NewBuilder(memory.DefaultAllocator)
+	defer b.Release()
+	a := query.Attributed{}
+	address := func() netip.Addr {
+		if s.IntN(4) == 0 {
+			return netip.AddrFrom16([16]byte{0x20, 1, 15: byte(s.IntN(200))})
+		}
+		return netip.AddrFrom4([4]byte{10, byte(s.IntN(3)), byte(s.IntN(20)), byte(s.Uint32())})
+	}
+	row := flow.Row{Blob: "b", Encryption: "X", ACL: "acl"}
+	var src, dst *attribution.Resolution
+	for i := range n {
+		if i == 0 || s.IntN(3) == 0 {
+			row.Src, row.Dst, row.SrcPort, row.DstPort = address(), address(), uint16(s.Uint32()), uint16(s.IntN(300))
+			if s.IntN(20) == 0 {
+				row.Dst = flow.Unknown
+			}
+			row.NIC, row.Rule, row.Protocol = []string{"", "000D3A00000A"}[s.IntN(2)], fmt.Sprint("rule ", s.IntN(9)), byte(6+s.IntN(12))
+			row.Direction = []byte{0, flow.Inbound, flow.Outbound}[s.IntN(3)]
+		}
+		if i == 0 || s.IntN(4) == 0 {
+			src, dst = s.next(fresh), s.next(fresh)
+		}
+		row.Time, row.RecordTime, row.Offset = sec(int64(s.IntN(3600))), sec(3600), s.Int64N(1<<30)
+		row.State = "BCED"[s.IntN(4)]
+		row.Counters = flow.Counters{PacketsSent: s.Uint64N(20), BytesSent: s.Uint64N(1 << (8 * (1 + s.IntN(3)))), PacketsReceived: s.Uint64(), BytesReceived: s.Uint64N(1 << 16)}
+		if nulls && s.IntN(3) == 0 {
+			row.Counters.Null = flow.Nulls(s.IntN(16))
+		}
+		b.Append(&row)
+		a.Joined.Src, a.Joined.Dst = append(a.Joined.Src, src), append(a.Joined.Dst, dst)
+	}
+	a.Batch = b.NewBatch()
+	return a
+}
+
+// A row in Parquet says what the row says: over several groups, with batches that begin
+// and end anywhere in them, with rows left out one by one or in stretches, with more
+// ends than are remembered from group to group, and whether counters are null or not.
+func TestGroupsSayWhatRowsSay(t *testing.T) {
+	t.Parallel()
+	for seed, c := range []struct {
+		name        string
+		rows, fresh int
+		keep        func(i int) bool
+	}{
+		{"all rows, few ends", 3 * rowGroupRows / 2, 1, func(int) bool { return true }},
+		{"all rows, many ends", 3 * rowGroupRows / 2, 100, func(int) bool { return true }},
+		{"some rows", rowGroupRows, 10, func(i int) bool { return i%5 != 2 }},
+		{"stretches", rowGroupRows, 10, func(i int) bool { return i/700%2 == 0 }},
+		{"no rows", 5000, 10, func(int) bool { return false }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSayings(rand.New(rand.NewPCG(uint64(seed), 8)))
+			var out bytes.Buffer
+			w, err := NewRowWriter(&out, "parquet", memory.DefaultAllocator)
+			must(t, err)
+			var want []Row
+			known := make(ends)
+			for rows := 0; rows < c.rows; {
+				a := s.attributed(1+s.IntN(9000), c.fresh, rows > rowGroupRows/4)
+				for i := range a.Len() {
+					if c.keep(i) {
+						var row Row
+						row.fill(a, i, known)
+						want = append(want, row)
+					}
+				}
+				rows += a.Len()
+				must(t, w.Write(a, c.keep))
+				a.Release()
+			}
+			must(t, w.Close())
+			got := fromParquet(t, out.Bytes())
+			if len(got) != len(want) {
+				t.Fatalf("%d rows, want %d", len(got), len(want))
+			}
+			for i := range want {
+				if !reflect.DeepEqual(want[i], got[i]) {
+					t.Fatalf("row %d: -want +got:\n%s", i, cmp.Diff(want[i], got[i]))
+				}
+			}
+		})
+	}
+}
+
+// What a book says of an end is what newEnd says, and stays so while it learns more.
+func TestEndBook(t *testing.T) {
+	t.Parallel()
+	s := newSayings(rand.New(rand.NewPCG(3, 8)))
+	var b endBook
+	b.trim()
+	known := make(ends)
+	for range 3000 {
+		r := s.next(50)
+		before := b
+		e, want := &b.ends[b.number(r)], known.of(r)
+		for k, text := range [endColumns]*string{&want.verdict, want.cluster, want.namespace, want.pod, want.uid, want.node, nil, want.source} {
+			if got := textIn(&b, k, e.texts[k]); k != endCandidates && cmp.Diff(text, got) != "" {
+				t.Fatalf("column %d of %+v: got %v, want %v", k, r, got, text)
+			}
+		}
+		var candidates []string
+		for _, n := range e.candidates {
+			candidates = append(candidates, b.texts[endPodUID].texts[n])
+		}
+		if diff := cmp.Diff(want.candidates, candidates); diff != "" {
+			t.Fatalf("candidates: -want +got:\n%s", diff)
+		}
+		if n := len(before.ends); n > 1 && cmp.Diff(before.ends[n-1].candidates, b.ends[n-1].candidates) != "" {
+			t.Fatal("a copy of the book changed")
+		}
+	}
+	if b.trim(); len(b.said) < 1000 {
+		t.Errorf("the book forgot all but %d ends", len(b.said))
+	}
+	b.lists = 5 * mostEnds
+	if b.trim(); len(b.said) != 1 || len(b.ends) != 1 || b.number(s.said[0]) != 1 {
+		t.Errorf("%d ends after the book began anew", len(b.said))
+	}
+}
+
+func textIn(b *endBook, column int, number uint32) *string {
+	if int(number) >= len(b.texts[column].texts) {
+		return nil // None
+	}
+	return &b.texts[column].texts[number]
+}
+
+// Addresses have one code each, in the order in which they come, over all growth.
+func TestAddressCodes(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(4, 8))
+	var codes addressCodes
+	for range 2 {
+		want := make(map[netip.Addr]uint32)
+		for range 20_000 {
+			a := netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(30)), byte(r.Uint32())})
+			if r.IntN(3) == 0 {
+				a = netip.AddrFrom16([16]byte{0x20, 1, 5: byte(r.IntN(30)), 15: byte(r.Uint32())})
+			}
+			if _, ok := want[a]; !ok {
+				want[a] = uint32(len(want))
+			}
+			if got := codes.code(a); got != want[a] || codes.addresses[got] != a {
+				t.Fatalf("%v has code %d, want %d", a, got, want[a])
+			}
+		}
+		codes.reset()
+	}
+}
+
+// The same rows make the same bytes, whatever was written by the process before.
+func TestParquetIsDetermined(t *testing.T) {
+	t.Parallel()
+	s := newSayings(rand.New(rand.NewPCG(5, 8)))
+	var batches []query.Attributed
+	for rows := 0; rows < 3*rowGroupRows/2; rows += batches[len(batches)-1].Len() {
+		batches = append(batches, s.attributed(5000, 5, true))
+	}
+	var files [2]bytes.Buffer
+	for i := range files {
+		w, err := NewRowWriter(&files[i], "parquet", memory.DefaultAllocator)
+		must(t, err)
+		for k := range batches {
+			a := batches[k]
+			part := a.Len() / (1 + i) // the second time in halves
+			err = errors.Join(err, w.Write(a, func(row int) bool { return row < part }), w.Write(a, func(row int) bool { return row >= part }))
+		}
+		must(t, errors.Join(err, w.Close()))
+	}
+	if !bytes.Equal(files[0].Bytes(), files[1].Bytes()) {
+		t.Error("the same rows made other bytes")
+	}
+	for i := range batches {
+		batches[i].Release()
+	}
+}
