@@ -52,10 +52,10 @@ type endTexts struct {
 	candidates []uint32
 }
 
-// candidateTexts are those of an end with this one pod, but for what is not its own.
+// candidateTexts are what an end says of a candidate beside others.
 type candidateTexts struct {
-	texts   [endColumns]uint32
-	sources attribution.Sources
+	cluster, uid, node uint32
+	sources            attribution.Sources
 }
 
 // textBook numbers texts.
@@ -71,22 +71,40 @@ func (b *textBook) number(text string) uint32 {
 	}
 	n, ok := b.numbers[text]
 	if !ok {
-		if b.numbers == nil {
-			b.numbers = make(map[string]uint32)
-		}
 		n, text = uint32(len(b.texts)), strings.Clone(text)
 		b.numbers[text], b.texts = n, append(b.texts, text)
 	}
 	return n
 }
 
-// trim forgets what is too much. No group may be gathering.
-func (b *endBook) trim() {
-	if b.known == nil || len(b.candidates) > mostCandidates {
-		*b = endBook{known: make(map[*attribution.Candidate]uint32), sources: make(map[attribution.Sources]uint32), last: b.last}
+func newEndBook() endBook {
+	b := endBook{
+		numbers: make(map[*attribution.Resolution]uint32), said: make([]*attribution.Resolution, 1), ends: make([]endTexts, 1),
+		known: make(map[*attribution.Candidate]uint32), sources: make(map[attribution.Sources]uint32),
 	}
-	if b.numbers == nil || len(b.said)+b.lists/4 > mostEnds {
-		b.numbers, b.said, b.ends = make(map[*attribution.Resolution]uint32), make([]*attribution.Resolution, 1), make([]endTexts, 1)
+	for k := range b.texts {
+		b.texts[k].numbers = make(map[string]uint32)
+	}
+	return b
+}
+
+// trim forgets what is too much. No group may be gathering. What a copy of the book may
+// still be read for is left as it is.
+func (b *endBook) trim() {
+	full := len(b.candidates) > mostCandidates
+	if full {
+		clear(b.known)
+		clear(b.sources)
+		b.candidates = b.candidates[:0]
+		for k := range b.texts {
+			clear(b.texts[k].numbers)
+			b.texts[k].texts = nil
+		}
+	}
+	if full || len(b.said)+b.lists/4 > mostEnds {
+		clear(b.numbers)
+		clear(b.said)
+		b.said, b.ends = b.said[:1], make([]endTexts, 1, cap(b.ends))
 		b.listed, b.lists = nil, 0
 	}
 }
@@ -134,25 +152,29 @@ func (b *endBook) textsOf(r *attribution.Resolution) endTexts {
 	for k := range out.texts {
 		out.texts[k] = parquet.None
 	}
-	var sources attribution.Sources
-	for i, c := range r.Candidates {
-		c := b.candidate(c)
+	cluster, node, sources := uint32(parquet.None), uint32(parquet.None), attribution.Sources(0)
+	for i := range r.Candidates {
+		c := b.candidate(r.Candidates[i])
 		sources |= c.sources
-		for _, k := range [...]int{endCluster, endNode} {
-			if i == 0 {
-				out.texts[k] = c.texts[k]
-			} else if out.texts[k] != c.texts[k] {
-				out.texts[k] = parquet.None
-			}
+		if i == 0 {
+			cluster, node = c.cluster, c.node
 		}
-		if c.texts[endPodUID] != parquet.None {
-			out.candidates = append(out.candidates, c.texts[endPodUID])
+		if cluster != c.cluster {
+			cluster = parquet.None
 		}
-	}
-	if p := r.Pod(); p != nil {
-		out.texts = b.candidate(p).texts
+		if node != c.node {
+			node = parquet.None
+		}
+		if c.uid != parquet.None {
+			out.candidates = append(out.candidates, c.uid)
+		}
 	}
 	out.texts[endVerdict], out.texts[endSource] = b.texts[endVerdict].number(r.Verdict.String()), b.source(sources)
+	out.texts[endCluster], out.texts[endNode] = cluster, node
+	if p := r.Pod(); p != nil {
+		out.texts[endNamespace], out.texts[endPod] = b.texts[endNamespace].number(p.Namespace), b.texts[endPod].number(p.Name)
+		out.texts[endPodUID] = b.candidate(p).uid
+	}
 	return out
 }
 
@@ -172,11 +194,8 @@ func (b *endBook) candidate(c *attribution.Candidate) *candidateTexts {
 	if !ok {
 		n = uint32(len(b.candidates))
 		b.known[c] = n
-		var texts [endColumns]uint32
-		for k, text := range [endColumns]string{endCluster: c.Cluster, endNamespace: c.Namespace, endPod: c.Name, endPodUID: c.UID, endNode: c.Node} {
-			texts[k] = b.texts[k].number(text)
-		}
-		b.candidates = append(b.candidates, candidateTexts{texts, c.Sources})
+		b.candidates = append(b.candidates, candidateTexts{
+			b.texts[endCluster].number(c.Cluster), b.texts[endPodUID].number(c.UID), b.texts[endNode].number(c.Node), c.Sources})
 	}
 	return &b.candidates[n]
 }

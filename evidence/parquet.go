@@ -91,9 +91,8 @@ func newParquet(w io.Writer) (*columnar, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &columnar{group: newRowGroup(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error)}
+	c := &columnar{group: newRowGroup(), book: newEndBook(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error)}
 	c.free <- newRowGroup()
-	c.book.trim()
 	go c.encode(file)
 	return c, nil
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
@@ -148,8 +149,7 @@ func TestGroupsSayWhatRowsSay(t *testing.T) {
 func TestEndBook(t *testing.T) {
 	t.Parallel()
 	s := newSayings(rand.New(rand.NewPCG(3, 8)))
-	var b endBook
-	b.trim()
+	b := newEndBook()
 	known := make(ends)
 	for range 3000 {
 		r := s.next(50)
@@ -174,9 +174,18 @@ func TestEndBook(t *testing.T) {
 	if b.trim(); len(b.said) < 1000 {
 		t.Errorf("the book forgot all but %d ends", len(b.said))
 	}
+	before := b
+	ends, texts := slices.Clone(b.ends), slices.Clone(b.texts[endPodUID].texts)
 	b.lists = 5 * mostEnds
-	if b.trim(); len(b.said) != 1 || len(b.ends) != 1 || b.number(s.said[0]) != 1 {
-		t.Errorf("%d ends after the book began anew", len(b.said))
+	if b.trim(); len(b.said) != 1 || len(b.candidates) == 0 || b.number(s.said[0]) != 1 {
+		t.Errorf("%d ends and %d candidates after the book began anew", len(b.said), len(b.candidates))
+	}
+	b.candidates = append(b.candidates, make([]candidateTexts, mostCandidates)...)
+	if b.trim(); len(b.said) != 1 || len(b.candidates) != 0 || len(b.texts[endPodUID].texts) != 0 || b.number(s.said[9]) != 1 {
+		t.Errorf("%d ends and %d candidates after the book began anew", len(b.said), len(b.candidates))
+	}
+	if !reflect.DeepEqual(before.ends, ends) || !slices.Equal(before.texts[endPodUID].texts, texts) {
+		t.Error("a copy of the book changed")
 	}
 }
 

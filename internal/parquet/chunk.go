@@ -16,9 +16,10 @@ type encoder struct {
 	codes           []uint32
 	numbers         []int64
 	distinct        distinct
-	lists           []byte // the lists of a chunk as they stand in the page
-	starts          []int  // of each list in lists, and its end
-	made            source // of the data page
+	listed          []listed // null, and the lists of a chunk by their code and 1 more
+	flat            []uint32 // the elements of all lists
+	lists           []byte   // flat as it stands in the page
+	made            source   // of the data page
 	head            compact
 	narrowing       narrowing
 }
@@ -92,7 +93,7 @@ func (c *Chunk) size(col *Column) int {
 // codesOf returns the codes that are not null, and writes which are.
 func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
 	codes, levels := c.Codes, c.Present
-	if len(levels) == 0 && slices.Contains(codes, None) {
+	if len(levels) == 0 && !col.Required && anyNone(codes) {
 		e.levels, e.codes = slices.Grow(e.levels[:0], len(codes))[:len(codes)], slices.Grow(e.codes[:0], len(codes))[:len(codes)]
 		n := 0
 		for i, code := range codes { // without a jump that hangs on the code
@@ -109,6 +110,20 @@ func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
 	m.nulls = m.values - len(codes)
 	e.appendPresence(col, levels, m)
 	return codes
+}
+
+// anyNone says whether one of the codes is None, which alone has the highest bit set: no
+// dictionary is as large.
+func anyNone(codes []uint32) bool {
+	all := uint32(0)
+	for ; len(codes) >= 8; codes = codes[8:] {
+		v := (*[8]uint32)(codes)
+		all |= v[0] | v[1] | v[2] | v[3] | v[4] | v[5] | v[6] | v[7]
+	}
+	for _, code := range codes {
+		all |= code
+	}
+	return all>>31 != 0
 }
 
 // appendPresence writes which values are there, as levels has it where any is null.

@@ -13,47 +13,70 @@ const (
 	listElement = 3
 )
 
+// listed is a list of a chunk: how many rows of levels it has and which, and where its
+// elements stand among those of all lists.
+type listed struct {
+	count    int32
+	elements int32
+	from     int32
+	level    uint8
+}
+
 // listsOf writes how the elements are parted, and their codes. Where most lists have one
 // element, those are packed as other codes are. Else they have whole bytes: many rows
 // have the same list, which compression finds only where its bytes are the same, wherever
 // it stands; so each list is made once, and copied.
 func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
-	elements, lists := e.fillListLevels(c)
-	m.values, m.nulls = len(e.levels), len(e.levels)-elements
+	e.fillListed(c)
+	values, elements, lists := 0, 0, 0
+	for _, code := range c.Codes {
+		l := &e.listed[code+1]
+		values, elements = values+int(l.count), elements+int(l.elements)
+		lists += int(l.level >> 1) // of an element
+	}
+	m.values, m.nulls = values, values-elements
+	e.fillListLevels(c, values)
 	e.appendLevels(e.repeats, 1)
 	e.appendLevels(e.levels, 2)
 	if elements > 2*lists {
 		e.appendLists(c, elements)
 		return
 	}
-	e.codes = e.codes[:0]
-	for _, code := range c.Codes {
-		if code != None {
-			e.codes = append(e.codes, c.Lists[code]...)
-		}
-	}
+	e.fillElements(c, elements)
 	e.appendCodes(e.codes)
 }
 
-// fillListLevels fills levels and repeats, and counts elements and what lists have any.
-func (e *encoder) fillListLevels(c *Chunk) (elements, lists int) {
-	e.levels, e.repeats = e.levels[:0], e.repeats[:0]
-	for _, code := range c.Codes {
-		level, n := uint8(listNull), 1
-		if code != None {
-			if n = len(c.Lists[code]); n > 0 {
-				elements, lists, level = elements+n, lists+1, listElement
-			} else {
-				n, level = 1, listEmpty
-			}
+// fillListed describes null, which is first, and each list.
+func (e *encoder) fillListed(c *Chunk) {
+	e.listed, e.flat = append(e.listed[:0], listed{count: 1, level: listNull}), e.flat[:0]
+	for _, list := range c.Lists {
+		l := listed{count: 1, level: listEmpty, from: int32(len(e.flat))}
+		if n := int32(len(list)); n > 0 {
+			l.count, l.elements, l.level = n, n, listElement
 		}
-		e.levels, e.repeats = append(e.levels, level), append(e.repeats, 0)
-		for n--; n > 0; n -= min(n, len(moreElements)) {
-			e.levels = append(e.levels, moreElements[:min(n, len(moreElements))]...)
-			e.repeats = append(e.repeats, moreRepeats[:min(n, len(moreRepeats))]...)
-		}
+		e.listed, e.flat = append(e.listed, l), append(e.flat, list...)
 	}
-	return elements, lists
+	e.flat = append(e.flat, 0, 0) // where a list is empty, and behind one of one element
+}
+
+// fillListLevels fills levels and repeats. Two are written of each list, as most have one
+// or two elements and which one has two cannot be foretold; the next list overwrites
+// what is too much.
+func (e *encoder) fillListLevels(c *Chunk, values int) {
+	e.levels, e.repeats = slices.Grow(e.levels[:0], values+1)[:values+1], slices.Grow(e.repeats[:0], values+1)[:values+1]
+	levels, repeats, at := e.levels, e.repeats, 0
+	for _, code := range c.Codes {
+		l := &e.listed[code+1] // None and 1 more is 0
+		n := int(l.count)
+		levels[at], repeats[at] = l.level, 0
+		levels[at+1], repeats[at+1] = listElement, 1
+		for k := 2; k < n; k += len(moreElements) {
+			copy(levels[at+k:at+n], moreElements)
+			copy(repeats[at+k:at+n], moreRepeats)
+		}
+		at += n
+	}
+	e.levels, e.repeats = levels[:values], repeats[:values]
 }
 
 // What is said of the elements of a list but the first one.
@@ -61,6 +84,22 @@ var (
 	moreElements = slices.Repeat([]uint8{listElement}, 64)
 	moreRepeats  = slices.Repeat([]uint8{1}, 64)
 )
+
+// fillElements fills codes with those of the elements, two of each list at least.
+func (e *encoder) fillElements(c *Chunk, elements int) {
+	e.codes = slices.Grow(e.codes[:0], elements+2)[:elements+2]
+	codes, at := e.codes, 0
+	for _, code := range c.Codes {
+		l := &e.listed[code+1]
+		n, from := int(l.elements), int(l.from)
+		codes[at], codes[at+1] = e.flat[from], e.flat[from+1]
+		if n > 2 {
+			copy(codes[at:at+n], e.flat[from:])
+		}
+		at += n
+	}
+	e.codes = codes[:elements]
+}
 
 // appendLists writes the codes of all lists in whole bytes.
 func (e *encoder) appendLists(c *Chunk, elements int) {
@@ -71,7 +110,8 @@ func (e *encoder) appendLists(c *Chunk, elements int) {
 	e.data = slices.Grow(e.data, groups*8*bytes)
 	for _, code := range c.Codes {
 		if code != None {
-			e.data = append(e.data, e.lists[e.starts[code]:e.starts[code+1]]...)
+			l := &e.listed[code+1]
+			e.data = append(e.data, e.lists[int(l.from)*bytes:int(l.from+l.elements)*bytes]...)
 		}
 	}
 	for range (groups*8 - elements) * bytes {
@@ -81,14 +121,11 @@ func (e *encoder) appendLists(c *Chunk, elements int) {
 
 // fillLists makes each list once, of codes of so many bytes.
 func (e *encoder) fillLists(c *Chunk, bytes int) {
-	e.lists, e.starts = e.lists[:0], append(e.starts[:0], 0)
-	for _, list := range c.Lists {
-		for _, code := range list {
-			for range bytes {
-				e.lists = append(e.lists, byte(code))
-				code >>= 8
-			}
+	e.lists = e.lists[:0]
+	for _, code := range e.flat {
+		for range bytes {
+			e.lists = append(e.lists, byte(code))
+			code >>= 8
 		}
-		e.starts = append(e.starts, len(e.lists))
 	}
 }
