@@ -16,7 +16,7 @@ type endBook struct {
 	said    []*attribution.Resolution // by number
 	ends    []endTexts                // by number
 	listed  []uint32                  // what lists of candidates are cut from
-	lists   int                       // how many candidates they have
+	lists   int                       // how many candidates those have
 
 	known      map[*attribution.Candidate]uint32
 	candidates []candidateTexts
@@ -77,6 +77,7 @@ func (b *textBook) number(text string) uint32 {
 	return n
 }
 
+// newEndBook returns a book with nobody's end.
 func newEndBook() endBook {
 	b := endBook{
 		numbers: make(map[*attribution.Resolution]uint32), said: make([]*attribution.Resolution, 1), ends: make([]endTexts, 1),
@@ -200,6 +201,7 @@ func (b *endBook) candidate(c *attribution.Candidate) *candidateTexts {
 	return &b.candidates[n]
 }
 
+// source is the number of the text of sources.
 func (b *endBook) source(s attribution.Sources) uint32 {
 	n, ok := b.sources[s]
 	if !ok {

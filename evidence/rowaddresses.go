@@ -1,20 +1,23 @@
 package evidence
 
 import (
-	"encoding/binary"
-	"math/bits"
+	"hash/maphash"
 	"net/netip"
 
 	"github.com/whichpod/whichpod/flow"
 	"github.com/whichpod/whichpod/internal/parquet"
 )
 
-// addressCodes numbers the addresses of a column. A map of Go's would take three times
-// as long, and each batch of rows asks for each address of its dictionary.
+// addressCodes numbers the addresses of a column. A map of Go's would take several times
+// as long, and each batch of rows asks for each address of its dictionary. As those are
+// chosen by others, too, nobody may know which ones meet in a slot: seed is a secret.
 type addressCodes struct {
+	seed      maphash.Seed
 	addresses []netip.Addr // by code
 	slots     []uint32     // a code and 1 more; 0 is free. A power of two, and at most half of them are in use
 }
+
+func newAddressCodes() addressCodes { return addressCodes{seed: maphash.MakeSeed()} }
 
 func (t *addressCodes) reset() {
 	t.addresses = t.addresses[:0]
@@ -37,8 +40,7 @@ func (t *addressCodes) code(a netip.Addr) uint32 {
 // slot is where an address is or would be.
 func (t *addressCodes) slot(a netip.Addr) *uint32 {
 	b := a.As16()
-	hash := (binary.LittleEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(b[8:])) * 0xd6e8feb86659fd93
-	at := hash >> (64 - bits.Len(uint(len(t.slots)-1)))
+	at := maphash.Bytes(t.seed, b[:]) % uint64(len(t.slots))
 	for t.slots[at] != 0 && t.addresses[t.slots[at]-1] != a {
 		at = (at + 1) % uint64(len(t.slots))
 	}

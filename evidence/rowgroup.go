@@ -52,7 +52,7 @@ type picked struct {
 }
 
 func newRowGroup() *rowGroup {
-	g := &rowGroup{}
+	g := &rowGroup{addresses: [2]addressCodes{newAddressCodes(), newAddressCodes()}}
 	for i := range g.codes {
 		g.codes[i] = make(map[string]uint32)
 	}
@@ -64,11 +64,11 @@ func (g *rowGroup) reset() {
 	g.rows = 0
 	for i := range g.chunks {
 		c := &g.chunks[i]
-		if c.Codes = c.Codes[:0]; i >= colSrc {
-			c.Codes, c.Present = nil, nil // of parts
-		}
-		c.Texts, c.Lists, c.Numbers, c.Null = c.Texts[:0], c.Lists[:0], c.Numbers[:0], c.Null[:0]
+		c.Codes, c.Texts, c.Lists, c.Numbers, c.Null = c.Codes[:0], c.Texts[:0], c.Lists[:0], c.Numbers[:0], c.Null[:0]
 		clear(g.codes[i])
+	}
+	for i := range g.parts {
+		g.chunks[colSrc+i].Codes, g.chunks[colSrc+i].Present = nil, nil // they are those of a part
 	}
 	for side := range 2 {
 		g.addresses[side].reset()
@@ -221,7 +221,7 @@ func (g *rowGroup) addTexts(column int, from *array.Dictionary, rows []int32) {
 	}
 }
 
-// addCounters takes in a column of counters. Nobody says which are null before one is.
+// addCounters takes in a column of counters. Which are null is said from where one may be.
 func (g *rowGroup) addCounters(column int, from *array.Uint64, rows []int32) {
 	c := &g.chunks[column]
 	out := extend(&c.Numbers, len(rows))

@@ -200,7 +200,7 @@ func textIn(b *endBook, column int, number uint32) *string {
 func TestAddressCodes(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(4, 8))
-	var codes addressCodes
+	codes := newAddressCodes()
 	for range 2 {
 		want := make(map[netip.Addr]uint32)
 		for range 20_000 {

@@ -28,7 +28,7 @@ func (e *encoder) appendNumbers(col *Column, c *Chunk, m *chunkMeta, before *pas
 	default:
 		if col.Kind.size() == 8 && len(numbers) >= leastMany {
 			m.numbers = len(e.data)
-			m.lower = (bits.Len64(uint64(lo|hi)) + 7) / 8 // none is negative, or one of both is
+			m.lower = (bits.Len64(uint64(lo|hi)) + 7) / 8 // those of the greatest, and all where one is below 0
 		}
 		e.data = appendPlain(e.data, numbers, col.Kind.size())
 	}

@@ -34,8 +34,8 @@ const None = ^uint32(0)
 
 // Chunk is a column of a group.
 type Chunk struct {
-	Codes   []uint32 // one a row, or None; nil where Numbers has one a row. Chunks may share them: then their page is made once
-	Present []uint8  // of texts: 1 for a row with a value, 0 for null, and Codes has only those of values; nil where Codes has all
+	Codes   []uint32 // one a row, or None; nil where Numbers has one a row. Where a chunk has those of the one before it, their page is made once
+	Present []uint8  // of texts, not lists: 1 for a row with a value, else 0, and Codes has only those of values; empty where Codes has one a row
 	Texts   []string // the dictionary: by code, or by what Lists names
 	Lists   [][]uint32
 	Numbers []int64
@@ -70,7 +70,7 @@ type chunkMeta struct {
 	nulls                int
 	encoding             int
 	compressed           bool
-	numbers, lower       int    // of plain numbers of 8 bytes: where in the page they begin, and how many bytes are not 0 in all; 0: not known
+	numbers, lower       int    // of many plain numbers of 8 bytes: where in the page they begin, and how many of their lower bytes may be other than 0
 	min, max             []byte // nil: not known
 }
 
@@ -142,11 +142,11 @@ func (p *Writer) squeeze(m *chunkMeta, before *past) [2][]byte {
 	pages := [2][]byte{e.dictionary, e.data}
 	var smaller [2]bool
 	for i, page := range pages {
-		if len(page) == 0 || !before.squeeze[i].over() {
-			continue
-		}
 		if i == 1 && 1 <= m.lower && m.lower <= widest {
 			e.squeezed[i], smaller[i] = e.narrowing.appendFrame(e.squeezed[i][:0], page, m.numbers, m.lower), true
+			continue
+		}
+		if len(page) == 0 || !before.squeeze[i].over() {
 			continue
 		}
 		e.squeezed[i] = p.zstd.EncodeAll(page, e.squeezed[i][:0])
