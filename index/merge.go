@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+
+	"github.com/whichpod/whichpod/flow"
 )
 
 // mergeAt is how many segments of about one size are merged to one. A row of a log that
@@ -246,8 +248,15 @@ func (c *columns) appendCursor(from *cursor) {
 	last, code := noCode, noCode // a group of the cursor, and of ours
 	for i, run := range from.run {
 		r := row{time: from.time[i], offset: from.offset[i], src: c.addresses.of(from.addresses, from.src[run]), dst: c.addresses.of(from.addresses, from.dst[run]),
-			srcPort: from.srcPort[run], dstPort: from.dstPort[run], protocol: from.protocol[run], direction: from.direction[run], state: from.state[i], flags: from.flags[i] &^ flagQuiet}
-		c.count(&r, from.counters[0][i], from.counters[1][i], from.counters[2][i], from.counters[3][i])
+			srcPort: from.srcPort[run], dstPort: from.dstPort[run], protocol: from.protocol[run], direction: from.direction[run], state: from.state[i],
+			flags: from.flags[i] & (flagAllowed | uint8(flow.NullAll))}
+		var counters [4]uint64
+		for k := range counters {
+			if r.flags>>k&1 == 0 {
+				counters[k] = from.counters[k][i]
+			}
+		}
+		c.count(&r, counters[0], counters[1], counters[2], counters[3])
 		if k := from.group[i]; k != last || code == noCode {
 			last, code = k, c.groupLike(from, k)
 		}
