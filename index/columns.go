@@ -81,6 +81,11 @@ func (c *columns) reserve() {
 	}
 }
 
+// takeRows takes over the memory of rows that nobody needs any more.
+func (c *columns) takeRows(others *columns) {
+	c.rows, others.rows = others.rows[:0], nil
+}
+
 // reset drops the rows and the dictionaries and keeps the memory.
 func (c *columns) reset() {
 	c.rows, c.wide, c.dropped = c.rows[:0], c.wide[:0], false

@@ -51,15 +51,16 @@ func newSealer(fsys disk.FS) (*sealer, error) {
 
 // seal writes the rows to a file of that name, makes it durable, and says what the
 // manifest has to know about it. There MUST be rows; their address codes are changed.
-// After an error the file is gone, or could not be removed.
-func (s *sealer) seal(name string, id uint64, c *columns) (*segment, error) {
+// It calls encoded, if that is not nil, when it needs the rows themselves no more, and may
+// not get there after an error. Then the file is gone, or could not be removed.
+func (s *sealer) seal(name string, id uint64, c *columns, encoded func()) (*segment, error) {
 	f, err := s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	w := &segmentWriter{f: f, seg: &segment{id: id, rows: c.len()}}
 	s.sorter.sort(c)
-	s.write(w, c)
+	s.write(w, c, encoded)
 	w.flush()
 	if w.err == nil {
 		w.err = f.Sync()
@@ -73,7 +74,7 @@ func (s *sealer) seal(name string, id uint64, c *columns) (*segment, error) {
 	return w.seg, nil
 }
 
-func (s *sealer) write(w *segmentWriter, c *columns) {
+func (s *sealer) write(w *segmentWriter, c *columns, encoded func()) {
 	seg, addresses := w.seg, c.addresses.list
 	seg.addresses = len(addresses)
 	seg.low, seg.high = addresses[0], addresses[len(addresses)-1]
@@ -89,6 +90,9 @@ func (s *sealer) write(w *segmentWriter, c *columns) {
 	}
 	if w.err != nil {
 		return
+	}
+	if encoded != nil {
+		encoded()
 	}
 	seg.first, seg.last = d.blocks[0].first, d.blocks[0].last
 	for _, b := range d.blocks {

@@ -21,8 +21,8 @@ type Writer struct {
 	store  *Store
 	sealer *sealer
 	rows   *columns
-	spare  *columns    // those that are not filled: the background's, where there is one
-	behind *background // of the segment that is being written, or nil
+	spare  []*columns    // that are neither filled nor written
+	behind []*background // segments that are being written, in their order: at most two
 
 	open    map[string]*stretch   // of blobs with rows since their last Advance
 	changed map[string]*blobState // since the last Commit
@@ -60,7 +60,7 @@ func (s *Store) Writer() (*Writer, error) {
 		return nil, fmt.Errorf("write index %q: %w", s.root, err)
 	}
 	s.writing = true
-	w := &Writer{store: s, sealer: sealer, rows: newColumns(), spare: newColumns(), nextID: s.current.nextID, nextOrd: s.current.nextOrd, unreadable: make(map[uint64]bool)}
+	w := &Writer{store: s, sealer: sealer, rows: newColumns(), nextID: s.current.nextID, nextOrd: s.current.nextOrd, unreadable: make(map[uint64]bool)}
 	w.forget()
 	return w, nil
 }
@@ -191,54 +191,6 @@ func (w *Writer) Advance(p flow.Position, rejected []flow.Rejection) error {
 		delete(w.open, p.Blob)
 	}
 	return nil
-}
-
-// seal has the rows written to a temporary file while others are appended. It waits for
-// the segment before.
-func (w *Writer) seal() {
-	if w.wait(); w.err != nil {
-		return
-	}
-	if len(w.dead) > 0 {
-		w.rows.keep(func(code uint32) bool { return !w.dead[w.rows.ordinals[code]] })
-	}
-	if w.rows.len() == 0 {
-		w.rows.reset()
-		return
-	}
-	b := &background{name: segmentName(w.store.segments, w.nextID, segmentSuffix), done: make(chan struct{})}
-	id, rows := w.nextID, w.rows
-	w.nextID++
-	w.rows, w.spare, w.behind = w.spare, w.rows, b
-	go func() {
-		defer close(b.done)
-		b.segment, b.err = w.sealer.seal(b.name+tempSuffix, id, rows)
-		rows.reset()
-	}()
-}
-
-// background is a segment that is being written while the next one is filled.
-type background struct {
-	name    string
-	done    chan struct{} // closed when the rest is set
-	segment *segment
-	err     error
-}
-
-// wait waits until nothing is written any more. The sealer is free then.
-func (w *Writer) wait() {
-	b := w.behind
-	if b == nil {
-		return
-	}
-	<-b.done
-	w.behind = nil
-	switch {
-	case b.err == nil:
-		w.sealed = append(w.sealed, b.segment)
-	case w.err == nil:
-		w.err = fmt.Errorf("write segment %q: %w", b.name, b.err)
-	}
 }
 
 // Commit makes durable what was advanced since the last Commit, all of it or, after
