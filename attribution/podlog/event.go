@@ -18,12 +18,7 @@ type event struct {
 	Kind       string          `json:"kind"`
 }
 
-func (r *reader) event(ev *event, offset int64) error {
-	var o object
-	if err := json.Unmarshal(ev.Object, &o); err != nil {
-		r.reject(offset, err.Error())
-		return nil
-	}
+func (r *reader) event(ev *event, o *object, offset int64) error {
 	typ := strings.ToUpper(ev.Type)
 	if kind, ok := kindOf(o.Kind); ok {
 		return r.others.event(kind, ev, offset)
@@ -44,12 +39,12 @@ func (r *reader) event(ev *event, offset int64) error {
 			r.clock.fresh = typ == "ADDED"
 		}
 		r.clock.tick(cut)
-		return r.pod(&observation{object: &o, at: at, deleted: typ == "DELETED", source: attribution.Watch}, r.opt.ReadBy)
+		return r.pod(&observation{object: o, at: at, deleted: typ == "DELETED", source: attribution.Watch}, r.opt.ReadBy)
 	case "BOOKMARK":
 		r.clock.tick(cut)
 		return nil
 	case "SNAPSHOT":
-		return r.snapshot(&o, at, cut)
+		return r.snapshot(o, at, cut)
 	case "ERROR":
 		r.clock.broken() // the watch broke off
 		r.others.broken()

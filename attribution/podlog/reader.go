@@ -107,7 +107,7 @@ func (r *reader) read(in *bufio.Reader) error {
 		return r.readInventory(in)
 	}
 	docs := newDocuments(in)
-	docs.other = r.unneeded
+	docs.event, docs.other = r.plain, r.unneeded
 	return docs.each(func(doc []byte, offset int64) error {
 		r.summary.Documents++
 		return r.document(doc, offset)
@@ -124,6 +124,7 @@ type reader struct {
 	clock   clock
 	audit   *audit // once a line of an audit log was seen
 	others  *others
+	ready   *readEvent // what the document is that comes next, or nil
 
 	// goesOn and followed are set where an audit log is known to go on from what was
 	// read before, and what was read before to go on from it: until when changes were
@@ -132,6 +133,11 @@ type reader struct {
 }
 
 func (r *reader) document(doc []byte, offset int64) error {
+	if e := r.ready; e != nil {
+		r.ready = nil
+		r.summary.Format = Watch
+		return r.event(&e.event, &e.object, offset)
+	}
 	if r.opt.Format == KubeAudit || (r.opt.Format == Auto && (r.audit != nil || isAudit(doc))) {
 		if r.audit == nil {
 			r.audit = newAudit(r)
@@ -149,7 +155,12 @@ func (r *reader) document(doc []byte, offset int64) error {
 	switch {
 	case isEvent && r.opt.Format != List:
 		r.summary.Format = Watch
-		return r.event(&ev, offset)
+		var o object
+		if err := json.Unmarshal(ev.Object, &o); err != nil {
+			r.reject(offset, err.Error())
+			return nil
+		}
+		return r.event(&ev, &o, offset)
 	case isList && r.opt.Format != Watch:
 		r.summary.Format = List
 		if err := r.others.document(doc, offset); err != nil || other {
