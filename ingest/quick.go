@@ -301,19 +301,20 @@ func (d *Decoder) quickStretch(i int) (next int, more, ok bool) {
 	q := &d.fast
 	last := q.end - len(recordTail) // no quote stands there or behind
 	t := d.rows.Room(min(quickStretch, flow.MaxBatchRows-d.rows.Len()))
+	q.tuples.marks.find(q.data, i)
 	n := 0
-	for more = true; more && n < len(t.Time); n++ {
+	for more = true; more && n < len(t.Time) && (n == 0 || i+2*quickTuple <= q.tuples.marks.to); n++ {
 		if !q.comes(i, '"') { // no tuple, or a comma and no tuple
 			return 0, false, false
 		}
 		i++
-		size, ok := q.tuples.parse(q.data[i:], d.rows, &t, n)
+		size, ok := q.tuples.parse(q.data, i, d.rows, &t, n)
 		if !ok {
 			if size, ok = d.unusual(i, &t, n); !ok {
 				return 0, false, false
 			}
 		}
-		t.Offset[n], q.tuples.stretch[n].tuple = q.at+int64(i), i
+		t.Offset[n] = q.at + int64(i)
 		if i += size + 1; i > last {
 			return 0, false, false
 		}

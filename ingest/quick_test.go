@@ -152,7 +152,8 @@ func quickRow(t testing.TB, text string) (flow.Row, int, bool) {
 	p.begin(rows)
 	tuples := rows.Room(1)
 	data := append([]byte(text+`"`+recordTail), make([]byte, quickTuple)...)
-	n, ok := p.parse(data, rows, &tuples, 0)
+	p.marks.find(data, 0)
+	n, ok := p.parse(data, 0, rows, &tuples, 0)
 	tuples.Offset[0] = 0
 	if !ok || !p.lookUp(data, rows, &tuples, 1) {
 		return flow.Row{}, 0, false

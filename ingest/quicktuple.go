@@ -14,6 +14,7 @@ const quickStretch = 32
 // quickTuples reads tuples of the usual form, for one builder.
 type quickTuples struct {
 	addresses quickAddresses
+	marks     marks                   // of what is read now
 	stretch   [quickStretch]quickEnds // of the tuples that were read last
 
 	highText uint64 // the first eight digits of the last time
@@ -42,26 +43,28 @@ type quickEnds struct {
 	at       int    // of the destination in it; the source is behind the time
 }
 
-// parse reads the tuple that b starts with into row n of t, but for its offset and its
-// addresses, and returns its length. It tells the places of all commas before it looks
-// at a field, so that the fields need not wait for each other. On false the row is of
-// no use.
-func (p *quickTuples) parse(b []byte, rows *flow.Builder, t *flow.Tuples, n int) (int, bool) {
-	if len(b) < quickTuple {
+// parse reads the tuple that data has at a place into row n of t, but for its offset and
+// its addresses, and returns its length. The places of all commas are known before it
+// looks at a field, so that the fields need not wait for each other. On false the row is
+// of no use.
+func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tuples, n int) (int, bool) {
+	if len(data)-at < quickTuple || at+timeBytes > p.marks.to {
 		return 0, false
 	}
-	w := (*[quickTuple]byte)(b)
+	w := (*[quickTuple]byte)(data[at:])
 	time, ok := p.time(w)
 	if !ok {
 		return 0, false
 	}
-	m := commas(w, timeBytes) // behind the time: nine fields have at most 64 bytes
-	var e [8]int              // where source … encryption end
+	m := p.marks.at(at + timeBytes) // behind the time: nine fields have at most 64 bytes
+	var e [8]int                    // where source … encryption end
+	behind := byte(0)
 	for k := range e {
 		e[k] = timeBytes + first(m)
+		behind |= w[e[k]&(quickTuple-1)]
 		m &= m - 1
 	}
-	if e[7] >= timeBytes+64 {
+	if e[7] >= timeBytes+64 || behind != ',' { // with a quote among them it is another character
 		return 0, false
 	}
 	from, to := textKey(w, timeBytes, e[0]), textKey(w, e[0]+1, e[1])
@@ -78,8 +81,8 @@ func (p *quickTuples) parse(b []byte, rows *flow.Builder, t *flow.Tuples, n int)
 	t.Time[n], t.SrcPort[n], t.DstPort[n] = time, uint16(srcPort), uint16(dstPort)
 	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = uint8(protocol), direction, state, p.encryption
 	x := &p.stretch[n]
-	x.src, x.dst, x.at = from, to, e[0]+1
-	return counters(w, e[7]+1, t, n)
+	x.src, x.dst, x.tuple, x.at = from, to, at, e[0]+1
+	return p.counters(w, at, e[7]+1, t, n)
 }
 
 // lookUp sets the addresses of the first n rows, whose tuples are in data. On false one is
@@ -150,20 +153,17 @@ func ascii(b []byte) bool {
 	return true
 }
 
-// counters reads the last four fields, from the given place on, into row n of t, and
-// returns where the quote behind them stands.
-func counters(w *[quickTuple]byte, from int, t *flow.Tuples, n int) (int, bool) {
+// counters reads the last four fields of the tuple at a place of data, from the given
+// place of it on, into row n of t, and returns where the quote behind them stands.
+func (p *quickTuples) counters(w *[quickTuple]byte, tuple, from int, t *flow.Tuples, n int) (int, bool) {
 	const zeros = '0'*(1|1<<16|1<<32|1<<48) | ','*(1<<8|1<<24|1<<40) | '"'<<56 // 0,0,0,0"
-	if from > timeBytes+64 {
-		return 0, false
-	}
 	t.Null[n] = 0
 	if binary.LittleEndian.Uint64(w[from:]) == zeros {
 		t.Counters[0][n], t.Counters[1][n], t.Counters[2][n], t.Counters[3][n] = 0, 0, 0, 0
 		return from + 7, true
 	}
-	m := ends(w, from)
-	at := from
+	m := p.marks.at(tuple + from)
+	at, digits := from, true
 	for k := range t.Counters {
 		end := from + first(m)
 		m &= m - 1
@@ -177,9 +177,11 @@ func counters(w *[quickTuple]byte, from int, t *flow.Tuples, n int) (int, bool) 
 		if t.Counters[k][n] = 0; end == at {
 			t.Null[n] |= 1 << k
 		} else {
-			t.Counters[k][n], _ = number(binary.LittleEndian.Uint64(w[at:]), end-at) // digits, all of them
+			var ok bool
+			t.Counters[k][n], ok = number(binary.LittleEndian.Uint64(w[at:]), end-at)
+			digits = digits && ok
 		}
 		at = end + 1
 	}
-	return at - 1, true
+	return at - 1, digits
 }

@@ -19,29 +19,6 @@ func places(mask uint64) uint64 { return mask >> 7 * 0x0102040810204080 >> 56 }
 // equal is the mask of the bytes of x that are 0, exact for all values.
 func equal(x uint64) uint64 { return ^((x&sevens + sevens) | x) & highs }
 
-// notDigit is the mask of the bytes of w that are no decimal digits, exact for all
-// values.
-func notDigit(w uint64) uint64 {
-	x := w ^ '0'*ones
-	return ((x&sevens + 0x76*ones) | x) & highs
-}
-
-// commas is the set of places of commas in the 64 bytes behind from.
-func commas(w *[quickTuple]byte, from int) (m uint64) {
-	for k := 0; k < 64; k += 8 {
-		m |= places(equal(binary.LittleEndian.Uint64(w[from+k:])^','*ones)) << k
-	}
-	return m
-}
-
-// ends is the set of places of what is no digit in the 32 bytes behind from.
-func ends(w *[quickTuple]byte, from int) (m uint64) {
-	for k := 0; k < 32; k += 8 {
-		m |= places(notDigit(binary.LittleEndian.Uint64(w[from+k:]))) << k
-	}
-	return m
-}
-
 // number is the value of the n decimal digits that w begins with, of one to eight, and
 // whether they are digits.
 func number(w uint64, n int) (uint64, bool) {
