@@ -106,7 +106,7 @@ func (p *packer) frame(dst []byte, values []uint64) []byte {
 	dst = append(dst, byte(longest-width))
 	high := p.scratch[:0]
 	for i, v := range values {
-		if bits.Len64(v) > width {
+		if v>>width != 0 {
 			dst = binary.LittleEndian.AppendUint16(dst, uint16(i))
 			high = append(high, v>>width)
 		}

@@ -133,14 +133,24 @@ func (w *Writer) Append(b *flow.Batch) error {
 	}
 	ordinals := w.count(&src)
 	for from := 0; from < b.Len() && w.err == nil; {
-		to := min(from+segmentRows-w.rows.len(), b.Len())
+		most := w.most()
+		to := min(from+max(most-w.rows.len(), 1), b.Len())
 		w.rows.append(&src, from, to, ordinals)
 		from = to
-		if w.rows.len() == segmentRows {
+		if w.rows.len() >= most {
 			w.seal()
 		}
 	}
 	return w.err
+}
+
+// most is how many rows the segment that is filled will have: fewer where nothing is
+// being written, as another core may be idle until then.
+func (w *Writer) most() int {
+	if len(w.behind) == 0 && len(w.sealed) == 0 {
+		return segmentRows / 4
+	}
+	return segmentRows
 }
 
 // count notes the rows in their blobs' stretches and returns the ordinal for each
