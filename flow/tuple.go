@@ -45,7 +45,7 @@ func (b *Builder) SetGroup(g Group) {
 }
 
 // Room returns room for up to n rows of the group that was set last, at least for one. It
-// is valid until the next call of the builder.
+// is valid until rows are added or taken.
 func (b *Builder) Room(n int) Tuples {
 	if b.n == b.capacity {
 		b.grow()
