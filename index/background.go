@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"slices"
+	"sync"
 )
 
 // background is a segment that is being written while the next one is filled. The memory
@@ -10,7 +11,7 @@ import (
 // keeps nobody from filling.
 type background struct {
 	name    string
-	columns *columns
+	columns *columns      // the background's until done; their rows until encoded
 	encoded chan struct{} // closed when nothing needs the rows any more
 	done    chan struct{} // closed when the rest is set
 	segment *segment
@@ -51,12 +52,9 @@ func (w *Writer) write(b *background, id uint64, before *background) {
 	if before != nil {
 		<-before.done
 	}
-	encoded := false
-	free := func() { encoded = true; close(b.encoded) }
-	b.segment, b.err = w.sealer.seal(b.name+tempSuffix, id, b.columns, free)
-	if !encoded { // after an error
-		free()
-	}
+	encoded := sync.OnceFunc(func() { close(b.encoded) })
+	defer encoded() // after an error it may not have been called
+	b.segment, b.err = w.sealer.seal(b.name+tempSuffix, id, b.columns, encoded)
 }
 
 // spareColumns returns columns to be filled, if possible with memory for rows.

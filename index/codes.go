@@ -76,10 +76,11 @@ func (t *addressCodes) copyCodes(rows []row, addresses []netip.Addr, src, dst []
 	t.rows += n
 }
 
-// atMost is how many addresses rows would have if they had those of a batch as well.
+// atMost is how many addresses rows have at most, once they have those of a batch as
+// well: no row of it has more than two new ones, nor all together more than there are.
 func (t *addressCodes) atMost(b *flow.Batch) int {
 	if t.dictionary != nil && t.dictionary == b.Dictionary {
-		return min(t.rows+2*b.Len(), max(t.rows, len(b.Addresses)))
+		return min(t.rows+2*b.Len(), max(len(t.list), len(b.Addresses)))
 	}
 	return t.rows + min(len(b.Addresses), 2*b.Len())
 }

@@ -32,6 +32,7 @@ type Writer struct {
 	nextID  uint64
 	nextOrd uint32
 	err     error
+	closed  bool
 
 	unreadable map[uint64]bool // segments that could not be merged
 }
@@ -260,10 +261,11 @@ func (w *Writer) commit() error {
 // a Commit that failed stay: it may be unknown whether the manifest names them. The
 // next Open for writing removes those that it does not.
 func (w *Writer) Close() error {
+	if w.closed {
+		return nil
+	}
+	w.closed = true
 	w.wait()
-	w.store.mu.Lock()
-	w.store.writing = false
-	w.store.mu.Unlock()
 	var errs []error
 	for _, seg := range w.sealed {
 		err := w.store.fs.Remove(seg.name(w.store.segments) + tempSuffix)
@@ -275,5 +277,8 @@ func (w *Writer) Close() error {
 	if w.err == nil {
 		w.err = fmt.Errorf("write index %q: %w", w.store.root, os.ErrClosed)
 	}
+	w.store.mu.Lock()
+	w.store.writing = false
+	w.store.mu.Unlock()
 	return errors.Join(errs...)
 }

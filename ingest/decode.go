@@ -166,13 +166,15 @@ func (d *Decoder) takeDecision(at int64) error {
 	return d.append()
 }
 
-// append takes d.row, and emits a batch where that fills it.
+// append takes d.row, once a batch that is full was emitted.
 func (d *Decoder) append() error {
-	d.rows.Append(&d.row)
-	if d.rows.Len() < flow.MaxBatchRows {
-		return nil
+	if d.rows.Len() == flow.MaxBatchRows {
+		if err := d.flush(); err != nil {
+			return err
+		}
 	}
-	return d.flush()
+	d.rows.Append(&d.row)
+	return nil
 }
 
 // tuple takes the tuple under the cursor into d.row. at is where the record stands in

@@ -37,12 +37,18 @@ type fed struct {
 type advance struct {
 	position flow.Position
 	rejected []flow.Rejection
+	counts   taken
 }
 
 // taken counts what a sink took.
 type taken struct {
 	rows  int64
-	blobs int // advanced
+	bytes int64 // of blobs, that were advanced past
+	read  int   // blobs, to their end
+}
+
+func (t *taken) add(more taken) {
+	t.rows, t.bytes, t.read = t.rows+more.rows, t.bytes+more.bytes, t.read+more.read
 }
 
 // startFeeder starts one. Of its sink only Position may be called by others, through
@@ -78,7 +84,7 @@ func (f *feeder) take(x *fed) error {
 		if err := f.sink.Append(b); err != nil {
 			return &SinkError{fmt.Errorf("append rows of blob %q: %w", b.Blob(0), err)}
 		}
-		f.took.rows += int64(b.Len())
+		f.took.add(taken{rows: int64(b.Len())})
 		return nil
 	}
 	f.calls.Lock()
@@ -86,7 +92,7 @@ func (f *feeder) take(x *fed) error {
 	if err := f.sink.Advance(x.advance.position, x.advance.rejected); err != nil {
 		return &SinkError{fmt.Errorf("advance blob %q: %w", x.advance.position.Blob, err)}
 	}
-	f.took.blobs++
+	f.took.add(x.advance.counts)
 	return nil
 }
 

@@ -53,3 +53,61 @@ func TestRunKeepsTheOrder(t *testing.T) {
 		t.Errorf("got %d rows, want those of %d batches", len(rows), batches)
 	}
 }
+
+// After an error of the sink, the summary has what the sink took, and no more.
+func TestSummaryAfterSinkError(t *testing.T) {
+	full := errors.New("disk is full")
+	size := int64(len(blobOf(0, 1)))
+	for _, c := range []struct {
+		name      string
+		short     int // a blob that gives less than was listed
+		fails     int // which Advance fails
+		read      int
+		rows, all int64 // bytes
+	}{
+		{"the third of five blobs", -1, 3, 2, 30, 2 * size},
+		{"a blob that was skipped", 1, 2, 1, 20, size},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src, sink := newMemSource(blobOf(0, 1), blobOf(0, 1), blobOf(0, 1), blobOf(0, 1), blobOf(0, 1)), sourcetest.NewSink(t)
+			behind, calls := make(chan struct{}), 0
+			src.onRead = func(name string) {
+				if name == sourcetest.Name(c.fails) { // the next blob: the sink is asked meanwhile
+					close(behind)
+					src.onRead = nil
+				}
+			}
+			sink.Fail = func(call string) error {
+				if call != "Advance" {
+					return nil
+				}
+				if calls++; calls < c.fails {
+					return nil
+				}
+				if c.short < 0 {
+					<-behind
+				}
+				return full
+			}
+			sum, err := ingest.Run(context.Background(), shortened{src, c.short}, sink, ingest.Options{})
+			if !errors.Is(err, full) || sum.Read != c.read || sum.Rows != c.rows || sum.Bytes != c.all {
+				t.Errorf("got %+v, error %v, want %d blobs read, %d rows, %d bytes", sum, err, c.read, c.rows, c.all)
+			}
+		})
+	}
+}
+
+// shortened lists one blob longer than it is.
+type shortened struct {
+	*memSource
+	blob int
+}
+
+func (s shortened) List(ctx context.Context, h ingest.Hours, fn func(ingest.Blob) error) error {
+	return s.memSource.List(ctx, h, func(b ingest.Blob) error {
+		if b.Name == sourcetest.Name(s.blob) {
+			b.Length += 5
+		}
+		return fn(b)
+	})
+}

@@ -21,7 +21,9 @@ const (
 // before flowTuples, no escapes, and nothing wrong with any tuple. It checks and takes
 // each byte once. What it does not take it leaves untouched, for the tolerant way
 // ([framer.record], [record.parse], [Decoder.take]) to read: the rows of a record that
-// it takes are those that the tolerant way finds, and there are no rejections.
+// it takes are those that the tolerant way finds, and there are no rejections. Only of a
+// record with more rows than a batch some may be taken, once the tolerant way has checked
+// all of it; that goes on behind them.
 type quickReader struct {
 	data    []byte // from the record on, to the end of the buffer
 	end     int    // of the record
@@ -122,7 +124,7 @@ func (f *framer) candidate() ([]byte, int) {
 const quickFlows = `"flowRecords":{"flows":[`
 
 // quickRecord appends the rows of the record, and says whether it is of the usual
-// form. Where it is not, some rows may have been appended, but none emitted.
+// form. Where it is not, some rows may have been appended; emitted only if it is checked.
 func (d *Decoder) quickRecord() (bool, error) {
 	q := &d.fast
 	i, ok := d.quickHead()
@@ -322,8 +324,13 @@ func (d *Decoder) quickStretch(i int) (next int, more, ok bool) {
 			i++
 		}
 	}
-	if !q.tuples.lookUp(q.data, d.rows, &t, n) {
-		return 0, false, false
+	for k := 0; ; k++ {
+		if k = q.tuples.lookUp(q.data, d.rows, &t, k, n); k == n {
+			break
+		}
+		if _, ok := d.unusual(q.tuples.stretch[k].tuple, &t, k); !ok { // IPv6 without a letter, or no address
+			return 0, false, false
+		}
 	}
 	d.rows.Took(n)
 	return i, more, true

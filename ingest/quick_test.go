@@ -155,7 +155,7 @@ func quickRow(t testing.TB, text string) (flow.Row, int, bool) {
 	p.marks.find(data, 0)
 	n, ok := p.parse(data, 0, rows, &tuples, 0)
 	tuples.Offset[0] = 0
-	if !ok || !p.lookUp(data, rows, &tuples, 1) {
+	if !ok || p.lookUp(data, rows, &tuples, 0, 1) != 1 {
 		return flow.Row{}, 0, false
 	}
 	rows.Took(1)
@@ -190,6 +190,7 @@ func FuzzQuickTuple(f *testing.F) {
 	for range 60 {
 		f.Add(g.usualTuple())
 	}
+	f.Add(strings.Repeat("\x00", 8) + "00123,10.0.0.1,203.0.113.66,1024,8443,6,O,B,NX,0,0,0,0")
 	f.Fuzz(func(t *testing.T, text string) {
 		got, n, ok := quickRow(t, text)
 		if !ok {
@@ -219,6 +220,37 @@ func TestQuickAddressesForget(t *testing.T) {
 			if !ok || got != uint32(i) || len(table.slots) > mostSlots+1 {
 				t.Fatalf("round %d: %v has code %d, %v in %d slots, want %d", round, a, got, ok, len(table.slots), i)
 			}
+		}
+	}
+}
+
+// What only looks like a usual record, or begins where a batch is full, is read the
+// tolerant way with the same result, in batches of the promised size.
+func TestQuickGivesUp(t *testing.T) {
+	full := recordText(0, 2*flow.MaxBatchRows)
+	for name, text := range map[string]string{
+		"a time of zero bytes before any other": strings.Replace(recordText(0, 20), `"17872368`, `"`+strings.Repeat("\x00", 8), 1),
+		"a full batch, then a record with space": recordText(0, flow.MaxBatchRows) + "," +
+			strings.Replace(recordText(0, 5), `"flowRecords":{`, `"flowRecords": {`, 1),
+		"space behind a full batch": strings.Replace(full, `"]}]}]}}`, `" ],"x":0},{"rule":"r","flowTuples":["`+tupleText(1)+`"]}]}]}}`, 1),
+		"a quote for a comma":       strings.Replace(recordText(0, 20), ",203.0.113.66", `"203.0.113.66`, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := []byte(`{"records":[` + text + `,` + recordText(0, 5) + `]}`)
+			checkTolerant(t, data, decodeText(t, string(data)))
+		})
+	}
+}
+
+// A tuple with an address in another form costs its record nothing but that tuple's time.
+func TestQuickTakesIPv6(t *testing.T) {
+	for _, a := range []string{"2001:db8::1", "2603:1030::5", "::ffff:10.0.0.1"} {
+		record := strings.Replace(recordText(0, 50), "10.224.0.7,", a+",", 1)
+		data := []byte(`{"records":[` + strings.Repeat(record+",", 7) + record + `]}`)
+		res, quick := decodeEither(t, bytes.NewReader(data), flow.Position{Blob: testBlob}, false)
+		checkTolerant(t, data, res)
+		if quick != 8 || len(res.rows) != 400 {
+			t.Errorf("%s: %d records were taken the quick way, with %d rows; want 8 and 400", a, quick, len(res.rows))
 		}
 	}
 }

@@ -17,8 +17,8 @@ type quickTuples struct {
 	marks     marks                   // of what is read now
 	stretch   [quickStretch]quickEnds // of the tuples that were read last
 
-	highText uint64 // the first eight digits of the last time
-	high     int64  // their value
+	highDigits uint64 // of the last time, the first eight: what they differ from zeros in
+	high       int64  // their value
 
 	encryptionText uint64 // the last value of the field, of at most eight bytes
 	encryptionLen  int    // 0: there was none yet
@@ -85,10 +85,10 @@ func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tup
 	return p.counters(w, at, e[7]+1, t, n)
 }
 
-// lookUp sets the addresses of the first n rows, whose tuples are in data. On false one is
-// no address.
-func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, n int) bool {
-	for i := range p.stretch[:n] {
+// lookUp sets the addresses of rows [from, to), whose tuples are in data. It returns the
+// first one of which an address is not in dotted decimal, or to.
+func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, from, to int) int {
+	for i := from; i < to; i++ {
 		x := &p.stretch[i]
 		if x.src == 0 {
 			continue
@@ -100,13 +100,13 @@ func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, n 
 		}
 		var ok bool
 		if t.Src[i], ok = p.addresses.code(x.src, data, x.tuple+timeBytes, rows); !ok {
-			return false
+			return i
 		}
 		if t.Dst[i], ok = p.addresses.code(x.dst, data, x.tuple+x.at, rows); !ok {
-			return false
+			return i
 		}
 	}
-	return true
+	return to
 }
 
 func isState(c byte) bool {
@@ -115,12 +115,13 @@ func isState(c byte) bool {
 
 // time reads 13 digits and the comma behind them.
 func (p *quickTuples) time(w *[quickTuple]byte) (int64, bool) {
-	if text := binary.LittleEndian.Uint64(w[:]); text != p.highText {
+	text := binary.LittleEndian.Uint64(w[:])
+	if digits := text ^ '0'*ones; digits != p.highDigits {
 		v, ok := number(text, 8)
 		if !ok {
 			return 0, false
 		}
-		p.highText, p.high = text, int64(v)*100_000
+		p.highDigits, p.high = digits, int64(v)*100_000
 	}
 	low, ok := number(binary.LittleEndian.Uint64(w[8:]), 5)
 	return p.high + int64(low), ok && w[13] == ','

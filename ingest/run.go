@@ -91,7 +91,8 @@ type Skip struct{ Blob, Reason string }
 // that changes while it is read is tried once more after a second listing.
 //
 // Blobs that could not be read to their end are in Summary.Skipped; what was read of
-// them is kept, up to the last whole record. The error is of the source's listing,
+// them is kept, up to the last whole record. After an error of the sink, Rows, Bytes and
+// Read are what it took. The error is of the source's listing,
 // the sink ([SinkError]), the context, or of too many blobs in a row. After one that
 // is not the sink's, what was read is committed all the same.
 func Run(ctx context.Context, src Source, sink Sink, opts Options) (Summary, error) {

@@ -34,7 +34,7 @@ func (r *runner) read(b Blob, from flow.Position, body io.ReadCloser) error {
 	if err != nil {
 		p.ETag, p.Length, p.Tail = "", p.Offset, "reading failed"
 	}
-	if advanceErr := r.advance(p); advanceErr != nil {
+	if advanceErr := r.advance(p, err == nil); advanceErr != nil {
 		return advanceErr
 	}
 	return err
@@ -63,17 +63,23 @@ func (r *runner) forget(b Blob, err error) error {
 	return err
 }
 
-func (r *runner) advance(p flow.Position) error {
+// advance has the sink advanced. read says that p is the end of the blob.
+func (r *runner) advance(p flow.Position, read bool) error {
 	if r.omitted > 0 {
 		r.flood.Detail = fmt.Sprintf("%d more rejections from here on", r.omitted)
 		r.rejected = append(r.rejected, r.flood)
 	}
-	if err := r.feeder.advance(advance{p, r.rejected}); err != nil {
+	counts := taken{bytes: p.Length - r.from.Offset}
+	if read {
+		counts.read = 1
+	}
+	if err := r.feeder.advance(advance{p, r.rejected, counts}); err != nil {
 		r.sinkErr = err
 		return err
 	}
-	r.queued.blobs++
-	r.sum.Bytes += p.Length - r.from.Offset
+	r.queued.add(counts)
+	r.sum.Read += counts.read
+	r.sum.Bytes += counts.bytes
 	r.blobs++
 	r.rows += r.appended
 	return nil
@@ -84,19 +90,21 @@ func (r *runner) append(b *flow.Batch) error {
 		r.sinkErr = err
 		return err
 	}
-	r.queued.rows += int64(b.Len())
+	r.queued.add(taken{rows: int64(b.Len())})
 	r.appended += int64(b.Len())
 	r.sum.Rows += int64(b.Len())
 	r.progress()
 	return nil
 }
 
-// stop ends the feeder, and takes back from the summary what the sink did not take.
+// stop ends the feeder, and takes rows, bytes and blobs back from the summary that the
+// sink did not take.
 func (r *runner) stop() {
 	r.feeder.stop()
 	took := r.feeder.took
 	r.sum.Rows -= r.queued.rows - took.rows
-	r.sum.Read -= min(r.sum.Read, r.queued.blobs-took.blobs)
+	r.sum.Bytes -= r.queued.bytes - took.bytes
+	r.sum.Read -= r.queued.read - took.read
 }
 
 // reject keeps a rejection for Advance. The bytes behind an earlier position that

@@ -186,7 +186,6 @@ func (r *runner) done(b Blob, err error, last bool) error {
 		return r.ctx.Err()
 	case err == nil:
 		r.failures = 0
-		r.sum.Read++
 	case errors.Is(err, ErrChanged) && r.opts.Patient:
 		r.sum.Changed++
 	case errors.Is(err, ErrChanged) && !last:

@@ -44,7 +44,7 @@ func plainEvent(line []byte) (*readEvent, bool) {
 	}
 	rest, ok = bytes.CutPrefix(rest, []byte(`,"object":`))
 	last := len(rest) - 1
-	if !ok || last < 1 || rest[0] != '{' || rest[last] != '}' || json.Unmarshal(rest[:last], &e.object) != nil {
+	if !ok || last < 1 || rest[0] != '{' || rest[last-1] != '}' || rest[last] != '}' || json.Unmarshal(rest[:last], &e.object) != nil {
 		return nil, false
 	}
 	e.Object = rest[:last] // the line's

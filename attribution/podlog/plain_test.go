@@ -14,6 +14,7 @@ func eventLines() []string {
 	pod := podJSON("a", theIP, 7, 10, ran(11, 0))
 	at := `"receivedAt":"2026-11-23T10:00:00.125Z",`
 	return []string{
+		`{"type":"ADDED",` + at + `"object":` + pod + ` }`,
 		line("ADDED", 10, pod), line("DELETED", 10.5, pod), snapshotLine(0, 5), bookmark(60),
 		`{"type":"MODIFIED","object":` + pod + "}\r\n", `{"type":"added",` + at + `"object":` + pod + `}`,
 		`{"type":"ADDED",` + at + `"object":` + pod + `,"kind":"PodList"}`, `{"type":"ADDED",` + at + `"object":` + pod + `,"object":{}}`,
