@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math/bits"
 	"slices"
 	"unsafe"
 
@@ -22,7 +23,7 @@ type Builder struct {
 	mem      memory.Allocator
 	n        int                        // rows
 	capacity int                        // of the columns below; 0 until a batch has its first row
-	before   int                        // capacity for the batch before
+	before   int                        // capacity that the rows of the batch before need
 	buffers  [numColumns]*memory.Buffer // of the columns; nil where those of the batch have none
 
 	time, recordTime, offset []int64
@@ -91,10 +92,16 @@ func (b *Builder) grow() {
 	if b.capacity == 0 {
 		n = max(n, b.before)
 	}
-	b.time, b.recordTime, b.offset = grown(b, ColTime, b.time, n), grown(b, ColRecordTime, b.recordTime, n), grown(b, ColOffset, b.offset, n)
-	b.direction, b.state, b.protocol = grown(b, ColDirection, b.direction, n), grown(b, ColState, b.state, n), grown(b, ColProtocol, b.protocol, n)
-	b.srcPort, b.dstPort = grown(b, ColSrcPort, b.srcPort, n), grown(b, ColDstPort, b.dstPort, n)
-	b.src, b.dst = grown(b, ColSrc, b.src, n), grown(b, ColDst, b.dst, n)
+	b.time = grown(b, ColTime, b.time, n)
+	b.recordTime = grown(b, ColRecordTime, b.recordTime, n)
+	b.offset = grown(b, ColOffset, b.offset, n)
+	b.direction = grown(b, ColDirection, b.direction, n)
+	b.state = grown(b, ColState, b.state, n)
+	b.protocol = grown(b, ColProtocol, b.protocol, n)
+	b.srcPort = grown(b, ColSrcPort, b.srcPort, n)
+	b.dstPort = grown(b, ColDstPort, b.dstPort, n)
+	b.src = grown(b, ColSrc, b.src, n)
+	b.dst = grown(b, ColDst, b.dst, n)
 	for _, t := range b.texts() {
 		t.codes = grown(b, t.column, t.codes, n)
 	}
@@ -209,7 +216,7 @@ func (b *Builder) forget() {
 func (b *Builder) reset() {
 	b.forget()
 	clear(b.allowed[:(b.n+7)/8])
-	b.before = b.capacity
+	b.before = 1 << bits.Len(uint(b.n-1))
 	b.n, b.filled, b.capacity, b.anyNull = 0, 0, 0, 0
 }
 

@@ -25,8 +25,8 @@ type documents struct {
 	// other says of a line that it will not be looked at: it is checked for being
 	// whole, and no more. May be nil.
 	other func(line []byte) bool
-	// event says whether it took the line for the event that it is. May be nil.
-	event func(line []byte) bool
+	// take takes a line that is a plain event: the document that comes next. May be nil.
+	take func(line []byte) bool
 }
 
 func newDocuments(r io.Reader) *documents {
@@ -97,7 +97,7 @@ func (d *documents) next() (doc []byte, offset int64, err error) {
 
 // valid says whether the line is a document by itself.
 func (d *documents) valid() bool {
-	if d.event != nil && d.event(d.line) {
+	if d.take != nil && d.take(d.line) {
 		return true
 	}
 	if d.other != nil && d.other(d.line) {

@@ -107,7 +107,7 @@ func (r *reader) read(in *bufio.Reader) error {
 		return r.readInventory(in)
 	}
 	docs := newDocuments(in)
-	docs.event, docs.other = r.plain, r.unneeded
+	docs.take, docs.other = r.plain, r.unneeded
 	return docs.each(func(doc []byte, offset int64) error {
 		r.summary.Documents++
 		return r.document(doc, offset)
