@@ -8,7 +8,8 @@ import (
 	"github.com/whichpod/whichpod/index"
 )
 
-// ahead reads a scan on a goroutine of its own, a batch ahead of who takes them.
+// ahead reads a scan on a goroutine of its own, a few batches ahead of who takes them, who
+// takes many at once and then none for a while.
 type ahead struct {
 	scan    *index.Scanner
 	batches chan scanned // closed at the end, or after an error
@@ -21,9 +22,12 @@ type scanned struct {
 	err   error
 }
 
+// batchesAhead is how many batches wait to be taken, of about 1 MB each.
+const batchesAhead = 2
+
 // readAhead takes over the scan. The caller MUST close what it returns.
 func readAhead(scan *index.Scanner) *ahead {
-	a := &ahead{scan: scan, batches: make(chan scanned), stop: make(chan struct{})}
+	a := &ahead{scan: scan, batches: make(chan scanned, batchesAhead), stop: make(chan struct{})}
 	go a.read()
 	return a
 }
