@@ -109,7 +109,16 @@ type Resolution struct {
 	// translated is the resolution where NAT evidence names its pod, or speaks against
 	// it, made when first needed.
 	translated atomic.Pointer[Resolution]
+	hint       atomic.Uint32
 }
+
+// Hint is what was last remarked with SetHint, or 0: a note that whoever lists resolutions
+// makes of where in the list this one is, and finds faster than in a map. Others may list
+// it, too, so it is nothing to rely on.
+func (r *Resolution) Hint() uint32 { return r.hint.Load() }
+
+// SetHint makes the note.
+func (r *Resolution) SetHint(place uint32) { r.hint.Store(place) }
 
 // contradict weakens an exact resolution.
 func (r *Resolution) contradict() *Resolution {

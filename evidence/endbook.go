@@ -22,8 +22,6 @@ type endBook struct {
 	candidates []candidateTexts
 	texts      [endColumns]textBook
 	sources    map[attribution.Sources]uint32 // numbers of their texts
-
-	last [][2]uint32 // of an address in a batch: what was said of it
 }
 
 // Limits of what a book holds when a group begins, else it begins anew: about 10 MB.
@@ -110,40 +108,32 @@ func (b *endBook) trim() {
 	}
 }
 
-// append appends numbers of what is said of ends: mostly what was said of the row before,
-// else one of the two that were last said of its address in the batch, which has count of
-// them.
-func (b *endBook) append(numbers []uint32, said []*attribution.Resolution, addresses []uint32, count int) []uint32 {
-	if len(b.last) < count {
-		b.last = make([][2]uint32, count)
-	}
-	clear(b.last[:count])
+// append appends numbers of what is said of ends: mostly what was said of the row before.
+func (b *endBook) append(numbers []uint32, said []*attribution.Resolution) []uint32 {
 	out := extend(&numbers, len(said))
 	var before *attribution.Resolution
 	number := uint32(0)
 	for i, r := range said {
 		if r != before {
-			last := &b.last[addresses[i]]
-			if b.said[last[0]] != r {
-				last[0], last[1] = last[1], last[0]
-				if b.said[last[0]] != r {
-					last[0] = b.number(r)
-				}
+			before, number = r, r.Hint()
+			if int(number) >= len(b.said) || b.said[number] != r {
+				number = b.number(r)
 			}
-			before, number = r, last[0]
 		}
 		out[i] = number
 	}
 	return numbers
 }
 
-// number is that of what is said of an end.
+// number is that of what is said of an end, which it leaves as a hint for the next time.
+// Where two exports have the same resolutions, they take each other's hints away.
 func (b *endBook) number(r *attribution.Resolution) uint32 {
 	n, ok := b.numbers[r]
 	if !ok {
 		n = uint32(len(b.said))
 		b.numbers[r], b.said, b.ends = n, append(b.said, r), append(b.ends, b.textsOf(r))
 	}
+	r.SetHint(n)
 	return n
 }
 

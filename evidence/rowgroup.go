@@ -153,9 +153,8 @@ func (g *rowGroup) add(a *query.Attributed, rows []int32, book *endBook) {
 func (g *rowGroup) addEnds(a *query.Attributed, rows []int32, book *endBook) {
 	for side, codes := range [2][]uint32{a.Batch.Src, a.Batch.Dst} {
 		said := [2][]*attribution.Resolution{a.Joined.Src, a.Joined.Dst}[side]
-		codes = pick(codes, rows, &g.picked.codes)
-		g.addAddresses(side, codes, a.Addresses)
-		g.end[side] = book.append(g.end[side], pick(said, rows, &g.picked.resolutions), codes, len(a.Addresses))
+		g.addAddresses(side, pick(codes, rows, &g.picked.codes), a.Addresses)
+		g.end[side] = book.append(g.end[side], pick(said, rows, &g.picked.resolutions))
 	}
 }
 

@@ -189,6 +189,34 @@ func TestEndBook(t *testing.T) {
 	}
 }
 
+// Two books number the same ends, each in its own order, and one of them forgets all now
+// and then: the hints of the other one mislead neither.
+func TestEndBooksShareEnds(t *testing.T) {
+	t.Parallel()
+	s := newSayings(rand.New(rand.NewPCG(6, 8)))
+	books := [2]endBook{newEndBook(), newEndBook()}
+	for range 300 {
+		k := s.IntN(2)
+		b, said := &books[k], make([]*attribution.Resolution, 1+s.IntN(50))
+		for i := range said {
+			said[i] = s.next(20)
+		}
+		numbers := b.append([]uint32{7}, said)
+		if numbers[0] != 7 || len(numbers) != 1+len(said) {
+			t.Fatalf("%d numbers of %d ends behind another", len(numbers)-1, len(said))
+		}
+		for i, n := range numbers[1:] {
+			if b.said[n] != said[i] || b.numbers[said[i]] != n {
+				t.Fatalf("%+v has number %d, which is %+v", said[i], n, b.said[n])
+			}
+		}
+		if k == 1 && s.IntN(20) == 0 {
+			b.lists = 5 * mostEnds
+			b.trim()
+		}
+	}
+}
+
 func textIn(b *endBook, column int, number uint32) *string {
 	if int(number) >= len(b.texts[column].texts) {
 		return nil // None
