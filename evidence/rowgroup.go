@@ -31,7 +31,7 @@ type rowGroup struct {
 	picked picked
 	table  []uint32
 	blank  []uint32 // of unset
-	used   []uint32 // ends of a side, by their number in the book
+	used   []uint32 // ends of a side, by their number in the book; or addresses of a batch
 
 	byEnd, byEndBefore []uint32 // codes of a column, and of the one before it
 

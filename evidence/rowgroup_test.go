@@ -231,16 +231,28 @@ func TestAddressCodes(t *testing.T) {
 	codes := newAddressCodes()
 	for range 2 {
 		want := make(map[netip.Addr]uint32)
-		for range 20_000 {
-			a := netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(30)), byte(r.Uint32())})
-			if r.IntN(3) == 0 {
-				a = netip.AddrFrom16([16]byte{0x20, 1, 5: byte(r.IntN(30)), 15: byte(r.Uint32())})
+		for range 300 {
+			batch := make([]netip.Addr, 200)
+			var which []uint32
+			for i := range batch {
+				batch[i] = netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(30)), byte(r.Uint32())})
+				if r.IntN(3) == 0 {
+					batch[i] = netip.AddrFrom16([16]byte{0x20, 1, 5: byte(r.IntN(30)), 15: byte(r.Uint32())})
+				}
+				if r.IntN(3) == 0 {
+					continue
+				}
+				which = append(which, uint32(i))
+				if _, ok := want[batch[i]]; !ok {
+					want[batch[i]] = uint32(len(want))
+				}
 			}
-			if _, ok := want[a]; !ok {
-				want[a] = uint32(len(want))
-			}
-			if got := codes.code(a); got != want[a] || codes.addresses[got] != a {
-				t.Fatalf("%v has code %d, want %d", a, got, want[a])
+			table := make([]uint32, len(batch))
+			codes.number(which, batch, table)
+			for _, n := range which {
+				if a := batch[n]; table[n] != want[a] || codes.addresses[table[n]] != a {
+					t.Fatalf("%v has code %d, want %d", a, table[n], want[a])
+				}
 			}
 		}
 		codes.reset()
