@@ -1,15 +1,21 @@
 package evidence
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/whichpod/whichpod/internal/parquet"
 )
 
 // part is the codes of a column of an end. Columns may share one.
-type part struct {
-	codes   []uint32
-	present []uint8
+type part struct{ codes []uint32 }
+
+// presence is which rows have a value in a column. Most columns of a side share one of
+// two: that of rows of which one pod is named, or that of rows of which anybody is.
+type presence struct {
+	byEnd []uint8  // 1 for an end that has a value, else 0
+	rows  []uint8  // likewise
+	ends  []uint32 // of the rows that have one
 }
 
 // partEnds fills the columns of an end, from the first one on. It renumbers ends in the
@@ -37,39 +43,57 @@ func (g *rowGroup) partEnds(first int, ends []uint32) {
 		case k == endPodUID && slices.Equal(g.byEnd, g.byEndBefore): // as where no two pods have one name
 			c.Codes, c.Present = g.chunks[first+endPod].Codes, g.chunks[first+endPod].Present
 		case slices.Contains(g.byEnd, parquet.None):
-			c.Codes, c.Present = g.parts[first+k-colSrc].fillPresent(g.byEnd, ends)
+			p := g.presence(first, ends)
+			c.Codes, c.Present = g.parts[first+k-colSrc].fill(g.byEnd, p.ends), p.rows
 		default:
 			c.Codes = g.parts[first+k-colSrc].fill(g.byEnd, ends)
 		}
 	}
 }
 
-// fill is the code of each row.
+// fill is the code of each row. It is never nil, which would say that there are no codes.
 func (p *part) fill(byEnd, ends []uint32) []uint32 {
-	p.codes = p.codes[:0]
-	out := extend(&p.codes, len(ends))
+	p.codes = slices.Grow(p.codes[:0], max(1, len(ends)))[:len(ends)]
 	for i, e := range ends {
-		out[i] = byEnd[e]
+		p.codes[i] = byEnd[e]
 	}
-	return out
+	return p.codes
 }
 
-// fillPresent is the code of each row that has one, and which do.
-func (p *part) fillPresent(byEnd, ends []uint32) ([]uint32, []uint8) {
-	p.codes, p.present = p.codes[:0], p.present[:0]
-	out, present := extend(&p.codes, len(ends)), extend(&p.present, len(ends))
-	n := 0
-	for i, e := range ends { // without a jump that hangs on the code
-		code := byEnd[e]
-		out[n] = code
-		has := uint8(0)
-		if code != parquet.None {
-			has = 1
+// presence is that of byEnd, which may be another column's of the side, too.
+func (g *rowGroup) presence(first int, ends []uint32) *presence {
+	list := &g.presences[(first-colSrc)/endColumns]
+	g.has = g.has[:0]
+	for _, code := range g.byEnd {
+		has := uint8(1)
+		if code == parquet.None {
+			has = 0
 		}
-		present[i] = has
+		g.has = append(g.has, has)
+	}
+	for i := range *list {
+		if p := &(*list)[i]; bytes.Equal(p.byEnd, g.has) {
+			return p
+		}
+	}
+	*list = slices.Grow(*list, 1)[:len(*list)+1] // what is behind its length has memory
+	p := &(*list)[len(*list)-1]
+	p.byEnd = append(p.byEnd[:0], g.has...)
+	p.fill(ends)
+	return p
+}
+
+// fill is for each row whether it has a value, and the ends of those that do.
+func (p *presence) fill(ends []uint32) {
+	p.rows, p.ends = p.rows[:0], p.ends[:0]
+	rows, out := extend(&p.rows, len(ends)), extend(&p.ends, len(ends))
+	n := 0
+	for i, e := range ends { // without a jump that hangs on the end
+		has := p.byEnd[e]
+		rows[i], out[n] = has, e
 		n += int(has)
 	}
-	return out[:n], present
+	p.ends = p.ends[:n]
 }
 
 // renumber numbers ends anew, in the order in which rows have them, and returns their

@@ -25,7 +25,9 @@ type rowGroup struct {
 	end       [2][]uint32     // what is said of src and dst, by its number in the book
 	book      endBook         // from when rows gathered
 	parts     [2 * endColumns]part
-	lists     []uint32 // what the lists of candidates are cut from
+	presences [2][]presence // of src and dst
+	has       []uint8       // by end
+	lists     []uint32      // what the lists of candidates are cut from
 	ports     [1 << 16]uint32
 
 	picked picked
@@ -72,7 +74,7 @@ func (g *rowGroup) reset() {
 	}
 	for side := range 2 {
 		g.addresses[side].reset()
-		g.end[side] = g.end[side][:0]
+		g.end[side], g.presences[side] = g.end[side][:0], g.presences[side][:0]
 	}
 	g.book, g.lists = endBook{}, g.lists[:0]
 	for i := range g.ports {

@@ -145,6 +145,40 @@ func TestGroupsSayWhatRowsSay(t *testing.T) {
 	}
 }
 
+// Columns of ends may have no value in a whole group, and then one in some rows.
+func TestGroupsWithoutPods(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w, err := NewRowWriter(&out, "parquet", memory.DefaultAllocator)
+	must(t, err)
+	var want []Row
+	known := make(ends)
+	for seed, fresh := range []int{0, 0, 50} { // nobody is known, but in the last group
+		s := newSayings(rand.New(rand.NewPCG(uint64(seed), 9)))
+		s.said = append(s.said, &attribution.Resolution{Verdict: attribution.External})
+		for range rowGroupRows / 4096 {
+			a := s.attributed(4096, fresh, false)
+			for i := range a.Len() {
+				var row Row
+				row.fill(a, i, known)
+				want = append(want, row)
+			}
+			must(t, w.Write(a, func(int) bool { return true }))
+			a.Release()
+		}
+	}
+	must(t, w.Close())
+	got := fromParquet(t, out.Bytes())
+	if len(got) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if !reflect.DeepEqual(want[i], got[i]) {
+			t.Fatalf("row %d: -want +got:\n%s", i, cmp.Diff(want[i], got[i]))
+		}
+	}
+}
+
 // What a book says of an end is what newEnd says, and stays so while it learns more.
 func TestEndBook(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,8 @@ type encoder struct {
 	flat            []uint32 // the elements of all lists
 	lists           []byte   // flat as it stands in the page
 	made            source   // of the data page
+	shared          []sharedLevels
+	sharedBytes     []byte // of all of them
 	head            compact
 	narrowing       narrowing
 }
@@ -32,6 +34,18 @@ type source struct {
 	width    uint
 	required bool
 	nulls    int
+}
+
+// sharedLevels is what was written of Present, which other chunks of the group may have, too.
+type sharedLevels struct {
+	present  *uint8
+	count    int
+	from, to int // in the bytes of all
+}
+
+// beginGroup forgets what chunks were made of: memory may be the same with other codes.
+func (e *encoder) beginGroup() {
+	e.made, e.shared, e.sharedBytes = source{}, e.shared[:0], e.sharedBytes[:0]
 }
 
 // encode makes the pages of a chunk.
@@ -108,7 +122,7 @@ func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
 		codes, levels = e.codes[:n], e.levels
 	}
 	m.nulls = m.values - len(codes)
-	e.appendPresence(col, levels, m)
+	e.appendPresence(col, levels, len(c.Present) > 0, m)
 	return codes
 }
 
@@ -127,9 +141,12 @@ func anyNone(codes []uint32) bool {
 }
 
 // appendPresence writes which values are there, as levels has it where any is null.
-func (e *encoder) appendPresence(col *Column, levels []uint8, m *chunkMeta) {
+// They are shared where another chunk may have the same memory for them.
+func (e *encoder) appendPresence(col *Column, levels []uint8, shared bool, m *chunkMeta) {
 	switch {
 	case col.Required:
+	case m.nulls > 0 && shared:
+		e.appendShared(levels)
 	case m.nulls > 0:
 		e.appendLevels(levels, 1)
 	default:
@@ -144,6 +161,20 @@ func (e *encoder) appendLevels(levels []uint8, width uint) {
 	at := e.beginLevels()
 	e.data = appendLevels(e.data, levels, width)
 	e.endLevels(at)
+}
+
+// appendShared appends levels of 1 bit, at least one, which it packs once.
+func (e *encoder) appendShared(levels []uint8) {
+	for _, s := range e.shared {
+		if s.present == &levels[0] && s.count == len(levels) {
+			e.data = append(e.data, e.sharedBytes[s.from:s.to]...)
+			return
+		}
+	}
+	at, from := len(e.data), len(e.sharedBytes)
+	e.appendLevels(levels, 1)
+	e.sharedBytes = append(e.sharedBytes, e.data[at:]...)
+	e.shared = append(e.shared, sharedLevels{&levels[0], len(levels), from, len(e.sharedBytes)})
 }
 
 // beginLevels leaves room for a length, and endLevels fills it in.

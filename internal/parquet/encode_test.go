@@ -191,7 +191,7 @@ func TestEffortsPause(t *testing.T) {
 // used again for other codes is looked at again.
 func TestChunksShareCodes(t *testing.T) {
 	t.Parallel()
-	columns := []Column{{"a", Text, false}, {"b", Text, false}, {"c", Text, true}, {"d", Text, false}}
+	columns := []Column{{"a", Text, false}, {"b", Text, false}, {"c", Text, true}, {"d", Text, false}, {"e", Text, false}}
 	r := rand.New(rand.NewPCG(5, 5))
 	for _, rows := range []int{1, 9, 1000} {
 		var shared, own bytes.Buffer
@@ -218,10 +218,10 @@ func TestChunksShareCodes(t *testing.T) {
 			texts, more := []string{"x", "y", "z"}, []string{"u", "v", "w", "x", "y"}
 			a, b := Chunk{Codes: memory, Present: present, Texts: texts}, Chunk{Codes: withNone, Texts: texts}
 			c := Chunk{Codes: all, Texts: texts}
-			if err := one.WriteGroup(rows, []Chunk{a, a, c, {Codes: all, Texts: more}}); err != nil {
+			if err := one.WriteGroup(rows, []Chunk{a, a, c, {Codes: all, Texts: more}, {Codes: slices.Clone(memory), Present: present, Texts: more}}); err != nil {
 				t.Fatal(err)
 			}
-			if err := other.WriteGroup(rows, []Chunk{b, b, c, {Codes: slices.Clone(all), Texts: more}}); err != nil {
+			if err := other.WriteGroup(rows, []Chunk{b, b, c, {Codes: slices.Clone(all), Texts: more}, {Codes: slices.Clone(withNone), Texts: more}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -35,7 +35,7 @@ const None = ^uint32(0)
 // Chunk is a column of a group.
 type Chunk struct {
 	Codes   []uint32 // one a row, or None; nil where Numbers has one a row. Where a chunk has those of the one before it, their page is made once
-	Present []uint8  // of texts, not lists: 1 for a row with a value, else 0, and Codes has only those of values; empty where Codes has one a row
+	Present []uint8  // of texts, not lists: 1 for a row with a value, else 0, and Codes has only those of values; empty where Codes has one a row. Chunks of a group may share it
 	Texts   []string // the dictionary: by code, or by what Lists names
 	Lists   [][]uint32
 	Numbers []int64
@@ -104,7 +104,7 @@ func (p *Writer) write(b []byte) {
 // column. It keeps nothing of them.
 func (p *Writer) WriteGroup(rows int, chunks []Chunk) error {
 	g := group{rows: rows, chunks: make([]chunkMeta, len(chunks))}
-	p.enc.made = source{} // memory may be the same with other codes
+	p.enc.beginGroup()
 	for i := range chunks {
 		g.chunks[i] = p.writeChunk(&p.columns[i], &chunks[i], rows, &p.pasts[i])
 	}
