@@ -54,6 +54,8 @@ type addressReader struct {
 	pages  []*addressList // by number, those that are here
 	room   int            // in bytes
 	brief  []uint32       // pages that are here for one block only
+
+	touched uint32 // what was read ahead: that it is kept makes it read
 }
 
 func newAddressReader(o *opened, room int) *addressReader {
@@ -92,6 +94,7 @@ func (r *addressReader) number(list []netip.Addr, u *unpacker, columns ...[]uint
 	known := &u.known
 	round := known.begin(len(r.pages))
 	for _, column := range columns {
+		r.touch(known, column)
 		for i, code := range column {
 			n := known.at(code)
 			if *n&^0xffffffff != round {
@@ -106,6 +109,21 @@ func (r *addressReader) number(list []netip.Addr, u *unpacker, columns ...[]uint
 		}
 	}
 	return list, nil
+}
+
+// touch reads what number will about codes. It is far away in memory, and number can not
+// go on before it has it; here nothing hangs on it, so that many reads are under way.
+func (r *addressReader) touch(known *numbers, codes []uint32) {
+	touched := uint32(0)
+	for _, code := range codes {
+		touched |= uint32(*known.at(code))
+	}
+	for _, code := range codes {
+		if l := r.pages[code/pageAddresses]; l != nil && int(code%pageAddresses) < len(l.v4) {
+			touched |= l.v4[code%pageAddresses]
+		}
+	}
+	r.touched = touched
 }
 
 // pass lets go of the pages for which there was no room.

@@ -39,6 +39,10 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 func (s *blockSource) matchRuns() {
 	b, q := &s.block, s.plan
 	s.rows, s.runs, s.runOf = s.rows[:0], s.runs[:0], s.runOf[:0]
+	if q.all() {
+		s.matchAll()
+		return
+	}
 	srcPort, dstPort := &b.columns[packSrcPort], &b.columns[packDstPort]
 	for run := range b.runs {
 		switch {
@@ -53,6 +57,22 @@ func (s *blockSource) matchRuns() {
 				s.runOf = append(s.runOf, uint32(len(s.runs)))
 			}
 			s.runs = append(s.runs, uint32(run))
+		}
+	}
+}
+
+// matchAll does what matchRuns does where every run matches.
+func (s *blockSource) matchAll() {
+	b := &s.block
+	s.rows, s.runOf = slices.Grow(s.rows, b.rows)[:b.rows], slices.Grow(s.runOf, b.rows)[:b.rows]
+	for i := range s.rows {
+		s.rows[i] = uint32(i)
+	}
+	for run := range b.runs {
+		s.runs = append(s.runs, uint32(run))
+		rows := s.runOf[b.start[run]:b.start[run+1]]
+		for i := range rows {
+			rows[i] = uint32(run)
 		}
 	}
 }

@@ -92,3 +92,8 @@ type segmentPlan struct {
 	*plan
 	addresses, src, dst codeRanges // nil is every code
 }
+
+// all says that every run matches.
+func (p *segmentPlan) all() bool {
+	return p.addresses == nil && p.src == nil && p.dst == nil && p.srcPort <= 0 && p.dstPort <= 0
+}
