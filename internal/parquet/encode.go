@@ -1,6 +1,9 @@
 package parquet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // The encodings of https://parquet.apache.org/docs/file-format/data-pages/encodings
 // that are used here, by their numbers.
@@ -71,12 +74,17 @@ func appendPacked(out []byte, codes []uint32, width uint) []byte {
 
 // appendPlain appends numbers of 4 or 8 bytes each.
 func appendPlain(out []byte, values []int64, size int) []byte {
-	for _, v := range values {
-		if size == 4 {
-			out = binary.LittleEndian.AppendUint32(out, uint32(v))
-		} else {
-			out = binary.LittleEndian.AppendUint64(out, uint64(v))
+	at := len(out)
+	out = slices.Grow(out, size*len(values))[:at+size*len(values)]
+	to := out[at:]
+	if size == 4 {
+		for i, v := range values {
+			binary.LittleEndian.PutUint32(to[4*i:], uint32(v))
 		}
+		return out
+	}
+	for i, v := range values {
+		binary.LittleEndian.PutUint64(to[8*i:], uint64(v))
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/klauspost/compress/huff0"
 )
@@ -116,13 +117,22 @@ const (
 	literalsHuffman = 2 | 3<<2
 )
 
+// fillLiterals fills literals with the lower bytes of numbers. It writes whole numbers, of
+// which the next one overwrites what is too much.
+func (s *narrowing) fillLiterals(numbers []byte, lower int) {
+	size := len(numbers) / 8 * lower
+	s.literals = slices.Grow(s.literals[:0], size+8)[:size+8]
+	to := s.literals
+	for ; len(numbers) >= 8; numbers, to = numbers[8:], to[lower:] {
+		binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(numbers))
+	}
+	s.literals = s.literals[:size]
+}
+
 // appendLiterals appends the lower bytes of numbers, in a Huffman code of four streams
 // where that makes them fewer.
 func (s *narrowing) appendLiterals(out, numbers []byte, lower int) []byte {
-	s.literals = s.literals[:0]
-	for ; len(numbers) > 0; numbers = numbers[8:] {
-		s.literals = append(s.literals, numbers[:lower]...)
-	}
+	s.fillLiterals(numbers, lower)
 	size := len(s.literals)
 	if lower >= huffmanFrom {
 		s.huffman.Reuse = huff0.ReusePolicyNone
