@@ -1,8 +1,6 @@
 package attribution
 
 import (
-	"cmp"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,19 +17,9 @@ type saidAt struct {
 	stays []atomic.Pointer[Candidate]           // who had the address: runs share them
 	*weight
 
-	mu        sync.Mutex
-	stretches [][]stretch // by the first run; those that were asked for last
-	count     int         // of them
-	stretched int64       // what they take
+	stretches atomic.Pointer[stretches] // those that were asked for last
+	mu        sync.Mutex                // for who adds one
 }
-
-// stretch is what is said of runs one after the other, as one end of a flow sees them.
-type stretch struct {
-	key  uint32 // the last run and the end: lists are in its order
-	said *Resolution
-}
-
-func stretchKey(last int, as end) uint32 { return uint32(last)<<2 | uint32(as) }
 
 // saidBy is that of a track, from the cache.
 func (v *View) saidBy(t track, id uint32) *saidAt {
@@ -45,9 +33,6 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 
 const (
 	pointerBytes = 8
-	listBytes    = 24      // an empty one
-	stretchBytes = 32      // about, with what lists have to spare
-	mostStretch  = 1 << 12 // of one address
 )
 
 // in is the resolution in a run for an end, or nil where only its verdict is kept.
@@ -119,17 +104,9 @@ func (s *saidAt) same(first, last int) bool {
 // overAll is the resolution for runs one after the other, or nil where the track does
 // not say enough.
 func (s *saidAt) overAll(first, last int, as end) *Resolution {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stretches == nil || s.count == mostStretch {
-		before := s.stretched
-		s.stretches, s.count, s.stretched = make([][]stretch, s.track.runs()), 0, int64(listBytes*s.track.runs())
-		s.add(s.stretched - before)
-	}
-	list, key := s.stretches[first], stretchKey(last, as)
-	at, ok := slices.BinarySearchFunc(list, key, func(x stretch, key uint32) int { return cmp.Compare(x.key, key) })
-	if ok {
-		return list[at].said
+	key := stretchKey(first, last, as)
+	if r := s.stretches.Load().get(key); r != nil {
+		return r
 	}
 	var all []*Resolution
 	for run := first; run <= last; run++ {
@@ -139,12 +116,16 @@ func (s *saidAt) overAll(first, last int, as end) *Resolution {
 		}
 		all = append(all, r)
 	}
-	r := combine(all)
-	s.stretches[first] = slices.Insert(list, at, stretch{key, r})
-	bytes := int64(stretchBytes + resolutionBytes + pointerBytes*len(r.Candidates))
-	s.count++
-	s.stretched += bytes
-	s.add(bytes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.stretches.Load()
+	if r := before.get(key); r != nil { // another goroutine was faster
+		return r
+	}
+	r, size := combine(all), before.size()
+	after := before.with(key, r)
+	s.stretches.Store(after)
+	s.add(after.size() - size)
 	return r
 }
 

@@ -1,0 +1,90 @@
+package attribution
+
+import "sync/atomic"
+
+// stretches is what is said of runs of a track one after the other, as one end of a flow
+// sees them. It is a hash table with open addressing: a lookup is one wait for memory, and
+// takes no lock, which the processor would wait for as well. Only one goroutine may add to
+// it at a time.
+type stretches struct {
+	slots []stretch // a power of two, and at most half of them are in use
+	count int
+	bytes int64 // what it takes, about
+}
+
+type stretch struct {
+	key  atomic.Uint64 // 0 is free; set after said
+	said atomic.Pointer[Resolution]
+}
+
+const (
+	stretchBytes = 16
+	leastStretch = 4
+	mostStretch  = 1 << 12 // of one address
+)
+
+// stretchKey is never 0.
+func stretchKey(first, last int, as end) uint64 {
+	return uint64(first)<<32 | uint64(last)<<8 | uint64(as+1)
+}
+
+// slot is where a stretch is or would be.
+func (t *stretches) slot(key uint64) *stretch {
+	mask := uint64(len(t.slots) - 1)
+	for at := key * 0x9e3779b97f4a7c15 >> 32; ; at++ {
+		s := &t.slots[at&mask]
+		if have := s.key.Load(); have == key || have == 0 {
+			return s
+		}
+	}
+}
+
+// get is what is said of a stretch, or nil where that is not here. t may be nil.
+func (t *stretches) get(key uint64) *Resolution {
+	if t == nil {
+		return nil
+	}
+	if s := t.slot(key); s.key.Load() == key {
+		return s.said.Load()
+	}
+	return nil
+}
+
+// with is the table with one more stretch: t, or a larger one, or, where t has as many as
+// may be, a new one. t may be nil.
+func (t *stretches) with(key uint64, r *Resolution) *stretches {
+	switch {
+	case t == nil || t.count == mostStretch:
+		t = &stretches{slots: make([]stretch, leastStretch), bytes: stretchBytes * leastStretch}
+	case 2*(t.count+1) > len(t.slots):
+		t = t.grown()
+	}
+	t.add(key, r)
+	t.bytes += int64(resolutionBytes + pointerBytes*len(r.Candidates))
+	return t
+}
+
+func (t *stretches) grown() *stretches {
+	out := &stretches{slots: make([]stretch, 2*len(t.slots)), bytes: t.bytes + int64(stretchBytes*len(t.slots))}
+	for i := range t.slots {
+		if s := &t.slots[i]; s.key.Load() != 0 {
+			out.add(s.key.Load(), s.said.Load())
+		}
+	}
+	return out
+}
+
+func (t *stretches) add(key uint64, r *Resolution) {
+	s := t.slot(key)
+	s.said.Store(r)
+	s.key.Store(key)
+	t.count++
+}
+
+// size is what the table takes in bytes, about.
+func (t *stretches) size() int64 {
+	if t == nil {
+		return 0
+	}
+	return t.bytes
+}
