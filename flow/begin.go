@@ -1,6 +1,9 @@
 package flow
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // MaxIdle is the longest that a flow can stay in Azure's tables without a packet,
 // in milliseconds: FlowTimeoutInMinutes allows 4 to 30 minutes (Azure virtual
@@ -30,6 +33,7 @@ type Begins struct {
 	last  key
 	begun bool // last is set
 	open  openFlows
+	same  []bool // scratch: see follows
 }
 
 // openFlows is what the rows of one five-tuple at one NIC have shown so far.
@@ -61,11 +65,12 @@ type key struct {
 //   - no interface logged the row but a firewall did: see MaxDelay.
 func (t *Begins) Of(b *Batch, into []Span) []Span {
 	nics, codes := b.NICs()
+	t.same = b.follows(t.same)
 	if first := b.keyOf(0); !t.begun || first != t.last {
 		t.begun, t.open = true, openFlows{}
 	}
-	for i := range b.Len() {
-		if i > 0 && !sameKey(b, codes, i-1, i) {
+	for i, same := range t.same {
+		if !same && i > 0 {
 			t.open = openFlows{}
 		}
 		span := t.open.next(int64(b.Time[i]), b.State[i])
@@ -86,6 +91,24 @@ const second = 1000 // milliseconds
 func sameKey(b *Batch, nic []uint32, i, j int) bool {
 	return b.Src[i] == b.Src[j] && b.Dst[i] == b.Dst[j] && b.SrcPort[i] == b.SrcPort[j] && b.DstPort[i] == b.DstPort[j] &&
 		b.Protocol[i] == b.Protocol[j] && b.Direction[i] == b.Direction[j] && (nic[i] == nic[j] || b.NIC(i) == b.NIC(j))
+}
+
+// follows says for each row whether it has the key of the row before it; of the first it
+// says no. It compares all of the key at once, without a jump for each part of it, and
+// uses the memory of into.
+func (b *Batch) follows(into []bool) []bool {
+	n := b.Len()
+	into = slices.Grow(into[:0], n)[:n]
+	into[0] = false
+	src, dst, srcPort, dstPort, protocol, direction := b.Src[:n], b.Dst[:n], b.SrcPort[:n], b.DstPort[:n], b.Protocol[:n], b.Direction[:n]
+	_, nic := b.NICs()
+	nic = nic[:n]
+	for i := 1; i < n; i++ {
+		other := (src[i] ^ src[i-1]) | (dst[i] ^ dst[i-1]) | uint32((srcPort[i]^srcPort[i-1])|(dstPort[i]^dstPort[i-1])) |
+			uint32((protocol[i]^protocol[i-1])|(direction[i]^direction[i-1]))
+		into[i] = other|(nic[i]^nic[i-1]) == 0 || other == 0 && b.NIC(i) == b.NIC(i-1)
+	}
+	return into
 }
 
 func (o *openFlows) next(at int64, state byte) Span {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -100,5 +101,56 @@ func TestBeginsKeepsFlowsApart(t *testing.T) {
 		}
 		batch.Release()
 		b.Release()
+	}
+}
+
+// Whether rows follow each other hangs on each part of the key and on nothing else.
+func TestFollows(t *testing.T) {
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
+	r := rand.New(rand.NewPCG(7, 1))
+	b := NewBuilder(mem)
+	defer b.Release()
+	var into []bool
+	row := Row{State: Begin}
+	for range 40 {
+		for range 1 + r.IntN(300) {
+			few := func() uint16 { return uint16(r.IntN(3)) }
+			for range r.IntN(3) { // parts that change: often to what they were
+				switch r.IntN(7) {
+				case 0:
+					row.Src = netip.AddrFrom4([4]byte{10, 0, 0, byte(few())})
+				case 1:
+					row.Dst = netip.AddrFrom4([4]byte{10, 0, 0, byte(few())})
+				case 2:
+					row.SrcPort = few()
+				case 3:
+					row.DstPort = few()
+				case 4:
+					row.Protocol = byte(few())
+				case 5:
+					row.Direction = byte(few())
+				default:
+					row.NIC = []string{"", "000D3A00BEEF", "000D3A00BEEE"}[few()]
+				}
+			}
+			row.Time++
+			if !row.Src.IsValid() || !row.Dst.IsValid() {
+				row.Src, row.Dst = netip.IPv6Unspecified(), netip.IPv6Unspecified()
+			}
+			b.Append(&row)
+		}
+		batch := b.NewBatch()
+		_, nics := batch.NICs()
+		into = batch.follows(into)
+		for i, same := range into {
+			if want := i > 0 && sameKey(batch, nics, i-1, i); same != want {
+				t.Errorf("row %d follows the one before it: %t, want %t", i, same, want)
+			}
+		}
+		if len(into) != batch.Len() {
+			t.Errorf("%d answers for %d rows", len(into), batch.Len())
+		}
+		batch.Release()
 	}
 }
