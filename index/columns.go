@@ -135,7 +135,8 @@ type source struct {
 	encryption textDictionary
 	rule, acl  textDictionary
 	blob       textDictionary
-	allowed    *array.Boolean
+	allowed    []byte // a bit a row, from bit allowedAt on
+	allowedAt  int
 	counters   [4]*array.Uint64
 }
 
@@ -155,7 +156,8 @@ func newSource(b *flow.Batch) source {
 	}
 	s := source{Batch: b, encryption: dict(flow.ColEncryption), rule: dict(flow.ColRule), acl: dict(flow.ColACL), blob: dict(flow.ColBlob)}
 	s.nics, s.nicCodes = b.NICs()
-	s.allowed = rec.Column(flow.ColAllowed).(*array.Boolean)
+	allowed := rec.Column(flow.ColAllowed).Data()
+	s.allowed, s.allowedAt = allowed.Buffers()[1].Bytes(), allowed.Offset()
 	for i := range s.counters {
 		s.counters[i] = rec.Column(flow.ColPacketsSent + i).(*array.Uint64)
 	}
@@ -192,10 +194,8 @@ func (c *columns) copyRows(s *source, rows []row, from int, groups []uint32) {
 		r := &rows[i]
 		r.time, r.offset, r.group = int64(times[i]), offsets[i], groups[i]
 		r.srcPort, r.dstPort = srcPorts[i], dstPorts[i]
-		r.protocol, r.state, r.direction, r.flags = protocols[i], states[i], directions[i], 0
-		if s.allowed.Value(from + i) {
-			r.flags = flagAllowed
-		}
+		bit := s.allowedAt + from + i
+		r.protocol, r.state, r.direction, r.flags = protocols[i], states[i], directions[i], s.allowed[bit>>3]>>(bit&7)&1*flagAllowed
 		c.protocols[r.protocol] = true
 		c.fits[r.group].add(r.time, r.offset)
 	}

@@ -57,33 +57,38 @@ func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tup
 		return 0, false
 	}
 	m := p.marks.at(at + timeBytes) // behind the time: nine fields have at most 64 bytes
-	var e [8]int                    // where source … encryption end
-	behind := byte(0)
-	for k := range e {
-		e[k] = timeBytes + first(m)
-		behind |= w[e[k]&(quickTuple-1)]
-		m &= m - 1
-	}
-	if e[7] >= timeBytes+64 || behind != ',' { // with a quote among them it is another character
+	e0, m := nextMark(m)            // where the source ends, and so on: no array, to stay in registers
+	e1, m := nextMark(m)
+	e2, m := nextMark(m)
+	e3, m := nextMark(m)
+	e4, m := nextMark(m)
+	e5, m := nextMark(m)
+	e6, m := nextMark(m)
+	e7, _ := nextMark(m)
+	if e7 >= timeBytes+64 || w[e0]|w[e1]|w[e2]|w[e3]|w[e4]|w[e5]|w[e6]|w[e7] != ',' { // with a quote among them it is another character
 		return 0, false
 	}
-	from, to := textKey(w, timeBytes, e[0]), textKey(w, e[0]+1, e[1])
-	srcPort, ok1 := numberAt(w, e[1]+1, e[2], 5)
-	dstPort, ok2 := numberAt(w, e[2]+1, e[3], 5)
-	protocol, ok3 := numberAt(w, e[3]+1, e[4], 3)
-	if from == 0 || to == 0 || !(ok1 && ok2 && ok3) || srcPort > 65535 || dstPort > 65535 || protocol > 255 || e[5]-e[4] != 2 || e[6]-e[5] != 2 {
+	from, to := textKey(w, timeBytes, e0), textKey(w, e0+1, e1)
+	srcPort, ok1 := numberAt(w, e1+1, e2, 5)
+	dstPort, ok2 := numberAt(w, e2+1, e3, 5)
+	protocol, ok3 := numberAt(w, e3+1, e4, 3)
+	if from == 0 || to == 0 || !(ok1 && ok2 && ok3) || srcPort > 65535 || dstPort > 65535 || protocol > 255 || e5-e4 != 2 || e6-e5 != 2 {
 		return 0, false
 	}
-	direction, state := w[e[4]+1], w[e[5]+1]
-	if direction != flow.Inbound && direction != flow.Outbound || !isState(state) || !p.encrypted(w, e[6]+1, e[7], rows) {
+	direction, state := w[e4+1], w[e5+1]
+	if direction != flow.Inbound && direction != flow.Outbound || !isState(state) || !p.encrypted(w, e6+1, e7, rows) {
 		return 0, false
 	}
 	t.Time[n], t.SrcPort[n], t.DstPort[n] = time, uint16(srcPort), uint16(dstPort)
 	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = uint8(protocol), direction, state, p.encryption
 	x := &p.stretch[n]
-	x.src, x.dst, x.tuple, x.at = from, to, at, e[0]+1
-	return p.counters(w, at, e[7]+1, t, n)
+	x.src, x.dst, x.tuple, x.at = from, to, at, e0+1
+	return p.counters(w, at, e7+1, t, n)
 }
+
+// nextMark is where the first mark behind the time stands in a tuple, and the marks behind
+// it. Without any it is behind all.
+func nextMark(m uint64) (int, uint64) { return timeBytes + first(m), m & (m - 1) }
 
 // lookUp sets the addresses of rows [from, to), whose tuples are in data. It returns the
 // first one of which an address is not in dotted decimal, or to.
