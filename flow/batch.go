@@ -32,7 +32,8 @@ type Batch struct {
 	counters                         [4]*array.Uint64
 }
 
-// NewBatch wraps a record. It takes a reference of its own: the caller keeps its
+// NewBatch wraps a record of unknown origin, and looks at each of its rows; tests hold
+// what [Assemble] makes against it. It takes a reference of its own: the caller keeps its
 // reference and releases it as before. A record of another schema, with a null
 // where none may be, without rows or with an index beyond its dictionary is an error.
 func NewBatch(rec arrow.Record) (*Batch, error) {
