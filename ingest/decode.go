@@ -200,6 +200,7 @@ func (d *Decoder) tuple(c *cursor, at int64) bool {
 
 func (d *Decoder) flush() error {
 	b := d.rows.NewBatch()
+	d.fast.tuples.forget()
 	if b == nil {
 		return nil
 	}

@@ -4,19 +4,20 @@ import "golang.org/x/sys/cpu"
 
 var hasAVX2 = cpu.X86.HasAVX2
 
-// delimiters sets in dst a bit for each byte of src, the first one lowest: whether it is a
-// comma or a quote. There MUST be 64 bytes for each of dst.
-func delimiters(dst []uint64, src []byte) {
-	if !hasAVX2 || len(dst) == 0 {
-		plainDelimiters(dst, src)
+// delimiters sets a bit for each byte of src, the first one lowest: in commas whether it
+// is one, and in quotes too. Both MUST have a word for each 64 bytes.
+func delimiters(commas, quotes []uint64, src []byte) {
+	n := len(commas)
+	if !hasAVX2 || n == 0 {
+		plainDelimiters(commas, quotes, src)
 		return
 	}
-	_ = src[64*len(dst)-1]
-	delimitersAVX2(&dst[0], &src[0], len(dst))
+	_, _ = src[64*n-1], quotes[n-1]
+	delimitersAVX2(&commas[0], &quotes[0], &src[0], n)
 }
 
-// delimitersAVX2 reads 64 bytes for each of n words: in assembly, as the compiler has no
+// delimitersAVX2 reads 64 bytes for each of n words of both: in assembly, as the compiler has no
 // way to compare 32 bytes at once, and half of the time of a tuple's fields went there.
 //
 //go:noescape
-func delimitersAVX2(dst *uint64, src *byte, n int)
+func delimitersAVX2(commas, quotes *uint64, src *byte, n int)

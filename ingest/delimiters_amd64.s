@@ -1,10 +1,11 @@
 #include "textflag.h"
 
-// func delimitersAVX2(dst *uint64, src *byte, n int)
-TEXT ·delimitersAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ n+16(FP), CX
+// func delimitersAVX2(commas, quotes *uint64, src *byte, n int)
+TEXT ·delimitersAVX2(SB), NOSPLIT, $0-32
+	MOVQ commas+0(FP), DI
+	MOVQ quotes+8(FP), BX
+	MOVQ src+16(FP), SI
+	MOVQ n+24(FP), CX
 	MOVL $0x2c, AX            // comma
 	MOVQ AX, X0
 	VPBROADCASTB X0, Y0
@@ -17,17 +18,21 @@ word:
 	VMOVDQU 32(SI), Y3
 	VPCMPEQB Y0, Y2, Y4
 	VPCMPEQB Y1, Y2, Y2
-	VPOR Y4, Y2, Y2
 	VPCMPEQB Y0, Y3, Y5
 	VPCMPEQB Y1, Y3, Y3
-	VPOR Y5, Y3, Y3
+	VPMOVMSKB Y4, AX
+	VPMOVMSKB Y5, DX
+	SHLQ $32, DX
+	ORQ DX, AX
+	MOVQ AX, (DI)
 	VPMOVMSKB Y2, AX
 	VPMOVMSKB Y3, DX
 	SHLQ $32, DX
 	ORQ DX, AX
-	MOVQ AX, (DI)
+	MOVQ AX, (BX)
 	ADDQ $64, SI
 	ADDQ $8, DI
+	ADDQ $8, BX
 	DECQ CX
 	JNZ word
 	VZEROUPPER

@@ -2,6 +2,6 @@
 
 package ingest
 
-// delimiters sets in dst a bit for each byte of src, the first one lowest: whether it is a
-// comma or a quote. There MUST be 64 bytes for each of dst.
-func delimiters(dst []uint64, src []byte) { plainDelimiters(dst, src) }
+// delimiters sets a bit for each byte of src, the first one lowest: in commas whether it
+// is one, and in quotes too. Both MUST have a word for each 64 bytes.
+func delimiters(commas, quotes []uint64, src []byte) { plainDelimiters(commas, quotes, src) }

@@ -20,31 +20,38 @@ func TestDelimiters(t *testing.T) {
 		}
 		from := r.IntN(len(data) + 1)
 		var m marks
-		for i := range m.words {
-			m.words[i] = r.Uint64() // of what was read before
+		for i := range m.commas {
+			m.commas[i], m.quotes[i] = r.Uint64(), r.Uint64() // of what was read before
 		}
 		m.find(data, from)
-		want := make([]uint64, (m.to-from)/64)
-		for i := from; i < m.to; i++ {
-			if data[i] == ',' || data[i] == '"' {
-				want[(i-from)/64] |= 1 << ((i - from) % 64)
-			}
-		}
-		plain := make([]uint64, len(want))
-		plainDelimiters(plain, data[from:])
-		if !slices.Equal(m.words[:len(want)], want) || !slices.Equal(plain, want) {
-			t.Fatalf("%q: got %x, the plain way %x, want %x", data[from:m.to], m.words[:len(want)], plain, want)
-		}
-		if left := len(data) - m.to; left >= 64 && len(want) < marksBytes/64 {
+		n := (m.to - from) / 64
+		if left := len(data) - m.to; left >= 64 && n < marksBytes/64 {
 			t.Fatalf("%d bytes are left of %d", left, len(data)-from)
 		}
-		for range 20 {
-			place := from + r.IntN(m.to-from+1)
-			got := m.at(place)
-			for i := range 64 {
-				is := place+i < m.to && want[(place+i-from)/64]>>((place+i-from)%64)&1 == 1
-				if got>>i&1 == 1 != is {
-					t.Fatalf("at %d of %d to %d: bit %d of %x (%d set)", place, from, m.to, i, got, bits.OnesCount64(got))
+		commas, quotes := make([]uint64, n), make([]uint64, n)
+		plainDelimiters(commas, quotes, data[from:])
+		for _, c := range []struct {
+			char  byte
+			got   *markWords
+			plain []uint64
+		}{{',', &m.commas, commas}, {'"', &m.quotes, quotes}} {
+			want := make([]uint64, n)
+			for i := from; i < m.to; i++ {
+				if data[i] == c.char {
+					want[(i-from)/64] |= 1 << ((i - from) % 64)
+				}
+			}
+			if !slices.Equal(c.got[:n], want) || !slices.Equal(c.plain, want) {
+				t.Fatalf("%c in %q: got %x, the plain way %x, want %x", c.char, data[from:m.to], c.got[:n], c.plain, want)
+			}
+			for range 20 {
+				place := r.IntN(64*n + 1)
+				got := c.got.at(place)
+				for i := range 64 {
+					is := place+i < 64*n && want[(place+i)/64]>>((place+i)%64)&1 == 1
+					if got>>i&1 == 1 != is {
+						t.Fatalf("%c at %d of %d: bit %d of %x (%d set)", c.char, place, 64*n, i, got, bits.OnesCount64(got))
+					}
 				}
 			}
 		}

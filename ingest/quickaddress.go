@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
@@ -70,7 +69,7 @@ func textKey(w *[quickTuple]byte, from, to int) uint64 {
 	if n < len("0.0.0.0") || n > len("255.255.255.255") {
 		return 0
 	}
-	a, b := binary.LittleEndian.Uint64(w[from:]), binary.LittleEndian.Uint64(w[from+8:])
+	a, b := eight(w, from), eight(w, from+8)
 	mask := nibbles[n&15]
 	key := (a&low | b&low<<4) & mask
 	high := a>>4&low | b&^low

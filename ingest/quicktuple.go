@@ -16,79 +16,123 @@ type quickTuples struct {
 	addresses quickAddresses
 	marks     marks                   // of what is read now
 	stretch   [quickStretch]quickEnds // of the tuples that were read last
+	middles   [1 << middleBits]middle // those that the batch has
 
 	highDigits uint64 // of the last time, the first eight: what they differ from zeros in
 	high       int64  // their value
-
-	encryptionText uint64 // the last value of the field, of at most eight bytes
-	encryptionLen  int    // 0: there was none yet
-	encryption     uint32
 }
 
 // begin MUST come before the first tuple of a batch.
-func (p *quickTuples) begin(rows *flow.Builder) {
-	p.addresses.begin(rows.Dictionary())
-	p.encryptionLen = 0
-}
+func (p *quickTuples) begin(rows *flow.Builder) { p.addresses.begin(rows.Dictionary()) }
+
+// forget MUST come after each batch.
+func (p *quickTuples) forget() { clear(p.middles[:]) }
 
 const (
-	quickTuple = 128 // bytes that must be there to read a tuple
+	quickTuple = 136 // bytes that must be there to read a tuple
 	timeBytes  = 14  // of the time with its comma
+	leastTuple = len("1787236800000,0.0.0.0,0.0.0.0,0,0,6,O,B,,,,,")
 )
 
 // quickEnds are a tuple's addresses, which are still to be looked up.
 type quickEnds struct {
-	src, dst uint64 // keys of their texts; 0: there is nothing to be looked up
-	tuple    int    // where it begins
-	at       int    // of the destination in it; the source is behind the time
+	tuple    int // where it begins
+	src, dst int // where they end in it; 0: there is nothing to be looked up
 }
 
 // parse reads the tuple that data has at a place into row n of t, but for its offset and
-// its addresses, and returns its length. The places of all commas are known before it
-// looks at a field, so that the fields need not wait for each other. On false the row is
-// of no use.
+// its addresses, and returns its length. That, and the places of all commas, are known
+// before it looks at a field: so neither the fields nor the next tuple need wait for each
+// other. A quote that is no comma is part of a field, which is not valid then. On false the
+// row is of no use.
 func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tuples, n int) (int, bool) {
-	if len(data)-at < quickTuple || at+timeBytes > p.marks.to {
+	if len(data)-at < quickTuple || at+leastTuple > p.marks.to {
 		return 0, false
 	}
 	w := (*[quickTuple]byte)(data[at:])
-	time, ok := p.time(w)
-	if !ok {
-		return 0, false
-	}
-	m := p.marks.at(at + timeBytes) // behind the time: nine fields have at most 64 bytes
-	e0, m := nextMark(m)            // where the source ends, and so on: no array, to stay in registers
+	place := at - p.marks.from
+	end := leastTuple + first(p.marks.quotes.at(place+leastTuple))
+	m := p.marks.commas.at(place + timeBytes) // behind the time: nine fields have at most 64 bytes
+	e0, m := nextMark(m)                      // where the source ends, and so on: no array, to stay in registers
 	e1, m := nextMark(m)
 	e2, m := nextMark(m)
 	e3, m := nextMark(m)
-	e4, m := nextMark(m)
-	e5, m := nextMark(m)
-	e6, m := nextMark(m)
+	_, m = nextMark(m)
+	_, m = nextMark(m)
+	_, m = nextMark(m)
 	e7, _ := nextMark(m)
-	if e7 >= timeBytes+64 || w[e0]|w[e1]|w[e2]|w[e3]|w[e4]|w[e5]|w[e6]|w[e7] != ',' { // with a quote among them it is another character
+	srcDigits, dstDigits := e2-e1-1, e3-e2-1
+	if e7 >= timeBytes+64 || uint(srcDigits|dstDigits) > 7 {
 		return 0, false
 	}
-	from, to := textKey(w, timeBytes, e0), textKey(w, e0+1, e1)
-	srcPort, ok1 := numberAt(w, e1+1, e2, 5)
-	dstPort, ok2 := numberAt(w, e2+1, e3, 5)
-	protocol, ok3 := numberAt(w, e3+1, e4, 3)
-	if from == 0 || to == 0 || !(ok1 && ok2 && ok3) || srcPort > 65535 || dstPort > 65535 || protocol > 255 || e5-e4 != 2 || e6-e5 != 2 {
+	time, bad := p.time(w)
+	srcPort, bad1 := decimal(eight(w, e1+1), srcDigits)
+	dstPort, bad2 := decimal(eight(w, e2+1), dstDigits)
+	if (bad|bad1|bad2)&highs != 0 || srcPort|dstPort > 65535 {
 		return 0, false
 	}
-	direction, state := w[e4+1], w[e5+1]
-	if direction != flow.Inbound && direction != flow.Outbound || !isState(state) || !p.encrypted(w, e6+1, e7, rows) {
+	mid := p.middle(w, e3+1, e7, rows)
+	if mid == nil {
 		return 0, false
 	}
 	t.Time[n], t.SrcPort[n], t.DstPort[n] = time, uint16(srcPort), uint16(dstPort)
-	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = uint8(protocol), direction, state, p.encryption
-	x := &p.stretch[n]
-	x.src, x.dst, x.tuple, x.at = from, to, at, e0+1
-	return p.counters(w, at, e7+1, t, n)
+	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = mid.protocol, mid.direction, mid.state, mid.encryption
+	p.stretch[n] = quickEnds{at, e0, e1}
+	return end, p.counters(w, place, e7+1, end, t, n)
+}
+
+// eight are the eight bytes at a place, which MUST be below 128.
+func eight(w *[quickTuple]byte, at int) uint64 {
+	at &= 127 // known to be in bounds
+	return binary.LittleEndian.Uint64(w[at : at+8])
 }
 
 // nextMark is where the first mark behind the time stands in a tuple, and the marks behind
 // it. Without any it is behind all.
 func nextMark(m uint64) (int, uint64) { return timeBytes + first(m), m & (m - 1) }
+
+// middle is what a tuple has between its ports and its counters: few texts in most logs,
+// and so each is read once.
+type middle struct {
+	head, tail uint64 // the first and the last eight bytes
+	size       int    // of the text, up to 16; 0: free
+
+	encryption                 uint32
+	protocol, direction, state uint8
+}
+
+const (
+	middleBits = 8
+	middleSeed = 0x9e3779b97f4a7c15
+)
+
+// middle returns the fields in [from, to), or nil.
+func (p *quickTuples) middle(w *[quickTuple]byte, from, to int, rows *flow.Builder) *middle {
+	head, tail := eight(w, from), eight(w, to-8)
+	x := &p.middles[(head+tail)*middleSeed>>(64-middleBits)]
+	if x.head == head && x.tail == tail && x.size == to-from {
+		return x
+	}
+	*x = middle{}
+	if to-from > 16 {
+		return nil
+	}
+	f := fields{b: w[:], i: from}
+	y := middle{head: head, tail: tail, size: to - from}
+	ok := f.protocol(&y.protocol) &&
+		f.letter(&y.direction, flow.Inbound, flow.Outbound, 0, 0) &&
+		f.letter(&y.state, flow.Begin, flow.Continue, flow.End, flow.Denied)
+	if !ok || f.i > to {
+		return nil
+	}
+	text := w[f.i:to]
+	if plain(text) != len(text) || !ascii(text) {
+		return nil
+	}
+	y.encryption = rows.EncryptionCode(string(text))
+	*x = y
+	return x
+}
 
 // lookUp sets the addresses of rows [from, to), whose tuples are in data. It returns the
 // first one of which an address is not in dotted decimal, or to.
@@ -98,56 +142,44 @@ func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, fr
 		if x.src == 0 {
 			continue
 		}
-		src, dst := p.addresses.near(x.src), p.addresses.near(x.dst)
-		if src.text == x.src && dst.text == x.dst {
+		w := (*[quickTuple]byte)(data[x.tuple:])
+		srcKey, dstKey := textKey(w, timeBytes, x.src), textKey(w, x.src+1, x.dst)
+		if srcKey == 0 || dstKey == 0 {
+			return i
+		}
+		src, dst := p.addresses.near(srcKey), p.addresses.near(dstKey)
+		if src.text == srcKey && dst.text == dstKey {
 			t.Src[i], t.Dst[i] = src.code, dst.code
 			continue
 		}
 		var ok bool
-		if t.Src[i], ok = p.addresses.code(x.src, data, x.tuple+timeBytes, rows); !ok {
+		if t.Src[i], ok = p.addresses.code(srcKey, data, x.tuple+timeBytes, rows); !ok {
 			return i
 		}
-		if t.Dst[i], ok = p.addresses.code(x.dst, data, x.tuple+x.at, rows); !ok {
+		if t.Dst[i], ok = p.addresses.code(dstKey, data, x.tuple+x.src+1, rows); !ok {
 			return i
 		}
 	}
 	return to
 }
 
-func isState(c byte) bool {
-	return c == flow.Begin || c == flow.End || c == flow.Continue || c == flow.Denied
-}
-
-// time reads 13 digits and the comma behind them.
-func (p *quickTuples) time(w *[quickTuple]byte) (int64, bool) {
-	text := binary.LittleEndian.Uint64(w[:])
+// time reads 13 digits and the comma behind them. The second result has a high bit where
+// they are something else.
+func (p *quickTuples) time(w *[quickTuple]byte) (int64, uint64) {
+	text := eight(w, 0)
 	if digits := text ^ '0'*ones; digits != p.highDigits {
-		v, ok := number(text, 8)
-		if !ok {
-			return 0, false
+		v, bad := decimal(text, 8)
+		if bad&highs != 0 {
+			return 0, bad
 		}
 		p.highDigits, p.high = digits, int64(v)*100_000
 	}
-	low, ok := number(binary.LittleEndian.Uint64(w[8:]), 5)
-	return p.high + int64(low), ok && w[13] == ','
-}
-
-// encrypted reads the encryption field at [from, to).
-func (p *quickTuples) encrypted(w *[quickTuple]byte, from, to int, rows *flow.Builder) bool {
-	n := to - from
-	if n < 1 || n > 8 {
-		return false
+	rest := eight(w, 8)
+	low, bad := decimal(rest, 5)
+	if rest>>40&0xff != ',' {
+		return 0, highs
 	}
-	x := binary.LittleEndian.Uint64(w[from:]) << (64 - 8*n)
-	if x == p.encryptionText && n == p.encryptionLen {
-		return true
-	}
-	text := w[from:to]
-	if plain(text) != n || !ascii(text) {
-		return false
-	}
-	p.encryptionText, p.encryptionLen, p.encryption = x, n, rows.EncryptionCode(string(text))
-	return true
+	return p.high + int64(low), bad
 }
 
 func ascii(b []byte) bool {
@@ -159,35 +191,50 @@ func ascii(b []byte) bool {
 	return true
 }
 
-// counters reads the last four fields of the tuple at a place of data, from the given
-// place of it on, into row n of t, and returns where the quote behind them stands.
-func (p *quickTuples) counters(w *[quickTuple]byte, tuple, from int, t *flow.Tuples, n int) (int, bool) {
+// counters reads the last four fields of a tuple, which stand in [from, end), into row n
+// of t. The tuple stands at a place of the marks.
+func (p *quickTuples) counters(w *[quickTuple]byte, place, from, end int, t *flow.Tuples, n int) bool {
 	const zeros = '0'*(1|1<<16|1<<32|1<<48) | ','*(1<<8|1<<24|1<<40) | '"'<<56 // 0,0,0,0"
 	t.Null[n] = 0
-	if binary.LittleEndian.Uint64(w[from:]) == zeros {
+	if eight(w, from) == zeros {
 		t.Counters[0][n], t.Counters[1][n], t.Counters[2][n], t.Counters[3][n] = 0, 0, 0, 0
-		return from + 7, true
+		return end == from+len("0,0,0,0")
 	}
-	m := p.marks.at(tuple + from)
-	at, digits := from, true
+	m := p.marks.commas.at(place + from)
+	c0 := from + first(m)
+	m &= m - 1
+	c1 := from + first(m)
+	m &= m - 1
+	c2 := from + first(m)
+	n0, n1, n2, n3 := c0-from, c1-c0-1, c2-c1-1, end-c2-1
+	if uint((n0-1)|(n1-1)|(n2-1)|(n3-1)) > 7 {
+		return sparse(w, [...]int{from, c0 + 1, c1 + 1, c2 + 1, end + 1}, t, n)
+	}
+	var bad, bad1, bad2, bad3 uint64
+	t.Counters[0][n], bad = decimal(eight(w, from), n0)
+	t.Counters[1][n], bad1 = decimal(eight(w, c0+1), n1)
+	t.Counters[2][n], bad2 = decimal(eight(w, c1+1), n2)
+	t.Counters[3][n], bad3 = decimal(eight(w, c2+1), n3)
+	return (bad|bad1|bad2|bad3)&highs == 0 && w[end] == '"'
+}
+
+// sparse is counters where some are empty. It is told where each of them begins, and what
+// stands behind the last one's quote.
+func sparse(w *[quickTuple]byte, at [5]int, t *flow.Tuples, n int) bool {
 	for k := range t.Counters {
-		end := from + first(m)
-		m &= m - 1
-		want := byte(',')
-		if k == 3 {
-			want = '"'
-		}
-		if end >= from+32 || w[end] != want || end-at > 8 {
-			return 0, false
-		}
-		if t.Counters[k][n] = 0; end == at {
+		digits, bad := at[k+1]-1-at[k], uint64(0)
+		switch {
+		case digits == 0:
+			t.Counters[k][n] = 0
 			t.Null[n] |= 1 << k
-		} else {
-			var ok bool
-			t.Counters[k][n], ok = number(binary.LittleEndian.Uint64(w[at:]), end-at)
-			digits = digits && ok
+		case uint(digits) > 8:
+			return false
+		default:
+			t.Counters[k][n], bad = decimal(eight(w, at[k]), digits)
 		}
-		at = end + 1
+		if bad&highs != 0 {
+			return false
+		}
 	}
-	return at - 1, digits
+	return w[at[4]-1] == '"'
 }

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"encoding/binary"
 	"math/bits"
 )
 
@@ -19,23 +18,14 @@ func places(mask uint64) uint64 { return mask >> 7 * 0x0102040810204080 >> 56 }
 // equal is the mask of the bytes of x that are 0, exact for all values.
 func equal(x uint64) uint64 { return ^((x&sevens + sevens) | x) & highs }
 
-// number is the value of the n decimal digits that w begins with, of one to eight, and
-// whether they are digits.
-func number(w uint64, n int) (uint64, bool) {
+// decimal is the value of the n decimal digits that w begins with, of one to eight. The
+// second result has a high bit where they are something else.
+func decimal(w uint64, n int) (value, bad uint64) {
 	x := (w ^ '0'*ones) << (-8 * n & 63) // the last digit highest, zeros in front
-	bad := (x + 0x76*ones | x) & highs
+	bad = x + 0x76*ones | x
 	x = x * (1 + 10<<8) >> 8 & 0x00ff00ff00ff00ff
 	x = x * (1 + 100<<16) >> 16 & 0x0000ffff0000ffff
-	return x * (1 + 10000<<32) >> 32, bad == 0
-}
-
-// numberAt is number for the field at [from, to), of one to at most most digits.
-func numberAt(w *[quickTuple]byte, from, to, most int) (uint64, bool) {
-	n := to - from
-	if n < 1 || n > most {
-		return 0, false
-	}
-	return number(binary.LittleEndian.Uint64(w[from:]), n)
+	return x * (1 + 10000<<32) >> 32, bad
 }
 
 func first(m uint64) int { return bits.TrailingZeros64(m) }
