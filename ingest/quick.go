@@ -324,6 +324,7 @@ func (d *Decoder) quickStretch(i int) (next int, more, ok bool) {
 			i++
 		}
 	}
+	q.tuples.findPlaces(q.data, n)
 	for k := 0; ; k++ {
 		if k = q.tuples.lookUp(q.data, d.rows, &t, k, n); k == n {
 			break

@@ -155,6 +155,9 @@ func quickRow(t testing.TB, text string) (flow.Row, int, bool) {
 	p.marks.find(data, 0)
 	n, ok := p.parse(data, 0, rows, &tuples, 0)
 	tuples.Offset[0] = 0
+	if ok {
+		p.findPlaces(data, 1)
+	}
 	if !ok || p.lookUp(data, rows, &tuples, 0, 1) != 1 {
 		return flow.Row{}, 0, false
 	}
@@ -180,6 +183,28 @@ func TestQuickTuple(t *testing.T) {
 		want := naiveTuple(t, text)
 		if diff := cmp.Diff(want, got, compareRows); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// What most tuples have between ports and counters does not drive each other out of the
+// table.
+func TestUsualMiddles(t *testing.T) {
+	taken := map[uint64]string{}
+	for _, protocol := range []string{"1", "6", "17", "58"} {
+		for _, direction := range "IO" {
+			for _, state := range "BCED" {
+				for _, encryption := range []string{"X", "NX"} {
+					text := fmt.Sprintf("%s,%c,%c,%s", protocol, direction, state, encryption)
+					var w [quickTuple]byte
+					copy(w[timeBytes:], ","+text+",")
+					place := middlePlace(eight(&w, timeBytes+1), eight(&w, timeBytes+1+len(text)-8))
+					if other, is := taken[place]; is {
+						t.Errorf("%s and %s have one place", other, text)
+					}
+					taken[place] = text
+				}
+			}
 		}
 	}
 }

@@ -80,15 +80,14 @@ func textKey(w *[quickTuple]byte, from, to int) uint64 {
 	return key | uint64(n)<<60
 }
 
-// near returns the slot of a key if that is one of the first two where it may be, as
-// nearly all are. Which of the two is no jump, as nobody could foresee it, and what
-// follows would wait until the table is read.
-func (t *quickAddresses) near(key uint64) *addressSlot {
-	i := t.place(key)
-	if t.slots[i].text != key {
-		i++
+// near returns the slot of a key if that is at its place or behind it, as nearly all are.
+// Which of the two is no jump, as nobody could foresee it, and what follows would wait
+// until the table is read.
+func (t *quickAddresses) near(key uint64, place int) *addressSlot {
+	if t.slots[place].text != key {
+		place++
 	}
-	return &t.slots[i]
+	return &t.slots[place]
 }
 
 // code returns the code of an address, wherever in the table it is, or if it is new. Its
@@ -114,15 +113,15 @@ func (t *quickAddresses) code(key uint64, data []byte, at int, rows *flow.Builde
 }
 
 // place is where a text belongs, if that is free.
-func (t *quickAddresses) place(text uint64) uint64 {
+func (t *quickAddresses) place(text uint64) int {
 	high, low := bits.Mul64(text^t.seed[0], t.seed[1])
-	return (high ^ low) & uint64(len(t.slots)-2)
+	return int(high^low) & (len(t.slots) - 2)
 }
 
 // find returns the slot of a text, or the free one where it would be.
 func (t *quickAddresses) find(text uint64) *addressSlot {
 	for i := t.place(text); ; i++ {
-		if i == uint64(len(t.slots)) {
+		if i == len(t.slots) {
 			i = 0
 		}
 		if s := &t.slots[i]; s.text == text || s.text == 0 {

@@ -18,7 +18,7 @@ func codeOf(t *quickAddresses, text string, rows *flow.Builder) (uint32, bool) {
 	if key == 0 {
 		return 0, false
 	}
-	if s := t.near(key); s.text == key {
+	if s := t.near(key, t.place(key)); s.text == key {
 		return s.code, true
 	}
 	return t.code(key, w[:], timeBytes, rows)

@@ -7,7 +7,7 @@ import (
 )
 
 // quickStretch is how many tuples are read before their addresses are looked up. The
-// table of addresses is larger than the first caches, and so as many look-ups as
+// table of addresses is larger than the caches of a core, and so as many look-ups as
 // possible should be on their way at once.
 const quickStretch = 32
 
@@ -16,6 +16,7 @@ type quickTuples struct {
 	addresses quickAddresses
 	marks     marks                   // of what is read now
 	stretch   [quickStretch]quickEnds // of the tuples that were read last
+	places    [2 * quickStretch]int   // of their addresses in the table
 	middles   [1 << middleBits]middle // those that the batch has
 
 	highDigits uint64 // of the last time, the first eight: what they differ from zeros in
@@ -36,8 +37,9 @@ const (
 
 // quickEnds are a tuple's addresses, which are still to be looked up.
 type quickEnds struct {
-	tuple    int // where it begins
-	src, dst int // where they end in it; 0: there is nothing to be looked up
+	tuple          int    // where it begins
+	src, dst       int    // where they end in it; 0: there is nothing to be looked up
+	srcKey, dstKey uint64 // of their texts
 }
 
 // parse reads the tuple that data has at a place into row n of t, but for its offset and
@@ -77,7 +79,8 @@ func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tup
 	}
 	t.Time[n], t.SrcPort[n], t.DstPort[n] = time, uint16(srcPort), uint16(dstPort)
 	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = mid.protocol, mid.direction, mid.state, mid.encryption
-	p.stretch[n] = quickEnds{at, e0, e1}
+	x := &p.stretch[n]
+	x.tuple, x.src, x.dst = at, e0, e1
 	return end, p.counters(w, place, e7+1, end, t, n)
 }
 
@@ -102,14 +105,16 @@ type middle struct {
 }
 
 const (
-	middleBits = 8
-	middleSeed = 0x9e3779b97f4a7c15
+	middleBits = 7
+	middleSeed = 0xf5c7036d1ab1a38b // each usual text has a place of its own
 )
+
+func middlePlace(head, tail uint64) uint64 { return (head + tail) * middleSeed >> (64 - middleBits) }
 
 // middle returns the fields in [from, to), or nil.
 func (p *quickTuples) middle(w *[quickTuple]byte, from, to int, rows *flow.Builder) *middle {
 	head, tail := eight(w, from), eight(w, to-8)
-	x := &p.middles[(head+tail)*middleSeed>>(64-middleBits)]
+	x := &p.middles[middlePlace(head, tail)]
 	if x.head == head && x.tail == tail && x.size == to-from {
 		return x
 	}
@@ -134,29 +139,45 @@ func (p *quickTuples) middle(w *[quickTuple]byte, from, to int, rows *flow.Build
 	return x
 }
 
-// lookUp sets the addresses of rows [from, to), whose tuples are in data. It returns the
-// first one of which an address is not in dotted decimal, or to.
-func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, from, to int) int {
-	for i := from; i < to; i++ {
+// findPlaces finds where in the table the addresses of the first n rows are, whose tuples are
+// in data.
+func (p *quickTuples) findPlaces(data []byte, n int) {
+	places := p.places[:2*n]
+	for i := range p.stretch[:n] {
 		x := &p.stretch[i]
 		if x.src == 0 {
 			continue
 		}
 		w := (*[quickTuple]byte)(data[x.tuple:])
-		srcKey, dstKey := textKey(w, timeBytes, x.src), textKey(w, x.src+1, x.dst)
-		if srcKey == 0 || dstKey == 0 {
+		x.srcKey, x.dstKey = textKey(w, timeBytes, x.src), textKey(w, x.src+1, x.dst)
+		places[2*i], places[2*i+1] = p.addresses.place(x.srcKey), p.addresses.place(x.dstKey)
+	}
+	p.addresses.prefetch(places)
+}
+
+// lookUp sets the addresses of rows [from, to), whose tuples are in data and whose places
+// were found. It returns the first one of which an address is not in dotted decimal, or to.
+// A table that grows meanwhile has addresses at other places, and they are found by code.
+func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, from, to int) int {
+	places := &p.places
+	for i := from; i < to; i++ {
+		x := &p.stretch[i]
+		if x.src == 0 {
+			continue
+		}
+		if x.srcKey == 0 || x.dstKey == 0 {
 			return i
 		}
-		src, dst := p.addresses.near(srcKey), p.addresses.near(dstKey)
-		if src.text == srcKey && dst.text == dstKey {
+		src, dst := p.addresses.near(x.srcKey, places[2*i]), p.addresses.near(x.dstKey, places[2*i+1])
+		if src.text == x.srcKey && dst.text == x.dstKey {
 			t.Src[i], t.Dst[i] = src.code, dst.code
 			continue
 		}
 		var ok bool
-		if t.Src[i], ok = p.addresses.code(srcKey, data, x.tuple+timeBytes, rows); !ok {
+		if t.Src[i], ok = p.addresses.code(x.srcKey, data, x.tuple+timeBytes, rows); !ok {
 			return i
 		}
-		if t.Dst[i], ok = p.addresses.code(dstKey, data, x.tuple+x.src+1, rows); !ok {
+		if t.Dst[i], ok = p.addresses.code(x.dstKey, data, x.tuple+x.src+1, rows); !ok {
 			return i
 		}
 	}
