@@ -54,6 +54,68 @@ func TestBuilderKeepsRows(t *testing.T) {
 	}
 }
 
+// Groups of tuples come out as rows that were appended one by one do, whatever their sizes,
+// also where some are dropped again.
+func TestBuilderTakesTuples(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := NewBuilder(memory.NewGoAllocator())
+	defer b.Release()
+	for range 50 {
+		var want []Row
+		for range r.IntN(30) {
+			group := randomRows(r, 1+r.IntN(1+r.IntN(70)))
+			g := Group{NIC: group[0].NIC, Rule: group[0].Rule, ACL: group[0].ACL, Blob: group[0].Blob, RecordTime: r.Int64N(1e12)}
+			b.SetGroup(g)
+			for i := range group {
+				x := &group[i]
+				x.State = []byte{Begin, Continue, End, Denied}[r.IntN(4)]
+				x.Allowed, x.NIC, x.Rule, x.ACL, x.Blob, x.RecordTime = x.State != Denied, g.NIC, g.Rule, g.ACL, g.Blob, g.RecordTime
+			}
+			want = append(want, group...)
+			for len(group) > 0 {
+				room := b.Room(1 + r.IntN(len(group)))
+				for i := range room.Time {
+					x := &group[i]
+					room.Time[i], room.Offset[i], room.Encryption[i] = x.Time, x.Offset, b.EncryptionCode(x.Encryption)
+					room.Src[i], room.Dst[i], room.SrcPort[i], room.DstPort[i] = b.AddressCode(x.Src), b.AddressCode(x.Dst), x.SrcPort, x.DstPort
+					room.Protocol[i], room.Direction[i], room.State[i], room.Null[i] = x.Protocol, x.Direction, x.State, x.Counters.Null
+					for k, c := range []uint64{x.Counters.PacketsSent, x.Counters.BytesSent, x.Counters.PacketsReceived, x.Counters.BytesReceived} {
+						room.Counters[k][i] = c
+					}
+				}
+				b.Took(len(room.Time))
+				group = group[len(room.Time):]
+			}
+			if r.IntN(4) == 0 {
+				want = want[:r.IntN(len(want)+1)]
+				b.Truncate(len(want))
+			}
+			if r.IntN(4) == 0 {
+				rows := randomRows(r, 1+r.IntN(10))
+				for i := range rows {
+					b.Append(&rows[i])
+				}
+				want = append(want, rows...)
+			}
+		}
+		batch := b.NewBatch()
+		if batch == nil {
+			if len(want) > 0 {
+				t.Fatalf("no batch, want %d rows", len(want))
+			}
+			continue
+		}
+		var got []Row
+		for i := range batch.Len() {
+			got = append(got, batch.Row(i))
+		}
+		batch.Release()
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Fatalf("%d rows (-want +got):\n%s", len(want), diff)
+		}
+	}
+}
+
 // A mapped address is the one that it maps.
 func TestBuilderUnmaps(t *testing.T) {
 	b := NewBuilder(memory.DefaultAllocator)

@@ -1,6 +1,9 @@
 package flow
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // Tuples is room for rows of a [Builder], to be filled with what tuples of a flow log
 // say: in its codes, and without the columns of their [Group]. All columns have the
@@ -63,15 +66,7 @@ func (b *Builder) Room(n int) Tuples {
 }
 
 // Took adds the first n rows of the room that was returned last, which MUST be filled.
-func (b *Builder) Took(n int) {
-	for i := b.n; i < b.n+n; i++ {
-		b.anyNull |= b.nulls[i]
-		if b.state[i] != Denied {
-			b.allowed[i/8] |= 1 << (i % 8)
-		}
-	}
-	b.n += n
-}
+func (b *Builder) Took(n int) { b.n += n }
 
 // Truncate drops the rows behind the first n, which MUST be at most Len. Dictionaries
 // may keep entries that no row has.
@@ -86,7 +81,8 @@ func (b *Builder) Truncate(n int) {
 	}
 }
 
-// fill writes the group's columns of the tuples that were appended.
+// fill writes the group's columns of the tuples that were appended, and what follows from
+// theirs.
 func (b *Builder) fill() {
 	from, to := b.filled, b.n
 	if from == to {
@@ -99,10 +95,37 @@ func (b *Builder) fill() {
 	fill(b.rule.codes[from:to], b.rule.of(g.Rule))
 	fill(b.acl.codes[from:to], b.acl.of(g.ACL))
 	fill(b.blob.codes[from:to], b.blob.of(g.Blob))
+	b.allow(from, to)
+	for _, null := range b.nulls[from:to] {
+		b.anyNull |= null
+	}
 }
 
 func fill[T any](s []T, v T) {
-	for i := range s {
+	const few = 16
+	for i := range s[:min(len(s), few)] {
 		s[i] = v
+	}
+	for n := few; n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
+	}
+}
+
+// allow sets which of the rows [from, to) were allowed: those that were not denied. It
+// takes eight at a time where they share a byte.
+func (b *Builder) allow(from, to int) {
+	const ones, sevens = 0x0101010101010101, 0x7f7f7f7f7f7f7f7f
+	for i := from; i < to; {
+		if i%8 == 0 && to-i >= 8 {
+			x := binary.LittleEndian.Uint64(b.state[i:]) ^ uint64(Denied)*ones
+			other := (x&sevens + sevens | x) >> 7 & ones // a bit for each byte that is not 0
+			b.allowed[i/8] = byte(other * 0x0102040810204080 >> 56)
+			i += 8
+			continue
+		}
+		if b.state[i] != Denied {
+			b.allowed[i/8] |= 1 << (i % 8)
+		}
+		i++
 	}
 }
