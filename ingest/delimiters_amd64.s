@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// func delimitersAVX2(commas, quotes *uint64, src *byte, n int)
+// func delimitersAVX2(commas, quotes, src *byte, n int)
 TEXT ·delimitersAVX2(SB), NOSPLIT, $0-32
 	MOVQ commas+0(FP), DI
 	MOVQ quotes+8(FP), BX

@@ -3,5 +3,5 @@
 package ingest
 
 // delimiters sets a bit for each byte of src, the first one lowest: in commas whether it
-// is one, and in quotes too. Both MUST have a word for each 64 bytes.
-func delimiters(commas, quotes []uint64, src []byte) { plainDelimiters(commas, quotes, src) }
+// is one, and in quotes too. Both have the same length, eight bytes for each 64 of src.
+func delimiters(commas, quotes, src []byte) { plainDelimiters(commas, quotes, src) }

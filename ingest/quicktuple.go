@@ -54,7 +54,7 @@ func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tup
 	w := (*[quickTuple]byte)(data[at:])
 	place := at - p.marks.from
 	end := leastTuple + first(p.marks.quotes.at(place+leastTuple))
-	m := p.marks.commas.at(place + timeBytes) // behind the time: nine fields have at most 64 bytes
+	m := p.marks.commas.at(place + timeBytes) // behind the time: nine fields have no more than is marked
 	e0, m := nextMark(m)                      // where the source ends, and so on: no array, to stay in registers
 	e1, m := nextMark(m)
 	e2, m := nextMark(m)
@@ -64,20 +64,25 @@ func (p *quickTuples) parse(data []byte, at int, rows *flow.Builder, t *flow.Tup
 	_, m = nextMark(m)
 	e7, _ := nextMark(m)
 	srcDigits, dstDigits := e2-e1-1, e3-e2-1
-	if e7 >= timeBytes+64 || uint(srcDigits|dstDigits) > 7 {
+	if e7 >= timeBytes+markedBytes || uint(srcDigits|dstDigits) > 7 {
 		return 0, false
 	}
-	time, bad := p.time(w)
+	high, rest := eight(w, 0)^'0'*ones, eight(w, 8)
+	if high != p.highDigits && !p.setHigh(high) {
+		return 0, false
+	}
+	low, bad := decimal(rest, 5)
 	srcPort, bad1 := decimal(eight(w, e1+1), srcDigits)
 	dstPort, bad2 := decimal(eight(w, e2+1), dstDigits)
-	if (bad|bad1|bad2)&highs != 0 || srcPort|dstPort > 65535 {
+	if (bad|bad1|bad2)&highs != 0 || srcPort|dstPort > 65535 || rest>>40&0xff != ',' {
 		return 0, false
 	}
-	mid := p.middle(w, e3+1, e7, rows)
-	if mid == nil {
+	head, tail := eight(w, e3+1), eight(w, e7-8)
+	mid := &p.middles[middlePlace(head, tail)]
+	if (mid.head != head || mid.tail != tail || mid.size != e7-e3-1) && !mid.read(w, e3+1, e7, rows) {
 		return 0, false
 	}
-	t.Time[n], t.SrcPort[n], t.DstPort[n] = time, uint16(srcPort), uint16(dstPort)
+	t.Time[n], t.SrcPort[n], t.DstPort[n] = p.high+int64(low), uint16(srcPort), uint16(dstPort)
 	t.Protocol[n], t.Direction[n], t.State[n], t.Encryption[n] = mid.protocol, mid.direction, mid.state, mid.encryption
 	x := &p.stretch[n]
 	x.tuple, x.src, x.dst = at, e0, e1
@@ -93,6 +98,60 @@ func eight(w *[quickTuple]byte, at int) uint64 {
 // nextMark is where the first mark behind the time stands in a tuple, and the marks behind
 // it. Without any it is behind all.
 func nextMark(m uint64) (int, uint64) { return timeBytes + first(m), m & (m - 1) }
+
+// setHigh takes the first eight digits of a time, given by what they differ from zeros in,
+// and says whether they are digits.
+func (p *quickTuples) setHigh(digits uint64) bool {
+	v, bad := decimal(digits^'0'*ones, 8)
+	if bad&highs != 0 {
+		return false
+	}
+	p.highDigits, p.high = digits, int64(v)*100_000
+	return true
+}
+
+// counters reads the last four fields of a tuple, which stand in [from, end), into row n
+// of t. The tuple stands at a place of the marks.
+func (p *quickTuples) counters(w *[quickTuple]byte, place, from, end int, t *flow.Tuples, n int) bool {
+	t.Null[n] = 0
+	m := p.marks.commas.at(place + from)
+	c0 := from + first(m)
+	m &= m - 1
+	c1 := from + first(m)
+	m &= m - 1
+	c2 := from + first(m)
+	n0, n1, n2, n3 := c0-from, c1-c0-1, c2-c1-1, end-c2-1
+	if uint((n0-1)|(n1-1)|(n2-1)|(n3-1)) > 7 {
+		return sparse(w, [...]int{from, c0 + 1, c1 + 1, c2 + 1, end + 1}, t, n)
+	}
+	var bad, bad1, bad2, bad3 uint64
+	t.Counters[0][n], bad = decimal(eight(w, from), n0)
+	t.Counters[1][n], bad1 = decimal(eight(w, c0+1), n1)
+	t.Counters[2][n], bad2 = decimal(eight(w, c1+1), n2)
+	t.Counters[3][n], bad3 = decimal(eight(w, c2+1), n3)
+	return (bad|bad1|bad2|bad3)&highs == 0 && w[end] == '"'
+}
+
+// sparse is counters where some are empty. It is told where each of them begins, and what
+// stands behind the last one's quote.
+func sparse(w *[quickTuple]byte, at [5]int, t *flow.Tuples, n int) bool {
+	for k := range t.Counters {
+		digits, bad := at[k+1]-1-at[k], uint64(0)
+		switch {
+		case digits == 0:
+			t.Counters[k][n] = 0
+			t.Null[n] |= 1 << k
+		case uint(digits) > 8:
+			return false
+		default:
+			t.Counters[k][n], bad = decimal(eight(w, at[k]), digits)
+		}
+		if bad&highs != 0 {
+			return false
+		}
+	}
+	return w[at[4]-1] == '"'
+}
 
 // middle is what a tuple has between its ports and its counters: few texts in most logs,
 // and so each is read once.
@@ -111,32 +170,36 @@ const (
 
 func middlePlace(head, tail uint64) uint64 { return (head + tail) * middleSeed >> (64 - middleBits) }
 
-// middle returns the fields in [from, to), or nil.
-func (p *quickTuples) middle(w *[quickTuple]byte, from, to int, rows *flow.Builder) *middle {
-	head, tail := eight(w, from), eight(w, to-8)
-	x := &p.middles[middlePlace(head, tail)]
-	if x.head == head && x.tail == tail && x.size == to-from {
-		return x
-	}
+// read reads the fields in [from, to), and says whether they are valid.
+func (x *middle) read(w *[quickTuple]byte, from, to int, rows *flow.Builder) bool {
 	*x = middle{}
 	if to-from > 16 {
-		return nil
+		return false
 	}
+	y := middle{head: eight(w, from), tail: eight(w, to-8), size: to - from}
 	f := fields{b: w[:], i: from}
-	y := middle{head: head, tail: tail, size: to - from}
 	ok := f.protocol(&y.protocol) &&
 		f.letter(&y.direction, flow.Inbound, flow.Outbound, 0, 0) &&
 		f.letter(&y.state, flow.Begin, flow.Continue, flow.End, flow.Denied)
 	if !ok || f.i > to {
-		return nil
+		return false
 	}
 	text := w[f.i:to]
 	if plain(text) != len(text) || !ascii(text) {
-		return nil
+		return false
 	}
 	y.encryption = rows.EncryptionCode(string(text))
 	*x = y
-	return x
+	return true
+}
+
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // findPlaces finds where in the table the addresses of the first n rows are, whose tuples are
@@ -182,80 +245,4 @@ func (p *quickTuples) lookUp(data []byte, rows *flow.Builder, t *flow.Tuples, fr
 		}
 	}
 	return to
-}
-
-// time reads 13 digits and the comma behind them. The second result has a high bit where
-// they are something else.
-func (p *quickTuples) time(w *[quickTuple]byte) (int64, uint64) {
-	text := eight(w, 0)
-	if digits := text ^ '0'*ones; digits != p.highDigits {
-		v, bad := decimal(text, 8)
-		if bad&highs != 0 {
-			return 0, bad
-		}
-		p.highDigits, p.high = digits, int64(v)*100_000
-	}
-	rest := eight(w, 8)
-	low, bad := decimal(rest, 5)
-	if rest>>40&0xff != ',' {
-		return 0, highs
-	}
-	return p.high + int64(low), bad
-}
-
-func ascii(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
-// counters reads the last four fields of a tuple, which stand in [from, end), into row n
-// of t. The tuple stands at a place of the marks.
-func (p *quickTuples) counters(w *[quickTuple]byte, place, from, end int, t *flow.Tuples, n int) bool {
-	const zeros = '0'*(1|1<<16|1<<32|1<<48) | ','*(1<<8|1<<24|1<<40) | '"'<<56 // 0,0,0,0"
-	t.Null[n] = 0
-	if eight(w, from) == zeros {
-		t.Counters[0][n], t.Counters[1][n], t.Counters[2][n], t.Counters[3][n] = 0, 0, 0, 0
-		return end == from+len("0,0,0,0")
-	}
-	m := p.marks.commas.at(place + from)
-	c0 := from + first(m)
-	m &= m - 1
-	c1 := from + first(m)
-	m &= m - 1
-	c2 := from + first(m)
-	n0, n1, n2, n3 := c0-from, c1-c0-1, c2-c1-1, end-c2-1
-	if uint((n0-1)|(n1-1)|(n2-1)|(n3-1)) > 7 {
-		return sparse(w, [...]int{from, c0 + 1, c1 + 1, c2 + 1, end + 1}, t, n)
-	}
-	var bad, bad1, bad2, bad3 uint64
-	t.Counters[0][n], bad = decimal(eight(w, from), n0)
-	t.Counters[1][n], bad1 = decimal(eight(w, c0+1), n1)
-	t.Counters[2][n], bad2 = decimal(eight(w, c1+1), n2)
-	t.Counters[3][n], bad3 = decimal(eight(w, c2+1), n3)
-	return (bad|bad1|bad2|bad3)&highs == 0 && w[end] == '"'
-}
-
-// sparse is counters where some are empty. It is told where each of them begins, and what
-// stands behind the last one's quote.
-func sparse(w *[quickTuple]byte, at [5]int, t *flow.Tuples, n int) bool {
-	for k := range t.Counters {
-		digits, bad := at[k+1]-1-at[k], uint64(0)
-		switch {
-		case digits == 0:
-			t.Counters[k][n] = 0
-			t.Null[n] |= 1 << k
-		case uint(digits) > 8:
-			return false
-		default:
-			t.Counters[k][n], bad = decimal(eight(w, at[k]), digits)
-		}
-		if bad&highs != 0 {
-			return false
-		}
-	}
-	return w[at[4]-1] == '"'
 }
