@@ -71,8 +71,8 @@ func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
 		v[packTime][i] = uint64(r.time - g.time)
 		v[packOffset][i] = zigzag(r.offset - g.expected(r.time))
 		v[packClass][i] = uint64(r.state) | uint64(r.flags&^flagWide)<<8
-		n := c.counted(r) // where the row is quiet, the next one writes over it
-		v[packCounter0][loud], v[packCounter0+1][loud], v[packCounter0+2][loud], v[packCounter3][loud] = n[0], n[1], n[2], n[3]
+		// Where the row is quiet, the next one writes over these.
+		v[packCounter0][loud], v[packCounter0+1][loud], v[packCounter0+2][loud], v[packCounter3][loud] = c.counted(r)
 		loud += int((^r.flags & flagQuiet) / flagQuiet)
 	}
 	starts, runs := w.runs(rows)

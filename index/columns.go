@@ -115,16 +115,18 @@ func (c *columns) count(r *row, v0, v1, v2, v3 uint64) {
 		return
 	}
 	r.flags |= uint8((all-1)>>63) * flagQuiet
-	r.counters = [4]uint32{uint32(v0), uint32(v1), uint32(v2), uint32(v3)}
+	v := &r.counters
+	v[0], v[1], v[2], v[3] = uint32(v0), uint32(v1), uint32(v2), uint32(v3)
 }
 
 // counted returns the counters of a row.
-func (c *columns) counted(r *row) [4]uint64 {
+func (c *columns) counted(r *row) (v0, v1, v2, v3 uint64) {
 	v := &r.counters
 	if r.flags&flagWide != 0 {
-		return c.wide[v[0]]
+		w := &c.wide[v[0]]
+		return w[0], w[1], w[2], w[3]
 	}
-	return [4]uint64{uint64(v[0]), uint64(v[1]), uint64(v[2]), uint64(v[3])}
+	return uint64(v[0]), uint64(v[1]), uint64(v[2]), uint64(v[3])
 }
 
 // source is a batch with what append needs of it at hand.
