@@ -67,7 +67,7 @@ func (w *blockWriter) appendPage(dst []byte, addresses []netip.Addr, lists [][]u
 	}
 	width := bits.Len64(most)
 	dst = append(dst, byte(width))
-	return appendBits(dst, numbers, width)
+	return appendBits(dst, numbers, 0, width)
 }
 
 // parsePage reads a page of which the first address is known. raw MUST have packPad

@@ -29,20 +29,24 @@ const (
 	packPad = 9
 )
 
-// appendBits writes each value's low width bits, the first value lowest, and fills up
-// the last byte with zeros.
-func appendBits(dst []byte, values []uint64, width int) []byte {
+// appendBits writes each value's distance from base, which MUST have at most width bits,
+// the first one lowest, and fills up the last byte with zeros.
+func appendBits(dst []byte, values []uint64, base uint64, width int) []byte {
 	if width == 0 {
 		return dst
 	}
 	start, size := len(dst), bitsLen(len(values), width)
-	dst = slices.Grow(dst, size+8)[:start+size+8] // words are written whole
+	dst = slices.Grow(dst, size+wordsOfEight)[:start+size+wordsOfEight]
 	out := dst[start:]
-	mask := ^uint64(0) >> (64 - width)
+	if width <= 16 {
+		n := len(values) &^ 7
+		putEights(out, values[:n], base, uint(width))
+		values, out = values[n:], out[n/8*width:]
+	}
 	var word uint64
 	have := 0
 	for _, v := range values {
-		v &= mask
+		v -= base
 		word |= v << (have & 63)
 		if have += width; have >= 64 {
 			binary.LittleEndian.PutUint64(out, word)
@@ -53,6 +57,29 @@ func appendBits(dst []byte, values []uint64, width int) []byte {
 	}
 	binary.LittleEndian.PutUint64(out, word)
 	return dst[:start+size]
+}
+
+// wordsOfEight is how many bytes are written at once: as much may be written behind a list.
+const wordsOfEight = 16
+
+// putEights writes values, a multiple of eight, in at most 16 bits each. Eight of them
+// are width bytes and begin with a byte of their own; what is written too much, the next
+// eight write over.
+func putEights(out []byte, values []uint64, base uint64, width uint) {
+	bases := four(base, base, base, base, width)
+	for ; len(values) >= 8; values, out = values[8:], out[width:] {
+		v := (*[8]uint64)(values)
+		low, high := four(v[0], v[1], v[2], v[3], width)-bases, four(v[4], v[5], v[6], v[7], width)-bases
+		binary.LittleEndian.PutUint64(out, low|high<<(4*width))
+		binary.LittleEndian.PutUint64(out[8:], high>>(64-4*width))
+	}
+}
+
+// four puts values above one another, so that their sum less that of four bases is their
+// distances side by side, although each by itself may be wider than that.
+func four(a, b, c, d uint64, width uint) uint64 {
+	width &= 31 // as it is anyway: it spares a comparison for each shift
+	return ((d<<width+c)<<width+b)<<width + a
 }
 
 // bitsLen is what n values of a width take, in bytes.
@@ -71,25 +98,24 @@ func bitsAt(b []byte, i, width int) uint64 {
 
 // packer writes packed columns. Its memory is kept from one to the next.
 type packer struct {
-	scratch []uint64
-	seen    []uint32 // by number: when it was last seen, and as which of the distinct ones
-	code    []uint8
-	round   uint32
+	places []uint16 // of values over the width
+	highs  []uint64
+	seen   *[1 << 16]uint32 // by number: the round when it was last seen, and which of the distinct ones it was
+	round  uint32           // in steps of maxDistinct
+	codes  []uint64
 }
 
-// frame appends values in the first form. The values are changed.
+// frame appends values in the first form. Those over the width are changed.
 func (p *packer) frame(dst []byte, values []uint64) []byte {
 	base := least(values)
 	var lengths, odd [65]int // two, so that equal neighbours need not wait for each other
-	for i := 0; i+1 < len(values); i += 2 {
-		v, w := values[i]-base, values[i+1]-base
-		values[i], values[i+1] = v, w
-		lengths[bits.Len64(v)]++
-		odd[bits.Len64(w)]++
+	pairs := values
+	for ; len(pairs) >= 2; pairs = pairs[2:] {
+		lengths[bits.Len64(pairs[0]-base)]++
+		odd[bits.Len64(pairs[1]-base)]++
 	}
-	if last := len(values) - 1; last%2 == 0 {
-		values[last] -= base
-		lengths[bits.Len64(values[last])]++
+	for _, v := range pairs {
+		lengths[bits.Len64(v-base)]++
 	}
 	for i, n := range odd {
 		lengths[i] += n
@@ -99,20 +125,22 @@ func (p *packer) frame(dst []byte, values []uint64) []byte {
 	dst = binary.AppendUvarint(dst, base)
 	dst = append(dst, byte(width))
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(over))
-	dst = appendBits(dst, values, width)
 	if over == 0 {
-		return dst
+		return appendBits(dst, values, base, width)
 	}
-	dst = append(dst, byte(longest-width))
-	high := p.scratch[:0]
+	p.places, p.highs = p.places[:0], p.highs[:0]
 	for i, v := range values {
-		if v>>width != 0 {
-			dst = binary.LittleEndian.AppendUint16(dst, uint16(i))
-			high = append(high, v>>width)
+		if high := (v - base) >> width; high != 0 {
+			p.places, p.highs = append(p.places, uint16(i)), append(p.highs, high)
+			values[i] -= high << width
 		}
 	}
-	p.scratch = high
-	return appendBits(dst, high, longest-width)
+	dst = appendBits(dst, values, base, width)
+	dst = append(dst, byte(longest-width))
+	for _, i := range p.places {
+		dst = binary.LittleEndian.AppendUint16(dst, i)
+	}
+	return appendBits(dst, p.highs, 0, longest-width)
 }
 
 // least is the least value, or 0 where there is none.
@@ -148,38 +176,42 @@ func frameWidth(lengths *[65]int, n int) (width, over, longest int) {
 	return width, over, longest
 }
 
-// either appends values below 65,536 in the form that takes fewer bytes. The values
-// are changed.
+// either appends values below 65,536 in the form that takes fewer bytes. They may be
+// changed.
 func (p *packer) either(dst []byte, values []uint64) []byte {
 	if p.seen == nil {
-		p.seen, p.code = make([]uint32, 1<<16), make([]uint8, 1<<16)
+		p.seen = new([1 << 16]uint32)
 	}
-	p.round++
-	var distinct []uint64
-	most := uint64(0)
-	for _, v := range values {
+	if p.round += maxDistinct; p.round == 0 {
+		clear(p.seen[:])
+		p.round = maxDistinct
+	}
+	var distinct [maxDistinct]uint16
+	n, most := 0, uint64(0)
+	p.codes = slices.Grow(p.codes[:0], len(values))[:len(values)]
+	for i, v := range values {
 		most = max(most, v)
-		if p.seen[v] != p.round {
-			if len(distinct) == maxDistinct {
+		code := p.seen[uint16(v)] - p.round
+		if code >= maxDistinct {
+			if n == maxDistinct {
 				return p.frame(dst, values)
 			}
-			p.seen[v] = p.round
-			p.code[v] = uint8(len(distinct))
-			distinct = append(distinct, v)
+			code = uint32(n)
+			p.seen[uint16(v)] = p.round + code
+			distinct[n] = uint16(v)
+			n++
 		}
+		p.codes[i] = uint64(code)
 	}
-	width := bits.Len(uint(max(len(distinct), 1) - 1))
-	if 16*len(distinct)+width*len(values) >= bits.Len64(most)*len(values) {
+	width := bits.Len(uint(max(n, 1) - 1))
+	if 16*n+width*len(values) >= bits.Len64(most)*len(values) {
 		return p.frame(dst, values)
 	}
-	dst = append(dst, formDictionary, byte(len(distinct)-1))
-	for _, v := range distinct {
-		dst = binary.LittleEndian.AppendUint16(dst, uint16(v))
+	dst = append(dst, formDictionary, byte(n-1))
+	for _, v := range distinct[:n] {
+		dst = binary.LittleEndian.AppendUint16(dst, v)
 	}
-	for i, v := range values {
-		values[i] = uint64(p.code[v])
-	}
-	return appendBits(dst, values, width)
+	return appendBits(dst, p.codes, 0, width)
 }
 
 // column is a packed column made ready to be read.
