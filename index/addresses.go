@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 )
 
 // A page holds pageAddresses addresses of a segment, ascending, and for each the
@@ -37,37 +38,37 @@ func fromHalves(high, low uint64) netip.Addr {
 // appendPage writes a page: number of addresses, 16 bits; lengths of the next three
 // columns, 16 bits each; the addresses' high and low halves, each by its distance from
 // the one before, which wraps; how many blocks each has; the width of a block's number,
-// one byte; the numbers.
-func (w *blockWriter) appendPage(dst []byte, addresses []netip.Addr, lists [][]uint32) []byte {
+// one byte; the numbers. first is the code of the first address, of which there MUST be 1 to
+// pageAddresses.
+func (w *blockWriter) appendPage(dst []byte, addresses []netip.Addr, first int, p *postings) []byte {
 	head := len(dst)
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(addresses)))
 	dst = append(dst, make([]byte, 6)...)
-	var columns [3][]uint64
-	var high, low uint64
-	var numbers []uint64
-	most := uint64(0)
+	highs, lows, counts := w.values[0][:len(addresses)], w.values[1][:len(addresses)], w.values[2][:len(addresses)]
+	high, low := halves(addresses[0]) // the directory has them
 	for i, a := range addresses {
 		h, l := halves(a)
-		if i == 0 {
-			high, low = h, l // the directory has them
-		}
-		columns[0] = append(columns[0], h-high)
-		columns[1] = append(columns[1], l-low)
-		columns[2] = append(columns[2], uint64(len(lists[i])))
+		highs[i], lows[i] = h-high, l-low
 		high, low = h, l
-		for _, b := range lists[i] {
-			numbers = append(numbers, uint64(b))
+	}
+	w.numbers = w.numbers[:0]
+	most := uint64(0)
+	for i := range counts {
+		list := p.of(first + i)
+		counts[i] = uint64(len(list))
+		for _, b := range list {
+			w.numbers = append(w.numbers, uint64(b))
 			most = max(most, uint64(b))
 		}
 	}
-	for i, col := range columns {
+	for i, column := range [][]uint64{highs, lows, counts} {
 		from := len(dst)
-		dst = w.packer.frame(dst, col)
+		dst = w.packer.frame(dst, column)
 		binary.LittleEndian.PutUint16(dst[head+2+2*i:], uint16(len(dst)-from))
 	}
 	width := bits.Len64(most)
 	dst = append(dst, byte(width))
-	return appendBits(dst, numbers, 0, width)
+	return appendBits(dst, w.numbers, 0, width)
 }
 
 // parsePage reads a page of which the first address is known. raw MUST have packPad
@@ -133,14 +134,19 @@ func (p *addressPage) appendBlocks(dst []uint32, i int) []uint32 {
 type postings struct {
 	codes   []posted // by code
 	entries []posting
+	blocks  []uint32 // by code, each one's ascending
 }
 
-type posted struct{ last, count uint32 } // 1 + the block it was last seen in; its number of blocks
+type posted struct {
+	last uint32 // 1 + the block it was last seen in
+	end  uint32 // until list: its number of blocks; then, where they end
+}
 
 type posting struct{ code, block uint32 }
 
 func (p *postings) reset(addresses int) {
-	p.codes = append(p.codes[:0], make([]posted, addresses)...)
+	p.codes = slices.Grow(p.codes[:0], addresses)[:addresses]
+	clear(p.codes)
 	p.entries = p.entries[:0]
 }
 
@@ -150,19 +156,30 @@ func (p *postings) add(code, block uint32) {
 		return
 	}
 	c.last = block + 1
-	c.count++
+	c.end++
 	p.entries = append(p.entries, posting{code, block})
 }
 
-// lists are the blocks by code, ascending.
-func (p *postings) lists() [][]uint32 {
-	out := make([][]uint32, len(p.codes))
-	all := make([]uint32, len(p.entries))
-	for code, c := range p.codes {
-		out[code], all = all[:0:c.count], all[c.count:]
+// list puts the blocks in the order of codes, once all were added.
+func (p *postings) list() {
+	p.blocks = slices.Grow(p.blocks[:0], len(p.entries))[:len(p.entries)]
+	at := uint32(0)
+	for i := range p.codes {
+		c := &p.codes[i]
+		at, c.end = at+c.end, at
 	}
 	for _, e := range p.entries {
-		out[e.code] = append(out[e.code], e.block)
+		c := &p.codes[e.code]
+		p.blocks[c.end] = e.block
+		c.end++
 	}
-	return out
+}
+
+// of are the blocks of a code.
+func (p *postings) of(code int) []uint32 {
+	start := uint32(0)
+	if code > 0 {
+		start = p.codes[code-1].end
+	}
+	return p.blocks[start:p.codes[code].end]
 }

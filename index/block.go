@@ -52,10 +52,11 @@ type blockMeta struct {
 
 // blockWriter makes blocks. Its memory is kept from one to the next.
 type blockWriter struct {
-	packer packer
-	values [packedColumns][blockRows]uint64
-	dst    []uint32 // by run: the destination's code
-	out    []byte   // as dst, valid until the next block
+	packer  packer
+	values  [packedColumns][blockRows]uint64
+	numbers []uint64 // of a page of addresses
+	dst     []uint32 // by run: the destination's code
+	out     []byte   // as dst, valid until the next block
 }
 
 // block encodes rows, of which there MUST be 1 to blockRows.

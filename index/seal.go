@@ -98,10 +98,10 @@ func (s *sealer) write(w *segmentWriter, c *columns, encoded func()) {
 	for _, b := range d.blocks {
 		seg.first, seg.last = min(seg.first, b.first), max(seg.last, b.last)
 	}
-	lists := s.postings.lists()
+	s.postings.list()
 	for from := 0; from < len(addresses); from += pageAddresses {
 		to := min(from+pageAddresses, len(addresses))
-		s.page.out = s.page.appendPage(s.page.out[:0], addresses[from:to], lists[from:to])
+		s.page.out = s.page.appendPage(s.page.out[:0], addresses[from:to], from, &s.postings)
 		d.pages = append(d.pages, pageMeta{w.part(s.page.out), addresses[from]})
 	}
 	t := c.tables()
