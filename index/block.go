@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -54,29 +55,31 @@ type blockMeta struct {
 type blockWriter struct {
 	packer  packer
 	values  [packedColumns][blockRows]uint64
-	numbers []uint64 // of a page of addresses
-	dst     []uint32 // by run: the destination's code
-	out     []byte   // as dst, valid until the next block
+	numbers []uint64          // of a page of addresses
+	dst     [blockRows]uint32 // by run: the destination's code
+	out     []byte
 }
 
-// block encodes rows, of which there MUST be 1 to blockRows.
-func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
+// block encodes rows with their ends, of which there MUST be 1 to blockRows. It returns
+// the destinations of runs as well. Both are valid until the next block.
+func (w *blockWriter) block(c *columns, rows []row, of []ends) (out []byte, dst []uint32, m blockMeta) {
 	v := &w.values
-	m := blockMeta{lowSrc: rows[0].src, highSrc: rows[len(rows)-1].src, first: rows[0].time, last: rows[0].time}
+	first := c.place(&rows[0]).time
+	m = blockMeta{lowSrc: of[0].src, highSrc: of[len(rows)-1].src, first: first, last: first}
 	loud := 0
 	for i := range rows[:min(len(rows), blockRows)] {
 		r := &rows[i]
-		m.first, m.last = min(m.first, r.time), max(m.last, r.time)
-		g := &c.groups[r.group]
+		g, p := &c.groups[r.group], c.place(r)
+		m.first, m.last = min(m.first, p.time), max(m.last, p.time)
 		v[packGroup][i] = uint64(r.group)
-		v[packTime][i] = uint64(r.time - g.time)
-		v[packOffset][i] = zigzag(r.offset - g.expected(r.time))
+		v[packTime][i] = uint64(p.time - g.time)
+		v[packOffset][i] = zigzag(p.offset - g.expected(p.time))
 		v[packClass][i] = uint64(r.state) | uint64(r.flags&^flagWide)<<8
 		// Where the row is quiet, the next one writes over these.
 		v[packCounter0][loud], v[packCounter0+1][loud], v[packCounter0+2][loud], v[packCounter3][loud] = c.counted(r)
 		loud += int((^r.flags & flagQuiet) / flagQuiet)
 	}
-	starts, runs := w.runs(rows)
+	starts, runs := w.runs(rows, of)
 	w.out = append(w.out[:0], make([]byte, blockHead)...)
 	put := binary.LittleEndian.PutUint16
 	put(w.out, uint16(len(rows)))
@@ -101,33 +104,33 @@ func (w *blockWriter) block(c *columns, rows []row) ([]byte, blockMeta) {
 		put(w.out[6+2*col:], uint16(len(w.out)-from))
 	}
 	m.length, m.crc = int64(len(w.out)), crc32.Checksum(w.out, castagnoli)
-	return w.out, m
+	return w.out, w.dst[:runs], m
 }
 
 // runs fills the columns that have a value for each run, and returns where one starts
-// and how many there are.
-func (w *blockWriter) runs(rows []row) (starts [blockRows / 8]byte, runs int) {
+// and how many there are. Which rows go on with the run before nobody could foresee, so
+// that is no jump: every row is written behind the runs, and the next one over it where
+// it began none.
+func (w *blockWriter) runs(rows []row, of []ends) (starts [blockRows / 8]byte, runs int) {
 	v := &w.values
-	w.dst = w.dst[:0]
-	var src, dst uint32
-	for i := range rows[:min(len(rows), blockRows)] {
-		r := &rows[i]
-		if i > 0 {
-			b := &rows[i-1]
-			if r.src == b.src && r.dst == b.dst && r.srcPort == b.srcPort && r.dstPort == b.dstPort && r.protocol == b.protocol && r.direction == b.direction {
-				continue
-			}
-		}
-		starts[i/8] |= 1 << (i % 8)
-		if r.src != src {
-			dst = 0
-		}
-		v[packSrc][runs], v[packDst][runs] = uint64(r.src-src), uint64(r.dst-dst)
-		src, dst = r.src, r.dst
-		w.dst = append(w.dst, dst)
-		v[packKind][runs] = uint64(r.protocol) | uint64(r.direction)<<8
-		v[packSrcPort][runs], v[packDstPort][runs] = uint64(r.srcPort), uint64(r.dstPort)
-		runs++
+	rows = rows[:min(len(rows), blockRows)]
+	of = of[:len(rows)]
+	var before ends
+	ports, kind := ^rows[0].ports, uint16(0) // so that the first one begins a run
+	bits := uint8(0)
+	for i := range rows {
+		r, e := &rows[i], of[i]
+		other := (e.src ^ before.src) | (e.dst ^ before.dst) | (r.ports ^ ports) | uint32(r.kind^kind)
+		begins := uint8((uint64(other) + math.MaxUint32) >> 32)
+		bits = bits>>1 | begins<<7
+		starts[i/8] = bits >> (7 - i%8)
+		sameSrc := uint32((uint64(e.src^before.src) - 1) >> 32) // all ones, or 0
+		v[packSrc][runs], v[packDst][runs] = uint64(e.src-before.src), uint64(e.dst-before.dst&sameSrc)
+		v[packKind][runs] = uint64(r.kind)
+		v[packSrcPort][runs], v[packDstPort][runs] = uint64(r.ports>>16), uint64(uint16(r.ports))
+		w.dst[runs] = e.dst
+		before, ports, kind = e, r.ports, r.kind
+		runs += int(begins)
 	}
 	return starts, runs
 }

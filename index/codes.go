@@ -55,19 +55,19 @@ func (t *addressCodes) of(addresses []netip.Addr, code uint32) uint32 {
 	return code
 }
 
-// copyCodes sets the addresses of rows, of which the batch has these codes.
-func (t *addressCodes) copyCodes(rows []row, addresses []netip.Addr, src, dst []uint32) {
+// copyCodes sets the ends of rows, of which the batch has these codes.
+func (t *addressCodes) copyCodes(rows []ends, addresses []netip.Addr, src, dst []uint32) {
 	src, dst = src[:len(rows)], dst[:len(rows)]
 	if t.dictionary == nil {
 		for i := range rows {
-			rows[i].src, rows[i].dst = t.of(addresses, src[i]), t.of(addresses, dst[i])
+			rows[i] = ends{t.of(addresses, src[i]), t.of(addresses, dst[i])}
 		}
 		return
 	}
 	held, n := t.held, 0
 	for i := range rows {
 		s, d := src[i], dst[i]
-		rows[i].src, rows[i].dst = s, d
+		rows[i] = ends{s, d}
 		n += int(1 - held[s])
 		held[s] = 1
 		n += int(1 - held[d])

@@ -3,20 +3,22 @@ package index
 import (
 	"slices"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/whichpod/whichpod/flow"
 )
 
-// columns holds the rows of a segment that is being filled, 64 bytes a row where
-// counters are below 2^32, and so 34 MB for a full one. Its memory is taken at the
-// first row and kept from one segment to the next.
+// columns holds the rows of a segment that is being filled, 40 bytes a row that is not
+// wide, and so 21 MB for a full one. Its memory is taken at the first row and kept from
+// one segment to the next.
 type columns struct {
 	rows      []row
+	ends      []ends    // of rows
 	dropped   bool      // some of those that there were
 	protocols [256]bool // of them all
 
-	wide [][4]uint64 // counters of rows of which one is 2^32 or more
+	wide []wideRow
 
 	addresses   addressCodes
 	ordinals    []uint32
@@ -27,24 +29,37 @@ type columns struct {
 	groups      []group
 	groupCode   map[groupKey]uint32
 
-	fits []fit // of groups
+	bases []rowPlace // of groups: what times and offsets of rows count from
+	fits  []fit      // of groups
 
-	stretches []uint32 // scratch: by row, the group
+	stretches []uint32    // scratch: by row, the group
+	counters  [4][]uint64 // scratch: of rows, 0 where null
 }
 
-// row is one row. Rows are put in order and read out of order, so what is needed of one
-// stands together, in one cache line.
+// row is one row, but for its ends. Rows are read out of order, so they are short, and two
+// share a cache line. A row of which a number does not fit is wide.
 type row struct {
-	time, offset     int64
-	src, dst         uint32    // into addresses
-	group            uint32    // into groups
-	counters         [4]uint32 // 0 where null; of a wide row the first says where in wide
-	srcPort, dstPort uint16
-	protocol, state  uint8
-	direction        uint8
-	flags            uint8 // nulls in bits 0 to 3, then allowed, quiet, wide
-	_                [8]byte
+	time, offset int32 // from its group's base; of a wide row time says where in wide
+	group        uint32
+	bytes        [2]uint32 // sent, received; 0 where null
+	packets      [2]uint16 // the same
+	ports        uint32    // source above destination
+	kind         uint16    // direction above protocol
+	state        uint8
+	flags        uint8 // nulls in bits 0 to 3, then allowed, quiet, wide
 }
+
+// ends are a row's source and destination, into addresses.
+type ends struct{ src, dst uint32 }
+
+// wideRow has what does not fit into a row.
+type wideRow struct {
+	rowPlace
+	counters [4]uint64 // 0 where null
+}
+
+func (r *row) protocol() uint8  { return uint8(r.kind) }
+func (r *row) direction() uint8 { return uint8(r.kind >> 8) }
 
 // setting is what a stretch of rows has in common. Few combinations occur, so that
 // one number stands for four texts.
@@ -77,19 +92,21 @@ func (c *columns) len() int { return len(c.rows) }
 // need half as much again.
 func (c *columns) reserve() {
 	if cap(c.rows) == 0 {
-		c.rows = make([]row, 0, segmentRows)
+		c.rows, c.ends = make([]row, 0, segmentRows), make([]ends, 0, segmentRows)
 	}
 }
 
 // takeRows takes over the memory of rows that nobody needs any more.
 func (c *columns) takeRows(others *columns) {
 	c.rows, others.rows = others.rows[:0], nil
+	c.ends, others.ends = others.ends[:0], nil
 }
 
 // reset drops the rows and the dictionaries and keeps the memory.
 func (c *columns) reset() {
-	c.rows, c.wide, c.dropped = c.rows[:0], c.wide[:0], false
-	c.ordinals, c.paths, c.settings, c.groups, c.fits = c.ordinals[:0], c.paths[:0], c.settings[:0], c.groups[:0], c.fits[:0]
+	c.rows, c.ends, c.wide, c.dropped = c.rows[:0], c.ends[:0], c.wide[:0], false
+	c.ordinals, c.paths, c.settings = c.ordinals[:0], c.paths[:0], c.settings[:0]
+	c.groups, c.bases, c.fits = c.groups[:0], c.bases[:0], c.fits[:0]
 	c.addresses.reset()
 	c.protocols = [256]bool{}
 	clear(c.ordinalCode)
@@ -97,36 +114,36 @@ func (c *columns) reset() {
 	clear(c.groupCode)
 }
 
-// keep drops the rows of which the ordinal's code is not wanted. Addresses and counters
+// keep drops the rows of which the ordinal's code is not wanted. Addresses and wide rows
 // of theirs stay.
 func (c *columns) keep(wanted func(code uint32) bool) {
 	c.dropped = true
-	c.rows = slices.DeleteFunc(c.rows, func(r row) bool { return !wanted(c.groups[r.group].ordinal) })
+	n := 0
+	for i, r := range c.rows {
+		if wanted(c.groups[r.group].ordinal) {
+			c.rows[n], c.ends[n] = r, c.ends[i]
+			n++
+		}
+	}
+	c.rows, c.ends = c.rows[:n], c.ends[:n]
 }
 
-// count sets the counters of a row: 0 where null. Which rows are quiet nobody could
-// foresee, so that is no jump.
-func (c *columns) count(r *row, v0, v1, v2, v3 uint64) {
-	all := v0 | v1 | v2 | v3
-	if all>>32 != 0 {
-		r.flags |= flagWide
-		r.counters[0] = uint32(len(c.wide))
-		c.wide = append(c.wide, [4]uint64{v0, v1, v2, v3})
-		return
+// place is when a row was, and where it stands in its blob.
+func (c *columns) place(r *row) rowPlace {
+	if r.flags&flagWide != 0 {
+		return c.wide[r.time].rowPlace
 	}
-	r.flags |= uint8((all-1)>>63) * flagQuiet
-	v := &r.counters
-	v[0], v[1], v[2], v[3] = uint32(v0), uint32(v1), uint32(v2), uint32(v3)
+	b := &c.bases[r.group]
+	return rowPlace{b.time + int64(r.time), b.offset + int64(r.offset)}
 }
 
 // counted returns the counters of a row.
 func (c *columns) counted(r *row) (v0, v1, v2, v3 uint64) {
-	v := &r.counters
 	if r.flags&flagWide != 0 {
-		w := &c.wide[v[0]]
+		w := &c.wide[r.time].counters
 		return w[0], w[1], w[2], w[3]
 	}
-	return uint64(v[0]), uint64(v[1]), uint64(v[2]), uint64(v[3])
+	return uint64(r.packets[0]), uint64(r.bytes[0]), uint64(r.packets[1]), uint64(r.bytes[1])
 }
 
 // source is a batch with what append needs of it at hand.
@@ -172,34 +189,80 @@ const blockOfRows = 256
 
 // append copies rows [from, to) of the batch. ordinals are those of its blob codes.
 func (c *columns) append(s *source, from, to int, ordinals []uint32) {
-	c.reserve()
-	n := len(c.rows)
-	c.rows = slices.Grow(c.rows, to-from)[:n+to-from]
+	n := c.grow(to - from)
 	c.appendGroups(s, from, to, ordinals)
 	c.addresses.begin(s.Addresses, s.Dictionary)
+	c.addresses.copyCodes(c.ends[n:], s.Addresses, s.Src[from:to], s.Dst[from:to])
 	for at := from; at < to; at += blockOfRows {
 		rows := c.rows[n+at-from:]
 		rows = rows[:min(blockOfRows, len(rows))]
-		c.copyRows(s, rows, at, c.stretches[at-from:])
-		c.addresses.copyCodes(rows, s.Addresses, s.Src[at:], s.Dst[at:])
-		c.copyCounters(s, rows, at)
+		c.copyKinds(s, rows, at)
+		c.copyNulls(s, rows, at)
+		setNumbers(c, rows, c.stretches[at-from:], s.Time[at:], s.Offset[at:])
 	}
 }
 
-// copyRows sets rows but for their addresses and counters.
-func (c *columns) copyRows(s *source, rows []row, from int, groups []uint32) {
+// grow makes room for rows that are to be set, and returns the place of the first.
+func (c *columns) grow(rows int) int {
+	c.reserve()
+	n := len(c.rows)
+	c.rows, c.ends = slices.Grow(c.rows, rows)[:n+rows], slices.Grow(c.ends, rows)[:n+rows]
+	return n
+}
+
+// copyKinds sets of rows what has the same length in every row.
+func (c *columns) copyKinds(s *source, rows []row, from int) {
 	n := len(rows)
-	times, offsets, srcPorts, dstPorts := s.Time[from:][:n], s.Offset[from:][:n], s.SrcPort[from:][:n], s.DstPort[from:][:n]
+	srcPorts, dstPorts := s.SrcPort[from:][:n], s.DstPort[from:][:n]
 	protocols, states, directions := s.Protocol[from:][:n], s.State[from:][:n], s.Direction[from:][:n]
-	groups = groups[:n]
 	for i := range rows {
 		r := &rows[i]
-		r.time, r.offset, r.group = int64(times[i]), offsets[i], groups[i]
-		r.srcPort, r.dstPort = srcPorts[i], dstPorts[i]
+		r.ports = uint32(srcPorts[i])<<16 | uint32(dstPorts[i])
+		r.kind = uint16(directions[i])<<8 | uint16(protocols[i])
 		bit := s.allowedAt + from + i
-		r.protocol, r.state, r.direction, r.flags = protocols[i], states[i], directions[i], s.allowed[bit>>3]>>(bit&7)&1*flagAllowed
-		c.protocols[r.protocol] = true
-		c.fits[r.group].add(r.time, r.offset)
+		r.state, r.flags = states[i], s.allowed[bit>>3]>>(bit&7)&1*flagAllowed
+		c.protocols[protocols[i]] = true
+	}
+}
+
+// copyNulls sets the counters of rows that setNumbers takes, and flags those that are null.
+func (c *columns) copyNulls(s *source, rows []row, from int) {
+	for k, col := range s.counters {
+		c.counters[k] = col.Uint64Values()[from:][:len(rows)]
+		if col.NullN() == 0 {
+			continue
+		}
+		own := make([]uint64, len(rows)) // what stands where there is none may be anything
+		for i := range own {
+			if col.IsNull(from + i) {
+				rows[i].flags |= 1 << k
+			} else {
+				own[i] = c.counters[k][i]
+			}
+		}
+		c.counters[k] = own
+	}
+}
+
+// setNumbers sets group, time, offset and counters of rows, which have their other flags.
+// Which rows are quiet nobody could foresee, so that is no jump.
+func setNumbers[T ~int64](c *columns, rows []row, groups []uint32, times []T, offsets []int64) {
+	n := len(rows)
+	groups, times, offsets = groups[:n], times[:n], offsets[:n]
+	v0, v1, v2, v3 := c.counters[0][:n], c.counters[1][:n], c.counters[2][:n], c.counters[3][:n]
+	for i := range rows {
+		r, b := &rows[i], &c.bases[groups[i]]
+		time, offset := int64(times[i])-b.time, offsets[i]-b.offset
+		packets, bytes, packets2, bytes2 := v0[i], v1[i], v2[i], v3[i]
+		r.group, r.time, r.offset = groups[i], int32(time), int32(offset)
+		r.packets[0], r.bytes[0], r.packets[1], r.bytes[1] = uint16(packets), uint32(bytes), uint16(packets2), uint32(bytes2)
+		all := packets | bytes | packets2 | bytes2
+		r.flags |= uint8((all-1)&^all>>63) * flagQuiet
+		if (packets|packets2)>>16|(bytes|bytes2|uint64(time+1<<31)|uint64(offset+1<<31))>>32 != 0 {
+			r.flags |= flagWide
+			r.time = int32(len(c.wide))
+			c.wide = append(c.wide, wideRow{rowPlace{int64(times[i]), offsets[i]}, [4]uint64{packets, bytes, packets2, bytes2}})
+		}
 	}
 }
 
@@ -214,32 +277,9 @@ func (c *columns) ordinal(o uint32, path string) uint32 {
 	return code
 }
 
-func (c *columns) copyCounters(s *source, rows []row, from int) {
-	var values [4][]uint64
-	for k, col := range s.counters {
-		values[k] = col.Uint64Values()[from:][:len(rows)]
-		if col.NullN() == 0 {
-			continue
-		}
-		own := make([]uint64, len(rows)) // what stands where there is none may be anything
-		for i := range own {
-			if col.IsNull(from + i) {
-				rows[i].flags |= 1 << k
-			} else {
-				own[i] = values[k][i]
-			}
-		}
-		values[k] = own
-	}
-	a, b, d, e := values[0], values[1][:len(rows)], values[2][:len(rows)], values[3][:len(rows)]
-	for i := range a[:len(rows)] {
-		c.count(&rows[i], a[i], b[i], d[i], e[i])
-	}
-}
-
 // appendGroups finds the groups of rows [from, to), a stretch of equal rows at a time.
 func (c *columns) appendGroups(s *source, from, end int, ordinals []uint32) {
-	c.stretches = c.stretches[:0]
+	c.stretches = slices.Grow(c.stretches[:0], end-from)[:end-from]
 	known := make(map[[4]uint32]uint32) // the batch's codes to ours: cheaper than hashing texts
 	codes := [5][]uint32{s.nicCodes, s.encryption.codes, s.rule.codes, s.acl.codes, s.blob.codes}
 	var until [6]int // where the stretch of each column ends; the last is of RecordTime
@@ -262,11 +302,29 @@ func (c *columns) appendGroups(s *source, from, end int, ordinals []uint32) {
 			known[key] = own
 		}
 		blob := codes[4][at]
-		code := c.groupOf(groupKey{c.ordinal(ordinals[blob], s.blob.values.Value(int(blob))), own, int64(s.RecordTime[at])})
-		for ; at < to; at++ {
-			c.stretches = append(c.stretches, code)
+		code := c.groupOf(groupKey{c.ordinal(ordinals[blob], s.blob.values.Value(int(blob))), own, int64(s.RecordTime[at])}, rowPlace{int64(s.Time[at]), s.Offset[at]})
+		stretch := c.stretches[at-from : to-from]
+		for i := range stretch {
+			stretch[i] = code
+		}
+		c.fit(code, s.Time[at:to], s.Offset[at:to])
+		at = to
+	}
+}
+
+// fit takes in when rows of a group were, and where they stand.
+func (c *columns) fit(group uint32, times []arrow.Timestamp, offsets []int64) {
+	first, last := 0, 0
+	for i, t := range times {
+		if t < times[first] {
+			first = i
+		}
+		if t > times[last] {
+			last = i
 		}
 	}
+	c.fits[group].add(rowPlace{int64(times[first]), offsets[first]})
+	c.fits[group].add(rowPlace{int64(times[last]), offsets[last]})
 }
 
 // stretchEnd is where the values equal to the one at from end.
@@ -279,13 +337,14 @@ func stretchEnd[T comparable](list []T, from int) int {
 	return len(list)
 }
 
-func (c *columns) groupOf(k groupKey) uint32 {
+// groupOf is the code of a group, of which a row has the given place.
+func (c *columns) groupOf(k groupKey, place rowPlace) uint32 {
 	code, ok := c.groupCode[k]
 	if !ok {
 		code = uint32(len(c.groups))
 		c.groupCode[k] = code
 		c.groups = append(c.groups, group{ordinal: k.ordinal, setting: k.setting, record: k.record})
-		c.fits = append(c.fits, fit{})
+		c.bases, c.fits = append(c.bases, place), append(c.fits, fit{})
 	}
 	return code
 }

@@ -42,12 +42,12 @@ type fit struct {
 // rowPlace is when a row was, and where it stands in the blob.
 type rowPlace struct{ time, offset int64 }
 
-func (f *fit) add(time, offset int64) {
-	if !f.any || time < f.first.time {
-		f.first = rowPlace{time, offset}
+func (f *fit) add(p rowPlace) {
+	if !f.any || p.time < f.first.time {
+		f.first = p
 	}
-	if !f.any || time > f.last.time {
-		f.last = rowPlace{time, offset}
+	if !f.any || p.time > f.last.time {
+		f.last = p
 	}
 	f.any = true
 }

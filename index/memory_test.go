@@ -27,7 +27,7 @@ func TestWriterMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("3 million rows")
 	}
-	const limit = 128 << 20 // two segments of rows, 67 MB, and dictionaries of three with as many addresses as they may have
+	const limit = 128 << 20 // two segments of rows, many of them wide, and dictionaries of three with as many addresses as they may have
 	r := rand.New(rand.NewPCG(1, 1))
 	s := mustStore(t, t.TempDir(), Options{})
 	w := mustWriter(t, s)

@@ -243,34 +243,40 @@ func (s *Store) removeFiles(old []*segment) {
 
 // appendCursor copies the rows that the cursor stands before.
 func (c *columns) appendCursor(from *cursor) {
-	c.reserve()
+	n := c.grow(len(from.run))
+	rows := c.rows[n:]
 	c.addresses.begin(from.addresses, nil)
+	c.stretches = c.stretches[:0]
 	last, code := noCode, noCode // a group of the cursor, and of ours
 	for i, run := range from.run {
-		r := row{time: from.time[i], offset: from.offset[i], src: c.addresses.of(from.addresses, from.src[run]), dst: c.addresses.of(from.addresses, from.dst[run]),
-			srcPort: from.srcPort[run], dstPort: from.dstPort[run], protocol: from.protocol[run], direction: from.direction[run], state: from.state[i],
-			flags: from.flags[i] & (flagAllowed | uint8(flow.NullAll))}
-		var counters [4]uint64
-		for k := range counters {
-			if r.flags>>k&1 == 0 {
-				counters[k] = from.counters[k][i]
+		place := rowPlace{from.time[i], from.offset[i]}
+		if k := from.group[i]; k != last || code == noCode {
+			last, code = k, c.groupLike(from, k, place)
+		}
+		c.stretches = append(c.stretches, code)
+		c.fits[code].add(place)
+		c.ends[n+i] = ends{c.addresses.of(from.addresses, from.src[run]), c.addresses.of(from.addresses, from.dst[run])}
+		rows[i] = row{ports: uint32(from.srcPort[run])<<16 | uint32(from.dstPort[run]), kind: uint16(from.direction[run])<<8 | uint16(from.protocol[run]),
+			state: from.state[i], flags: from.flags[i] & (flagAllowed | uint8(flow.NullAll))}
+		c.protocols[from.protocol[run]] = true
+	}
+	for k, values := range from.counters {
+		own := make([]uint64, len(rows))
+		for i := range own {
+			if rows[i].flags>>k&1 == 0 {
+				own[i] = values[i]
 			}
 		}
-		c.count(&r, counters[0], counters[1], counters[2], counters[3])
-		if k := from.group[i]; k != last || code == noCode {
-			last, code = k, c.groupLike(from, k)
-		}
-		r.group = code
-		c.fits[code].add(r.time, r.offset)
-		c.protocols[r.protocol] = true
-		c.rows = append(c.rows, r)
+		c.counters[k] = own
 	}
+	setNumbers(c, rows, c.stretches, from.time, from.offset)
 }
 
-// groupLike is the code of a group like one of the cursor's.
-func (c *columns) groupLike(from *cursor, k uint32) uint32 {
+// groupLike is the code of a group like one of the cursor's, of which a row has the given
+// place.
+func (c *columns) groupLike(from *cursor, k uint32, place rowPlace) uint32 {
 	g := &from.groups[k]
 	t := from.settings[g.setting]
 	set := c.settingOf(setting{from.texts[t[0]], from.texts[t[1]], from.texts[t[2]], from.texts[t[3]]})
-	return c.groupOf(groupKey{c.ordinal(from.ordinals[g.ordinal], from.texts[from.paths[g.ordinal]]), set, g.record})
+	return c.groupOf(groupKey{c.ordinal(from.ordinals[g.ordinal], from.texts[from.paths[g.ordinal]]), set, g.record}, place)
 }

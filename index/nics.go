@@ -81,10 +81,10 @@ func (c *columns) sightings() []nicGroup {
 		r := &c.rows[i]
 		switch group := of[r.group]; {
 		case group < 0:
-		case r.direction == flow.Outbound:
-			k.add(group, r.src, 0, r.time)
+		case r.direction() == flow.Outbound:
+			k.add(group, c.ends[i].src, 0, c.place(r).time)
 		default:
-			k.add(group, r.dst, 1, r.time)
+			k.add(group, c.ends[i].dst, 1, c.place(r).time)
 		}
 	}
 	return k.finish(c.addresses.list)

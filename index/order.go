@@ -15,7 +15,7 @@ import (
 // segment to the next.
 type sorter struct {
 	words, spare []uint64 // a row's key, as far as it fits, above the row's number
-	rowBits      int
+	keys
 
 	nicRank  []uint32 // by setting code
 	pathRank []uint32 // by ordinal code; equal paths have equal ranks
@@ -32,18 +32,15 @@ func (s *sorter) sort(c *columns) {
 	s.rank(c)
 	n := c.len()
 	s.words, s.spare = slices.Grow(s.words[:0], n)[:n], slices.Grow(s.spare[:0], n)[:n]
-	k := newKeys(c)
-	s.rowBits = k.rowBits
-	for i := range c.rows {
-		r := &c.rows[i]
-		r.src, r.dst = rank[r.src], rank[r.dst]
-		s.words[i] = k.of(r)<<k.rowBits | uint64(i)
+	s.keys = newKeys(c)
+	k := &s.keys
+	for i, e := range c.ends {
+		e = ends{rank[e.src], rank[e.dst]}
+		c.ends[i] = e
+		s.words[i] = k.of(&c.rows[i], e)<<k.rowBits | uint64(i)
 	}
 	s.words, s.spare = radix(s.words, s.spare, k.rowBits, k.rowBits+k.bits)
 }
-
-// rowOf is the number of a word's row.
-func (s *sorter) rowOf(word uint64) uint64 { return word & (1<<s.rowBits - 1) }
 
 // tied says whether the rows at a place and before it have one key.
 func (s *sorter) tied(place int) bool {
@@ -62,8 +59,8 @@ type keys struct {
 // address at most 20, as segmentRows is 2^19. Of protocols few occur, so that a place
 // among them is enough. As a whole digit less costs more ties than it saves, only the
 // start of one is left out.
-func newKeys(c *columns) *keys {
-	k := &keys{rowBits: bits.Len(uint(c.len() - 1)), addressBits: bits.Len(uint(len(c.addresses.list) - 1))}
+func newKeys(c *columns) (k keys) {
+	k.rowBits, k.addressBits = bits.Len(uint(c.len()-1)), bits.Len(uint(len(c.addresses.list)-1))
 	seen := uint64(0)
 	for p, has := range c.protocols {
 		k.protocol[p] = seen
@@ -80,9 +77,22 @@ func newKeys(c *columns) *keys {
 	return k
 }
 
-func (k *keys) of(r *row) uint64 {
-	tail := k.protocol[r.protocol]<<16 | uint64(r.srcPort)
-	return (uint64(r.src)<<k.addressBits|uint64(r.dst))<<(k.bits-2*k.addressBits) | tail>>k.drop
+func (k *keys) of(r *row, e ends) uint64 {
+	tail := k.protocol[r.protocol()]<<16 | uint64(r.ports>>16)
+	return (uint64(e.src)<<k.addressBits|uint64(e.dst))<<(k.bits-2*k.addressBits) | tail>>k.drop
+}
+
+// row is the number of a word's row.
+func (k *keys) row(word uint64) uint64 { return word & (1<<k.rowBits - 1) }
+
+// ends sets those of the words' rows.
+func (k *keys) ends(to []ends, words []uint64) {
+	src, dst := uint(k.rowBits+k.bits-k.addressBits)&63, uint(k.rowBits+k.bits-2*k.addressBits)&63
+	mask := uint32(1)<<k.addressBits - 1
+	to = to[:len(words)]
+	for i, w := range words {
+		to[i] = ends{uint32(w >> src), uint32(w>>dst) & mask}
+	}
 }
 
 // digit is how many bits the radix sort takes at once: its counts fit into the
@@ -132,22 +142,22 @@ func (s *sorter) settle(c *columns, rows []row, place int) {
 	}
 }
 
-// settleAt puts those rows in flow order that have the key of both the row at a place
-// and the one before it: so what is up to there and what is behind it can be settled
-// apart. It returns where their key ends.
-func (s *sorter) settleAt(c *columns, place int) int {
+// settleAt puts those rows of places [low, high) in flow order that have the key of both
+// the row at a place and the one before it: so what is up to there and what is behind it
+// can be settled apart. It returns where their key ends.
+func (s *sorter) settleAt(c *columns, place, low, high int) int {
 	if !s.tied(place) {
 		return place
 	}
 	from, to := place-1, place+1
-	for from > 0 && s.tied(from) {
+	for from > low && s.tied(from) {
 		from--
 	}
-	for to < len(s.words) && s.tied(to) {
+	for to < high && s.tied(to) {
 		to++
 	}
 	slices.SortFunc(s.words[from:to], func(a, b uint64) int {
-		return s.compareTied(c, &c.rows[s.rowOf(a)], &c.rows[s.rowOf(b)])
+		return s.compareTied(c, &c.rows[s.row(a)], &c.rows[s.row(b)])
 	})
 	return to
 }
@@ -166,29 +176,27 @@ func (s *sorter) sortTied(c *columns, rows []row) {
 
 // compareTied is flow.Compare of rows with one source and one destination.
 func (s *sorter) compareTied(c *columns, a, b *row) int {
-	if a.protocol != b.protocol {
-		return cmp.Compare(a.protocol, b.protocol)
+	if a.protocol() != b.protocol() {
+		return cmp.Compare(a.protocol(), b.protocol())
 	}
-	if a.srcPort != b.srcPort {
-		return cmp.Compare(a.srcPort, b.srcPort)
-	}
-	if a.dstPort != b.dstPort {
-		return cmp.Compare(a.dstPort, b.dstPort)
+	if a.ports != b.ports {
+		return cmp.Compare(a.ports, b.ports)
 	}
 	ga, gb := &c.groups[a.group], &c.groups[b.group]
 	if x := cmp.Compare(s.nicRank[ga.setting], s.nicRank[gb.setting]); x != 0 {
 		return x
 	}
-	if a.direction != b.direction {
-		return cmp.Compare(a.direction, b.direction)
+	if a.kind != b.kind {
+		return cmp.Compare(a.kind, b.kind)
 	}
-	if a.time != b.time {
-		return cmp.Compare(a.time, b.time)
+	pa, pb := c.place(a), c.place(b)
+	if pa.time != pb.time {
+		return cmp.Compare(pa.time, pb.time)
 	}
 	return cmp.Or(
 		cmp.Compare(flow.StateRank(a.state), flow.StateRank(b.state)),
 		cmp.Compare(s.pathRank[ga.ordinal], s.pathRank[gb.ordinal]),
-		cmp.Compare(a.offset, b.offset),
+		cmp.Compare(pa.offset, pb.offset),
 	)
 }
 
@@ -232,8 +240,8 @@ func heldAddresses(c *columns) []uint32 {
 	held := c.addresses.held
 	if c.dropped {
 		clear(held)
-		for i := range c.rows {
-			held[c.rows[i].src], held[c.rows[i].dst] = 1, 1
+		for _, e := range c.ends {
+			held[e.src], held[e.dst] = 1, 1
 		}
 	}
 	codes := make([]uint32, 0, c.addresses.rows)

@@ -37,7 +37,7 @@ const (
 	// maxChunks bounds the cores that one segment is encoded on.
 	maxChunks = 8
 	// chunkRows is how many rows a core encodes at once: so many that cores rarely wait
-	// for each other, and so few that they stay in its cache.
+	// for each other.
 	chunkRows = 16 * blockRows
 )
 
@@ -119,7 +119,7 @@ func (s *sealer) writeChunks(w *segmentWriter, d *directory, c *columns, from, s
 		made = made[:len(made)+1]
 		to := min(from+chunkRows, c.len())
 		if to > settled && to < c.len() {
-			settled = s.sorter.settleAt(c, to)
+			settled = s.sorter.settleAt(c, to, 0, c.len())
 		}
 		start, chunk := from, &made[len(made)-1]
 		wg.Go(func() { chunk.encode(&s.sorter, c, start, to) })
@@ -141,32 +141,52 @@ func (s *sealer) writeChunks(w *segmentWriter, d *directory, c *columns, from, s
 
 // chunk is the blocks that one core makes at once.
 type chunk struct {
-	writer blockWriter
-	rows   []row
-	bytes  []byte
-	blocks []blockMeta // offsets are those in bytes
-	dst    [][]uint32  // by block: the runs' destinations
+	writer  blockWriter
+	rows    [blockRows]row // of one block
+	ends    [blockRows]ends
+	touched uint32 // what was read ahead: that it is kept makes it read
+	bytes   []byte
+	blocks  []blockMeta // offsets are those in bytes
+	dst     [][]uint32  // by block: the runs' destinations
 }
 
-// encode makes blocks of the rows of places [from, to) in the order. Rows are brought
-// together first: those of a segment are more than fit into a core's cache.
+// encode makes blocks of the rows of places [from, to) in the order.
 func (h *chunk) encode(s *sorter, c *columns, from, to int) {
-	h.rows = slices.Grow(h.rows[:0], chunkRows)[:to-from]
-	for i, w := range s.words[from:to] {
-		h.rows[i] = c.rows[s.rowOf(w)]
-	}
-	s.settle(c, h.rows, from)
 	h.bytes, h.blocks = h.bytes[:0], h.blocks[:0]
-	for rows := range slices.Chunk(h.rows, blockRows) {
-		b, m := h.writer.block(c, rows)
+	settled := from
+	for at := from; at < to; at += blockRows {
+		end := min(at+blockRows, to)
+		if end > settled && end < to {
+			settled = s.settleAt(c, end, from, to)
+		}
+		rows, ends := h.gather(s, c, s.words[at:end])
+		s.settle(c, rows, at)
+		b, dst, m := h.writer.block(c, rows, ends)
 		k := len(h.blocks)
 		if k == len(h.dst) {
 			h.dst = append(h.dst, nil)
 		}
-		h.dst[k] = append(h.dst[k][:0], h.writer.dst...)
+		h.dst[k] = append(h.dst[k][:0], dst...)
 		m.offset = int64(len(h.bytes))
 		h.bytes, h.blocks = append(h.bytes, b...), append(h.blocks, m)
 	}
+}
+
+// gather brings the rows of a block together: those of a segment are more than fit into a
+// core's cache. Before they are copied they are only read, as then many reads are under way.
+func (h *chunk) gather(s *sorter, c *columns, words []uint64) ([]row, []ends) {
+	rows, ends, from := h.rows[:len(words)], h.ends[:len(words)], c.rows
+	number := uint64(1)<<s.rowBits - 1
+	touched := uint32(0)
+	for _, w := range words {
+		touched |= from[w&number].group
+	}
+	h.touched = touched
+	for i, w := range words {
+		rows[i] = from[w&number]
+	}
+	s.keys.ends(ends, words)
+	return rows, ends
 }
 
 // segmentWriter counts what goes into the file. After the first error it writes

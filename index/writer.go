@@ -12,9 +12,9 @@ import (
 
 // Writer adds rows and positions. It is for one goroutine, but for Position, which
 // another one may call during Append. It holds at most two segments of rows in memory,
-// one that is filled and one that another goroutine writes, about 75 MB with what
-// sorting needs, and up to 50 MB of dictionaries; more rows than that go to temporary
-// files until the next Commit.
+// one that is filled and one that another goroutine writes, about 50 MB with what
+// sorting needs and twice that where most rows are wide, and up to 50 MB of dictionaries;
+// more rows than that go to temporary files until the next Commit.
 //
 // After an error from Append or Commit the Writer is of no more use: Close it, and
 // the Store, and open both anew; what was not committed is gone and comes again.
