@@ -17,8 +17,8 @@ type sorter struct {
 	words, spare []uint64 // a row's key, as far as it fits, above the row's number
 	keys
 
-	nicRank  []uint32 // by setting code
-	pathRank []uint32 // by ordinal code; equal paths have equal ranks
+	nicRank  []uint32 // by group code; equal NICs have equal ranks, as have paths
+	pathRank []uint32 // by ordinal code
 }
 
 // sort ranks the addresses, so that the code of an address is its place in the order
@@ -32,14 +32,12 @@ func (s *sorter) sort(c *columns) {
 	s.rank(c)
 	n := c.len()
 	s.words, s.spare = slices.Grow(s.words[:0], n)[:n], slices.Grow(s.spare[:0], n)[:n]
-	s.keys = newKeys(c)
-	k := &s.keys
 	for i, e := range c.ends {
-		e = ends{rank[e.src], rank[e.dst]}
-		c.ends[i] = e
-		s.words[i] = k.of(&c.rows[i], e)<<k.rowBits | uint64(i)
+		c.ends[i] = ends{rank[e.src], rank[e.dst]}
 	}
-	s.words, s.spare = radix(s.words, s.spare, k.rowBits, k.rowBits+k.bits)
+	s.keys = newKeys(c)
+	s.keys.words(s.words, c)
+	s.words, s.spare = radix(s.words, s.spare, s.rowBits, s.rowBits+s.bits)
 }
 
 // tied says whether the rows at a place and before it have one key.
@@ -77,9 +75,22 @@ func newKeys(c *columns) (k keys) {
 	return k
 }
 
-func (k *keys) of(r *row, e ends) uint64 {
-	tail := k.protocol[r.protocol()]<<16 | uint64(r.ports>>16)
-	return (uint64(e.src)<<k.addressBits|uint64(e.dst))<<(k.bits-2*k.addressBits) | tail>>k.drop
+// shifts are how far up a word has its row's source, destination, and the rest of the key.
+func (k *keys) shifts() (src, dst, rest uint) {
+	rest = uint(k.rowBits)
+	dst = uint(k.rowBits + k.bits - 2*k.addressBits)
+	return (dst + uint(k.addressBits)) & 63, dst & 63, rest & 63
+}
+
+// words sets those of all rows.
+func (k *keys) words(to []uint64, c *columns) {
+	src, dst, rest := k.shifts()
+	rows, drop := c.rows[:len(to)], uint(k.drop)&63
+	for i, e := range c.ends[:len(to)] {
+		r := &rows[i]
+		tail := k.protocol[r.protocol()]<<16 | uint64(r.ports>>16)
+		to[i] = uint64(e.src)<<src | uint64(e.dst)<<dst | tail>>drop<<rest | uint64(i)
+	}
 }
 
 // row is the number of a word's row.
@@ -87,7 +98,7 @@ func (k *keys) row(word uint64) uint64 { return word & (1<<k.rowBits - 1) }
 
 // ends sets those of the words' rows.
 func (k *keys) ends(to []ends, words []uint64) {
-	src, dst := uint(k.rowBits+k.bits-k.addressBits)&63, uint(k.rowBits+k.bits-2*k.addressBits)&63
+	src, dst, _ := k.shifts()
 	mask := uint32(1)<<k.addressBits - 1
 	to = to[:len(words)]
 	for i, w := range words {
@@ -99,29 +110,28 @@ func (k *keys) ends(to []ends, words []uint64) {
 // fastest cache.
 const digit = 11
 
-// radix sorts words by bits [from, to), from the lowest digit up, and keeps the order of
-// equal ones; a digit that is the same everywhere is passed over. It returns the sorted
-// words and, of the same length, what is free again.
+// radix sorts words by bits [from, to), above which they MUST be 0, from the lowest digit
+// up, and keeps the order of equal ones; a digit that is the same everywhere is passed
+// over. It returns the sorted words and, of the same length, what is free again.
 func radix(words, spare []uint64, from, to int) (sorted, free []uint64) {
-	const mask = 1<<digit - 1
 	for ; from < to; from += digit {
+		const mask = 1<<digit - 1
+		shift := uint(from) & 63
 		var counts [1 << digit]uint32
-		mask := uint64(mask >> max(0, from+digit-to))
 		for _, w := range words {
-			counts[w>>from&mask]++
+			counts[w>>shift&mask]++
 		}
-		if int(counts[words[0]>>from&mask]) == len(words) {
+		if int(counts[words[0]>>shift&mask]) == len(words) {
 			continue
 		}
 		at := uint32(0)
-		for v, n := range counts {
-			counts[v] = at
-			at += n
+		for v := range counts {
+			at, counts[v] = at+counts[v], at
 		}
 		for _, w := range words {
-			v := w >> from & mask
-			spare[counts[v]] = w
-			counts[v]++
+			place := &counts[w>>shift&mask]
+			spare[*place] = w
+			*place++
 		}
 		words, spare = spare, words
 	}
@@ -129,16 +139,31 @@ func radix(words, spare []uint64, from, to int) (sorted, free []uint64) {
 }
 
 // settle puts rows in flow order, of which those of one key stand together and at the
-// given place in the order. There are few of one key, as a rule, and in order already: a
-// flow's rows come in the order of time.
+// given place in the order. There are few of one key, as a rule rows of one flow, and most
+// are in the order of time already. Where that is so nobody could foresee where a key
+// ends, so up to there it is no jump.
 func (s *sorter) settle(c *columns, rows []row, place int) {
-	for from := 0; from < len(rows); {
-		to := from + 1
+	words, nics := s.words[place:place+len(rows)], s.nicRank
+	for i := 1; i < len(rows); i++ {
+		a, b := &rows[i-1], &rows[i]
+		tied := ((words[i]^words[i-1])>>(s.rowBits&63) - 1) >> 63 // 1, or 0
+		other := (a.ports ^ b.ports) | uint32(a.kind^b.kind) | (nics[a.group] ^ nics[b.group])
+		later := uint64(0)
+		if c.place(a).time < c.place(b).time {
+			later = 1
+		}
+		if tied&^(later&((uint64(other)-1)>>63)) == 0 {
+			continue
+		}
+		from, to := i-1, i+1
+		for from > 0 && s.tied(place+from) {
+			from--
+		}
 		for to < len(rows) && s.tied(place+to) {
 			to++
 		}
 		s.sortTied(c, rows[from:to])
-		from = to
+		i = to
 	}
 }
 
@@ -182,21 +207,19 @@ func (s *sorter) compareTied(c *columns, a, b *row) int {
 	if a.ports != b.ports {
 		return cmp.Compare(a.ports, b.ports)
 	}
-	ga, gb := &c.groups[a.group], &c.groups[b.group]
-	if x := cmp.Compare(s.nicRank[ga.setting], s.nicRank[gb.setting]); x != 0 {
+	if x := cmp.Compare(s.nicRank[a.group], s.nicRank[b.group]); x != 0 {
 		return x
 	}
 	if a.kind != b.kind {
 		return cmp.Compare(a.kind, b.kind)
 	}
-	pa, pb := c.place(a), c.place(b)
-	if pa.time != pb.time {
-		return cmp.Compare(pa.time, pb.time)
+	if x := cmp.Compare(c.place(a).time, c.place(b).time); x != 0 {
+		return x
 	}
 	return cmp.Or(
 		cmp.Compare(flow.StateRank(a.state), flow.StateRank(b.state)),
-		cmp.Compare(s.pathRank[ga.ordinal], s.pathRank[gb.ordinal]),
-		cmp.Compare(pa.offset, pb.offset),
+		cmp.Compare(s.pathRank[c.groups[a.group].ordinal], s.pathRank[c.groups[b.group].ordinal]),
+		cmp.Compare(c.place(a).offset, c.place(b).offset),
 	)
 }
 
@@ -205,7 +228,11 @@ func (s *sorter) rank(c *columns) {
 	for i, x := range c.settings {
 		nics[i] = x.nic
 	}
-	s.nicRank = rankTexts(nics)
+	ranks := rankTexts(nics)
+	s.nicRank = s.nicRank[:0]
+	for i := range c.groups {
+		s.nicRank = append(s.nicRank, ranks[c.groups[i].setting])
+	}
 	s.pathRank = rankTexts(c.paths)
 }
 
