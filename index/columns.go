@@ -283,6 +283,11 @@ func (c *columns) appendGroups(s *source, from, end int, ordinals []uint32) {
 	known := make(map[[4]uint32]uint32) // the batch's codes to ours: cheaper than hashing texts
 	codes := [5][]uint32{s.nicCodes, s.encryption.codes, s.rule.codes, s.acl.codes, s.blob.codes}
 	var until [6]int // where the stretch of each column ends; the last is of RecordTime
+	for k, values := range [5]int{len(s.nics), s.encryption.values.Len(), s.rule.values.Len(), s.acl.values.Len(), s.blob.values.Len()} {
+		if values == 1 {
+			until[k] = end
+		}
+	}
 	for at := from; at < end; {
 		to := end
 		for k, list := range codes {

@@ -77,15 +77,26 @@ func (c *columns) sightings() []nicGroup {
 			of[i] = k.group(nicKey{nics[nic], g.ordinal}, nic, c.ordinals[g.ordinal])
 		}
 	}
-	for i := range c.rows {
+	for i, ends := range c.ends {
 		r := &c.rows[i]
-		switch group := of[r.group]; {
-		case group < 0:
-		case r.direction() == flow.Outbound:
-			k.add(group, c.ends[i].src, 0, c.place(r).time)
-		default:
-			k.add(group, c.ends[i].dst, 1, c.place(r).time)
+		group := of[r.group]
+		if group < 0 {
+			continue
 		}
+		side, near := 0, ends.src
+		if r.direction() != flow.Outbound {
+			side, near = 1, ends.dst
+		}
+		t := c.place(r).time
+		at := k.newest[near]
+		if at == 0 || k.entries[at-1].group != uint32(group) {
+			if at = k.find(group, near, t); at == 0 {
+				continue
+			}
+		}
+		e := &k.entries[at-1]
+		e.first, e.last = min(e.first, t), max(e.last, t)
+		e.rows[side]++
 	}
 	return k.finish(c.addresses.list)
 }
@@ -100,27 +111,24 @@ func (k *collector) group(key nicKey, nic string, ordinal uint32) int {
 	return g
 }
 
-func (k *collector) add(group int, code uint32, side int, t int64) {
+// find returns 1 + where the entry of an address in a group stands, 0 where there is no
+// room for it.
+func (k *collector) find(group int, code uint32, t int64) int32 {
 	at := k.newest[code]
 	for at != 0 && k.entries[at-1].group != uint32(group) {
 		at = k.entries[at-1].before
 	}
-	if at == 0 {
-		if k.groups[group].capped {
-			return
-		}
-		if k.room == 0 {
-			k.groups[group].capped = true
-			return
-		}
-		k.room--
-		k.entries = append(k.entries, sightingEntry{group: uint32(group), code: code, before: k.newest[code], first: t, last: t})
-		at = int32(len(k.entries))
-		k.newest[code] = at
+	if at != 0 || k.groups[group].capped {
+		return at
 	}
-	e := &k.entries[at-1]
-	e.first, e.last = min(e.first, t), max(e.last, t)
-	e.rows[side]++
+	if k.room == 0 {
+		k.groups[group].capped = true
+		return 0
+	}
+	k.room--
+	k.entries = append(k.entries, sightingEntry{group: uint32(group), code: code, before: k.newest[code], first: t, last: t})
+	k.newest[code] = int32(len(k.entries))
+	return k.newest[code]
 }
 
 func (k *collector) finish(addresses []netip.Addr) []nicGroup {

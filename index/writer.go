@@ -160,18 +160,24 @@ func (w *Writer) most() int {
 func (w *Writer) count(b *source) []uint32 {
 	stretches := make([]*stretch, b.blob.values.Len())
 	ordinals := make([]uint32, len(stretches))
-	for i, code := range b.blob.codes {
+	for at := 0; at < b.Len(); {
+		code, to := b.blob.codes[at], b.Len()
+		if len(stretches) > 1 {
+			to = stretchEnd(b.blob.codes, at)
+		}
 		s := stretches[code]
 		if s == nil {
 			s = w.stretch(b.blob.values.Value(int(code)))
 			stretches[code], ordinals[code] = s, s.ordinal
 		}
-		t := int64(b.Time[i])
 		if s.rows == 0 {
-			s.first, s.last = t, t
+			s.first, s.last = int64(b.Time[at]), int64(b.Time[at])
 		}
-		s.first, s.last = min(s.first, t), max(s.last, t)
-		s.rows++
+		for _, t := range b.Time[at:to] {
+			s.first, s.last = min(s.first, int64(t)), max(s.last, int64(t))
+		}
+		s.rows += int64(to - at)
+		at = to
 	}
 	return ordinals
 }
