@@ -63,7 +63,7 @@ func (w *blockWriter) appendPage(dst []byte, addresses []netip.Addr, first int, 
 	}
 	for i, column := range [][]uint64{highs, lows, counts} {
 		from := len(dst)
-		dst = w.packer.frame(dst, column)
+		dst = w.packer.frame(dst, column, least(column))
 		binary.LittleEndian.PutUint16(dst[head+2+2*i:], uint16(len(dst)-from))
 	}
 	width := bits.Len64(most)

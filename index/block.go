@@ -55,51 +55,41 @@ type blockMeta struct {
 type blockWriter struct {
 	packer  packer
 	values  [packedColumns][blockRows]uint64
-	numbers []uint64          // of a page of addresses
-	dst     [blockRows]uint32 // by run: the destination's code
+	least   [packedColumns]uint64 // of values
+	starts  [blockRows]uint16     // by run: its first row
+	loud    [blockRows]uint16     // rows that are not quiet
+	dst     [blockRows]uint32     // by run: the destination's code
+	numbers []uint64              // of a page of addresses
 	out     []byte
 }
 
 // block encodes rows with their ends, of which there MUST be 1 to blockRows. It returns
 // the destinations of runs as well. Both are valid until the next block.
 func (w *blockWriter) block(c *columns, rows []row, of []ends) (out []byte, dst []uint32, m blockMeta) {
-	v := &w.values
-	first := c.place(&rows[0]).time
-	m = blockMeta{lowSrc: of[0].src, highSrc: of[len(rows)-1].src, first: first, last: first}
-	loud := 0
-	for i := range rows[:min(len(rows), blockRows)] {
-		r := &rows[i]
-		g, p := &c.groups[r.group], c.place(r)
-		m.first, m.last = min(m.first, p.time), max(m.last, p.time)
-		v[packGroup][i] = uint64(r.group)
-		v[packTime][i] = uint64(p.time - g.time)
-		v[packOffset][i] = zigzag(p.offset - g.expected(p.time))
-		v[packClass][i] = uint64(r.state) | uint64(r.flags&^flagWide)<<8
-		// Where the row is quiet, the next one writes over these.
-		v[packCounter0][loud], v[packCounter0+1][loud], v[packCounter0+2][loud], v[packCounter3][loud] = c.counted(r)
-		loud += int((^r.flags & flagQuiet) / flagQuiet)
-	}
-	starts, runs := w.runs(rows, of)
+	m = blockMeta{lowSrc: of[0].src, highSrc: of[len(rows)-1].src}
 	w.out = append(w.out[:0], make([]byte, blockHead)...)
+	runs, loud := w.divide(rows, of)
+	w.fillRuns(rows, of, w.starts[:runs])
+	m.first, m.last = w.fillRows(c, rows)
+	w.fillCounters(c, rows, w.loud[:loud])
 	put := binary.LittleEndian.PutUint16
 	put(w.out, uint16(len(rows)))
 	put(w.out[2:], uint16(runs))
 	put(w.out[4:], uint16(loud))
-	for col := range packedColumns {
-		from := len(w.out)
+	put(w.out[6:], uint16(len(w.out)-blockHead))
+	for col := packSrc; col < packedColumns; col++ {
+		from, n := len(w.out), len(rows)
 		switch {
-		case col == packStarts:
-			w.out = append(w.out, starts[:(len(rows)+7)/8]...)
-		case col == packClass:
-			w.out = w.packer.either(w.out, v[col][:len(rows)])
+		case col < packClass:
+			n = runs
 		case col >= packCounter0:
-			w.out = w.packer.frame(w.out, v[col][:loud])
-		case col > packClass:
-			w.out = w.packer.frame(w.out, v[col][:len(rows)])
-		case col >= packKind:
-			w.out = w.packer.either(w.out, v[col][:runs])
-		default:
-			w.out = w.packer.frame(w.out, v[col][:runs])
+			n = loud
+		}
+		values := w.values[col][:n]
+		if col >= packKind && col <= packClass {
+			w.out = w.packer.either(w.out, values)
+		} else {
+			w.out = w.packer.frame(w.out, values, w.least[col])
 		}
 		put(w.out[6+2*col:], uint16(len(w.out)-from))
 	}
@@ -107,32 +97,83 @@ func (w *blockWriter) block(c *columns, rows []row, of []ends) (out []byte, dst 
 	return w.out, w.dst[:runs], m
 }
 
-// runs fills the columns that have a value for each run, and returns where one starts
-// and how many there are. Which rows go on with the run before nobody could foresee, so
-// that is no jump: every row is written behind the runs, and the next one over it where
-// it began none.
-func (w *blockWriter) runs(rows []row, of []ends) (starts [blockRows / 8]byte, runs int) {
-	v := &w.values
-	rows = rows[:min(len(rows), blockRows)]
-	of = of[:len(rows)]
+// divide finds where runs start, which it writes as packStarts, and which rows are loud.
+// Neither could be foreseen, so that is no jump: each row is written behind those that
+// were found, and the next one over it where it is none of them.
+func (w *blockWriter) divide(rows []row, of []ends) (runs, loud int) {
 	var before ends
 	ports, kind := ^rows[0].ports, uint16(0) // so that the first one begins a run
+	of = of[:len(rows)]
 	bits := uint8(0)
 	for i := range rows {
 		r, e := &rows[i], of[i]
 		other := (e.src ^ before.src) | (e.dst ^ before.dst) | (r.ports ^ ports) | uint32(r.kind^kind)
-		begins := uint8((uint64(other) + math.MaxUint32) >> 32)
-		bits = bits>>1 | begins<<7
-		starts[i/8] = bits >> (7 - i%8)
-		sameSrc := uint32((uint64(e.src^before.src) - 1) >> 32) // all ones, or 0
-		v[packSrc][runs], v[packDst][runs] = uint64(e.src-before.src), uint64(e.dst-before.dst&sameSrc)
-		v[packKind][runs] = uint64(r.kind)
-		v[packSrcPort][runs], v[packDstPort][runs] = uint64(r.ports>>16), uint64(uint16(r.ports))
-		w.dst[runs] = e.dst
 		before, ports, kind = e, r.ports, r.kind
+		begins := uint8((uint64(other) + math.MaxUint32) >> 32)
+		w.starts[runs], w.loud[loud] = uint16(i), uint16(i)
 		runs += int(begins)
+		loud += int((^r.flags & flagQuiet) / flagQuiet)
+		if bits = bits>>1 | begins<<7; i%8 == 7 {
+			w.out = append(w.out, bits)
+		}
 	}
-	return starts, runs
+	if n := len(rows) % 8; n > 0 {
+		w.out = append(w.out, bits>>(8-n))
+	}
+	return runs, loud
+}
+
+// fillRuns fills the columns that have a value for each run.
+func (w *blockWriter) fillRuns(rows []row, of []ends, starts []uint16) {
+	v := &w.values
+	var before ends
+	leastSrc, leastDst := uint32(math.MaxUint32), uint32(math.MaxUint32)
+	for k, i := range starts[:min(len(starts), blockRows)] {
+		r, e := &rows[i], of[i]
+		sameSrc := uint32((uint64(e.src^before.src) - 1) >> 32) // all ones, or 0
+		src, dst := e.src-before.src, e.dst-before.dst&sameSrc
+		before = e
+		leastSrc, leastDst = min(leastSrc, src), min(leastDst, dst)
+		v[packSrc][k], v[packDst][k], v[packKind][k] = uint64(src), uint64(dst), uint64(r.kind)
+		v[packSrcPort][k], v[packDstPort][k] = uint64(r.ports>>16), uint64(uint16(r.ports))
+		w.dst[k] = e.dst
+	}
+	w.least[packSrc], w.least[packDst] = uint64(leastSrc), uint64(leastDst)
+}
+
+// fillRows fills the columns that have a value for each row, and returns the first and the
+// last event.
+func (w *blockWriter) fillRows(c *columns, rows []row) (first, last int64) {
+	v := &w.values
+	first, last = math.MaxInt64, math.MinInt64
+	leastGroup, leastTime, leastOffset := uint32(math.MaxUint32), uint64(math.MaxUint64), uint64(math.MaxUint64)
+	for i := range rows[:min(len(rows), blockRows)] {
+		r := &rows[i]
+		g, p := &c.groups[r.group], c.place(r)
+		first, last = min(first, p.time), max(last, p.time)
+		time, offset := uint64(p.time-g.time), zigzag(p.offset-g.expected(p.time))
+		leastGroup, leastTime, leastOffset = min(leastGroup, r.group), min(leastTime, time), min(leastOffset, offset)
+		v[packClass][i] = uint64(r.state) | uint64(r.flags&^flagWide)<<8
+		v[packGroup][i], v[packTime][i], v[packOffset][i] = uint64(r.group), time, offset
+	}
+	w.least[packGroup], w.least[packTime], w.least[packOffset] = uint64(leastGroup), leastTime, leastOffset
+	return first, last
+}
+
+// fillCounters fills the columns that have a value for each row that is not quiet.
+func (w *blockWriter) fillCounters(c *columns, rows []row, loud []uint16) {
+	v := &w.values
+	const most = math.MaxUint64
+	least0, least1, least2, least3 := uint64(most), uint64(most), uint64(most), uint64(most)
+	for k, i := range loud[:min(len(loud), blockRows)] {
+		v0, v1, v2, v3 := c.counted(&rows[i])
+		least0, least1, least2, least3 = min(least0, v0), min(least1, v1), min(least2, v2), min(least3, v3)
+		v[packCounter0][k], v[packCounter0+1][k], v[packCounter0+2][k], v[packCounter3][k] = v0, v1, v2, v3
+	}
+	if len(loud) == 0 {
+		least0, least1, least2, least3 = 0, 0, 0, 0
+	}
+	w.least[packCounter0], w.least[packCounter0+1], w.least[packCounter0+2], w.least[packCounter3] = least0, least1, least2, least3
 }
 
 // block is one that was read, ready to be decoded.

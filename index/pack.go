@@ -105,9 +105,9 @@ type packer struct {
 	codes  []uint64
 }
 
-// frame appends values in the first form. Those over the width are changed.
-func (p *packer) frame(dst []byte, values []uint64) []byte {
-	base := least(values)
+// frame appends values in the first form, of which base is the least. Those over the width
+// are changed.
+func (p *packer) frame(dst []byte, values []uint64, base uint64) []byte {
 	var lengths, odd [65]int // two, so that equal neighbours need not wait for each other
 	pairs := values
 	for ; len(pairs) >= 2; pairs = pairs[2:] {
@@ -194,7 +194,7 @@ func (p *packer) either(dst []byte, values []uint64) []byte {
 		code := p.seen[uint16(v)] - p.round
 		if code >= maxDistinct {
 			if n == maxDistinct {
-				return p.frame(dst, values)
+				return p.frame(dst, values, least(values))
 			}
 			code = uint32(n)
 			p.seen[uint16(v)] = p.round + code
@@ -205,7 +205,7 @@ func (p *packer) either(dst []byte, values []uint64) []byte {
 	}
 	width := bits.Len(uint(max(n, 1) - 1))
 	if 16*n+width*len(values) >= bits.Len64(most)*len(values) {
-		return p.frame(dst, values)
+		return p.frame(dst, values, least(values))
 	}
 	dst = append(dst, formDictionary, byte(n-1))
 	for _, v := range distinct[:n] {

@@ -33,7 +33,7 @@ func TestPack(t *testing.T) {
 		if small {
 			raw = p.either(nil, slices.Clone(values))
 		} else {
-			raw = p.frame(nil, slices.Clone(values))
+			raw = p.frame(nil, slices.Clone(values), least(values))
 		}
 		if raw[0] == formDictionary {
 			dictionaries++
