@@ -60,23 +60,24 @@ type blockWriter struct {
 	loud    [blockRows]uint16     // rows that are not quiet
 	dst     [blockRows]uint32     // by run: the destination's code
 	numbers []uint64              // of a page of addresses
-	out     []byte
+	out     []byte                // what was made
 }
 
-// block encodes rows with their ends, of which there MUST be 1 to blockRows. It returns
-// the destinations of runs as well. Both are valid until the next block.
-func (w *blockWriter) block(c *columns, rows []row, of []ends) (out []byte, dst []uint32, m blockMeta) {
-	m = blockMeta{lowSrc: of[0].src, highSrc: of[len(rows)-1].src}
-	w.out = append(w.out[:0], make([]byte, blockHead)...)
+// block appends rows with their ends, of which there MUST be 1 to blockRows, to what was
+// made. It returns where that is, and the destinations of runs, until the next block.
+func (w *blockWriter) block(c *columns, rows []row, of []ends) (m blockMeta, dst []uint32) {
+	start := len(w.out)
+	m = blockMeta{offset: int64(start), lowSrc: of[0].src, highSrc: of[len(rows)-1].src}
+	w.out = append(w.out, make([]byte, blockHead)...)
 	runs, loud := w.divide(rows, of)
 	w.fillRuns(rows, of, w.starts[:runs])
 	m.first, m.last = w.fillRows(c, rows)
 	w.fillCounters(c, rows, w.loud[:loud])
-	put := binary.LittleEndian.PutUint16
-	put(w.out, uint16(len(rows)))
-	put(w.out[2:], uint16(runs))
-	put(w.out[4:], uint16(loud))
-	put(w.out[6:], uint16(len(w.out)-blockHead))
+	put := func(i, v int) { binary.LittleEndian.PutUint16(w.out[start+2*i:], uint16(v)) }
+	put(0, len(rows))
+	put(1, runs)
+	put(2, loud)
+	put(3, len(w.out)-start-blockHead)
 	for col := packSrc; col < packedColumns; col++ {
 		from, n := len(w.out), len(rows)
 		switch {
@@ -91,10 +92,10 @@ func (w *blockWriter) block(c *columns, rows []row, of []ends) (out []byte, dst 
 		} else {
 			w.out = w.packer.frame(w.out, values, w.least[col])
 		}
-		put(w.out[6+2*col:], uint16(len(w.out)-from))
+		put(3+col, len(w.out)-from)
 	}
-	m.length, m.crc = int64(len(w.out)), crc32.Checksum(w.out, castagnoli)
-	return w.out, w.dst[:runs], m
+	m.length, m.crc = int64(len(w.out)-start), crc32.Checksum(w.out[start:], castagnoli)
+	return m, w.dst[:runs]
 }
 
 // divide finds where runs start, which it writes as packStarts, and which rows are loud.

@@ -17,8 +17,9 @@ type sorter struct {
 	words, spare []uint64 // a row's key, as far as it fits, above the row's number
 	keys
 
-	nicRank  []uint32 // by group code; equal NICs have equal ranks, as have paths
-	pathRank []uint32 // by ordinal code
+	addressRank []uint32 // by the code that it had
+	nicRank     []uint32 // by group code; equal NICs have equal ranks, as have paths
+	pathRank    []uint32 // by ordinal code
 }
 
 // sort ranks the addresses, so that the code of an address is its place in the order
@@ -28,7 +29,7 @@ type sorter struct {
 // A key takes source, destination, protocol and, as far as there is room, the source
 // port, which leaves few ties in traffic.
 func (s *sorter) sort(c *columns) {
-	rank := rankAddresses(c)
+	rank := s.rankAddresses(c)
 	s.rank(c)
 	n := c.len()
 	s.words, s.spare = slices.Grow(s.words[:0], n)[:n], slices.Grow(s.spare[:0], n)[:n]
@@ -248,18 +249,18 @@ func rankTexts(list []string) []uint32 {
 	return ranks
 }
 
-// rankAddresses sorts the dictionary and returns the new code of each old one.
-// Addresses that no row holds any more are dropped.
-func rankAddresses(c *columns) (rank []uint32) {
+// rankAddresses sorts the dictionary and returns the new code of each old one that a row
+// holds, until the next time. Addresses that no row holds any more are dropped.
+func (s *sorter) rankAddresses(c *columns) (rank []uint32) {
 	list := c.addresses.list
-	rank = make([]uint32, len(list))
+	s.addressRank = slices.Grow(s.addressRank[:0], len(list))[:len(list)]
 	sorted := make([]netip.Addr, 0, len(list))
-	for _, code := range addressOrder(list, heldAddresses(c)) {
-		rank[code] = uint32(len(sorted))
+	for _, code := range s.addressOrder(list, heldAddresses(c)) {
+		s.addressRank[code] = uint32(len(sorted))
 		sorted = append(sorted, list[code])
 	}
 	c.addresses.list = sorted
-	return rank
+	return s.addressRank
 }
 
 // heldAddresses are the codes of those that rows hold.
@@ -281,8 +282,8 @@ func heldAddresses(c *columns) []uint32 {
 }
 
 // addressOrder sorts codes by their addresses: IPv4 first.
-func addressOrder(list []netip.Addr, codes []uint32) []uint32 {
-	var four []uint64 // address above code
+func (s *sorter) addressOrder(list []netip.Addr, codes []uint32) []uint32 {
+	four := slices.Grow(s.words[:0], len(codes)) // address above code
 	var six []uint32
 	for _, code := range codes {
 		if a := list[code]; a.Is4() {
@@ -292,12 +293,13 @@ func addressOrder(list []netip.Addr, codes []uint32) []uint32 {
 			six = append(six, code)
 		}
 	}
+	s.words, s.spare = four, slices.Grow(s.spare[:0], len(four))[:len(four)]
 	if len(four) > 0 {
-		four, _ = radix(four, make([]uint64, len(four)), 32, 64)
+		s.words, s.spare = radix(four, s.spare, 32, 64)
 	}
 	slices.SortFunc(six, func(a, b uint32) int { return list[a].Compare(list[b]) })
 	order := codes[:0]
-	for _, w := range four {
+	for _, w := range s.words {
 		order = append(order, uint32(w))
 	}
 	return append(order, six...)

@@ -134,7 +134,7 @@ func (s *sealer) writeChunks(w *segmentWriter, d *directory, c *columns, from, s
 			m.offset += w.at
 			d.blocks = append(d.blocks, m)
 		}
-		w.put(made[i].bytes)
+		w.put(made[i].writer.out)
 	}
 	return from, settled
 }
@@ -144,15 +144,14 @@ type chunk struct {
 	writer  blockWriter
 	rows    [blockRows]row // of one block
 	ends    [blockRows]ends
-	touched uint32 // what was read ahead: that it is kept makes it read
-	bytes   []byte
-	blocks  []blockMeta // offsets are those in bytes
+	touched uint32      // what was read ahead: that it is kept makes it read
+	blocks  []blockMeta // offsets are those in what the writer made
 	dst     [][]uint32  // by block: the runs' destinations
 }
 
 // encode makes blocks of the rows of places [from, to) in the order.
 func (h *chunk) encode(s *sorter, c *columns, from, to int) {
-	h.bytes, h.blocks = h.bytes[:0], h.blocks[:0]
+	h.writer.out, h.blocks = h.writer.out[:0], h.blocks[:0]
 	settled := from
 	for at := from; at < to; at += blockRows {
 		end := min(at+blockRows, to)
@@ -161,14 +160,13 @@ func (h *chunk) encode(s *sorter, c *columns, from, to int) {
 		}
 		rows, ends := h.gather(s, c, s.words[at:end])
 		s.settle(c, rows, at)
-		b, dst, m := h.writer.block(c, rows, ends)
+		m, dst := h.writer.block(c, rows, ends)
 		k := len(h.blocks)
 		if k == len(h.dst) {
 			h.dst = append(h.dst, nil)
 		}
 		h.dst[k] = append(h.dst[k][:0], dst...)
-		m.offset = int64(len(h.bytes))
-		h.bytes, h.blocks = append(h.bytes, b...), append(h.blocks, m)
+		h.blocks = append(h.blocks, m)
 	}
 }
 
