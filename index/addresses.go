@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -150,14 +151,22 @@ func (p *postings) reset(addresses int) {
 	p.entries = p.entries[:0]
 }
 
-func (p *postings) add(code, block uint32) {
-	c := &p.codes[code]
-	if c.last == block+1 {
-		return
+// add takes in a block with its destinations, each as often as it comes. Which came before
+// nobody could foresee, so that is no jump.
+func (p *postings) add(codes []uint32, block uint32) {
+	n := len(p.entries)
+	p.entries = slices.Grow(p.entries, len(codes))
+	entries := p.entries[n : n+len(codes)]
+	added := 0
+	for _, code := range codes {
+		c := &p.codes[code]
+		first := uint32((uint64(c.last^(block+1)) + math.MaxUint32) >> 32) // 1, or 0
+		c.last = block + 1
+		c.end += first
+		entries[added] = posting{code, block}
+		added += int(first)
 	}
-	c.last = block + 1
-	c.end++
-	p.entries = append(p.entries, posting{code, block})
+	p.entries = p.entries[:n+added]
 }
 
 // list puts the blocks in the order of codes, once all were added.

@@ -128,9 +128,7 @@ func (s *sealer) writeChunks(w *segmentWriter, d *directory, c *columns, from, s
 	wg.Wait()
 	for i := range made {
 		for k, m := range made[i].blocks {
-			for _, dst := range made[i].dst[k] {
-				s.postings.add(dst, uint32(len(d.blocks)))
-			}
+			s.postings.add(made[i].dst[k], uint32(len(d.blocks)))
 			m.offset += w.at
 			d.blocks = append(d.blocks, m)
 		}
