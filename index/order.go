@@ -33,11 +33,8 @@ func (s *sorter) sort(c *columns) {
 	s.rank(c)
 	n := c.len()
 	s.words, s.spare = slices.Grow(s.words[:0], n)[:n], slices.Grow(s.spare[:0], n)[:n]
-	for i, e := range c.ends {
-		c.ends[i] = ends{rank[e.src], rank[e.dst]}
-	}
 	s.keys = newKeys(c)
-	s.keys.words(s.words, c)
+	s.keys.words(s.words, c, rank)
 	s.words, s.spare = radix(s.words, s.spare, s.rowBits, s.rowBits+s.bits)
 }
 
@@ -83,12 +80,14 @@ func (k *keys) shifts() (src, dst, rest uint) {
 	return (dst + uint(k.addressBits)) & 63, dst & 63, rest & 63
 }
 
-// words sets those of all rows.
-func (k *keys) words(to []uint64, c *columns) {
+// words sets those of all rows, and gives their ends the codes of the new order.
+func (k *keys) words(to []uint64, c *columns, rank []uint32) {
 	src, dst, rest := k.shifts()
 	rows, drop := c.rows[:len(to)], uint(k.drop)&63
 	for i, e := range c.ends[:len(to)] {
 		r := &rows[i]
+		e = ends{rank[e.src], rank[e.dst]}
+		c.ends[i] = e
 		tail := k.protocol[r.protocol()]<<16 | uint64(r.ports>>16)
 		to[i] = uint64(e.src)<<src | uint64(e.dst)<<dst | tail>>drop<<rest | uint64(i)
 	}

@@ -64,9 +64,17 @@ const wordsOfEight = 16
 
 // putEights writes values, a multiple of eight, in at most 16 bits each. Eight of them
 // are width bytes and begin with a byte of their own; what is written too much, the next
-// eight write over.
+// eight write over. A shift by 64 leaves 0.
 func putEights(out []byte, values []uint64, base uint64, width uint) {
 	bases := four(base, base, base, base, width)
+	if width <= 8 {
+		for ; len(values) >= 8; values, out = values[8:], out[width:] {
+			v := (*[8]uint64)(values)
+			low, high := four(v[0], v[1], v[2], v[3], width)-bases, four(v[4], v[5], v[6], v[7], width)-bases
+			binary.LittleEndian.PutUint64(out, low|high<<(4*width&63))
+		}
+		return
+	}
 	for ; len(values) >= 8; values, out = values[8:], out[width:] {
 		v := (*[8]uint64)(values)
 		low, high := four(v[0], v[1], v[2], v[3], width)-bases, four(v[4], v[5], v[6], v[7], width)-bases
@@ -109,12 +117,15 @@ type packer struct {
 // are changed.
 func (p *packer) frame(dst []byte, values []uint64, base uint64) []byte {
 	var lengths, odd [65]int // two, so that equal neighbours need not wait for each other
-	pairs := values
-	for ; len(pairs) >= 2; pairs = pairs[2:] {
-		lengths[bits.Len64(pairs[0]-base)]++
-		odd[bits.Len64(pairs[1]-base)]++
+	rest := values
+	for ; len(rest) >= 4; rest = rest[4:] {
+		v := (*[4]uint64)(rest)
+		lengths[bits.Len64(v[0]-base)]++
+		odd[bits.Len64(v[1]-base)]++
+		lengths[bits.Len64(v[2]-base)]++
+		odd[bits.Len64(v[3]-base)]++
 	}
-	for _, v := range pairs {
+	for _, v := range rest {
 		lengths[bits.Len64(v-base)]++
 	}
 	for i, n := range odd {
@@ -130,7 +141,7 @@ func (p *packer) frame(dst []byte, values []uint64, base uint64) []byte {
 	}
 	p.places, p.highs = p.places[:0], p.highs[:0]
 	for i, v := range values {
-		if high := (v - base) >> width; high != 0 {
+		if high := (v - base) >> (width & 63); high != 0 {
 			p.places, p.highs = append(p.places, uint16(i)), append(p.highs, high)
 			values[i] -= high << width
 		}
