@@ -14,6 +14,7 @@ type generations[K comparable, V any] struct {
 	mu         sync.Mutex
 	young, old map[K]cached[V]
 	spent      atomic.Int64 // on the young ones
+	turned     int          // how often the young one became the old one
 }
 
 type cached[V any] struct {
@@ -77,9 +78,26 @@ func (g *generations[K, V]) put(key K, value V, w *weight) V {
 func (g *generations[K, V]) keep(key K, c cached[V]) {
 	bytes := c.bytes.Load()
 	if g.spent.Load()+bytes > g.limit/2 {
-		g.old, g.young = g.young, make(map[K]cached[V])
-		g.spent.Store(0)
+		g.turn()
 	}
 	g.young[key] = c
 	g.spent.Add(bytes)
+}
+
+func (g *generations[K, V]) turn() {
+	g.old, g.young = g.young, make(map[K]cached[V])
+	g.spent.Store(0)
+	g.turned++
+}
+
+// turns is how often values were let go. Who keeps values without asking for them again
+// asks for this now and then, and lets go of them when it is another number: so they, too,
+// are bounded.
+func (g *generations[K, V]) turns() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.spent.Load() > g.limit/2 && len(g.young) > 1 {
+		g.turn()
+	}
+	return g.turned
 }

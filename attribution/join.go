@@ -34,11 +34,21 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 type Joiner struct {
 	view *View
 
+	// What was found out about addresses, for as long as batches have one dictionary and
+	// the view keeps what is said.
+	places     []uint32 // by the address's code: 1 more than where its end is; 0 is nowhere
+	ends       []endOfBatch
+	free       []uint32 // places that are
+	touched    uint32   // what was read ahead: that it is kept makes it read
+	dictionary *flow.Dictionary
+	turns      int
+
 	// Of the batch under way.
 	batch    *flow.Batch
 	begins   []flow.Span
 	answered []bool
-	ends     []endOfBatch // by the address's code
+	same     []bool
+	brief    []uint32 // codes of which what was found out holds for this batch only
 	nics     []string
 	nicCodes []uint32
 	terms    [][]nicTerm // by the NIC's code
@@ -51,34 +61,40 @@ func (v *View) Joiner() *Joiner { return &Joiner{view: v} }
 
 // Join attributes the rows of a batch; begins says for each when its flow began
 // ([flow.Begins]), answered whether its destination sent anything back
-// ([flow.Answered]). Each distinct address of the batch is looked up once; rows are
-// looked at one by one only where it changed hands within the batch, or where the
+// ([flow.Answered]). Each address is looked up once for batches that share their
+// dictionary; rows are looked at one by one only where it changed hands, or where the
 // answer hangs on the destination. Join keeps nothing of the batch. It uses the memory
 // of spare, of a batch that is done with.
 func (j *Joiner) Join(b *flow.Batch, begins []flow.Span, answered []bool, spare Joined) (Joined, error) {
 	if len(begins) != b.Len() || len(answered) != b.Len() {
 		return Joined{}, fmt.Errorf("join batch: %d begins and %d answers for %d rows", len(begins), len(answered), b.Len())
 	}
-	j.batch, j.begins, j.answered = b, begins, answered
+	j.batch, j.begins, j.answered, j.same = b, begins, answered, b.Follows()
 	j.joined = Joined{Src: slices.Grow(spare.Src[:0], b.Len())[:b.Len()], Dst: slices.Grow(spare.Dst[:0], b.Len())[:b.Len()]}
 	j.lookUp()
-	for i := range begins {
-		j.row(i)
+	for from := 0; from < b.Len(); from += stretchRows {
+		to := min(from+stretchRows, b.Len())
+		j.touch(b.Dst[from:to])
+		for i := from; i < to; i++ {
+			j.row(i)
+		}
 	}
+	j.forgetBrief()
 	out := j.joined
-	*j = Joiner{view: j.view, ends: j.ends, terms: j.terms}
+	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, turns: j.turns, brief: j.brief[:0], terms: j.terms}
 	return out, nil
 }
 
-// lookUp looks up the addresses and interfaces of the batch.
+// lookUp makes room for the addresses of the batch, and looks up its interfaces.
 func (j *Joiner) lookUp() {
-	whole := j.begins[0]
-	for _, s := range j.begins {
-		whole.From, whole.To = min(whole.From, s.From), max(whole.To, s.To)
+	if turns := j.view.said.turns(); j.batch.Dictionary == nil || j.batch.Dictionary != j.dictionary || turns != j.turns {
+		clear(j.places)
+		clear(j.ends)
+		j.ends, j.free = append(j.ends[:0], endOfBatch{fixed: external}), j.free[:0]
+		j.dictionary, j.turns = j.batch.Dictionary, turns
 	}
-	j.ends = j.ends[:0]
-	for _, a := range j.batch.Addresses {
-		j.ends = append(j.ends, j.view.endOf(a, whole))
+	if more := len(j.batch.Addresses) - len(j.places); more > 0 {
+		j.places = append(j.places, make([]uint32, more)...)
 	}
 	j.nics, j.nicCodes = j.batch.NICs()
 	j.terms = j.terms[:0]
@@ -87,8 +103,78 @@ func (j *Joiner) lookUp() {
 	}
 }
 
+// stretchRows is how many rows are joined after what they need was read: it stays in the
+// first caches for so long.
+const stretchRows = 512
+
+// touch reads what rows with these codes will. It is far away in memory, and row can not
+// go on before it has it; here nothing hangs on it, so that many reads are under way.
+// Sources need none: rows are sorted by them.
+func (j *Joiner) touch(codes []uint32) {
+	touched := uint32(0)
+	for _, code := range codes {
+		touched |= j.places[code]
+	}
+	for _, code := range codes {
+		if place := j.places[code]; place > outside {
+			touched |= j.ends[place-1].said.head()
+		}
+	}
+	j.touched = touched
+}
+
+// end is what is found out about an address. Nearly all of the world's have one place, so
+// that what is read of them is in the caches.
+func (j *Joiner) end(code uint32) *endOfBatch {
+	if j.places[code] == 0 {
+		e := j.view.endOf(j.batch.Addresses[code], j.whole)
+		switch {
+		case e.view != nil:
+			j.brief = append(j.brief, code)
+			fallthrough
+		case e.said != nil:
+			j.places[code] = j.place(e)
+		default:
+			j.places[code] = outside
+		}
+	}
+	return &j.ends[j.places[code]-1]
+}
+
+// place is where an end is put.
+func (j *Joiner) place(e endOfBatch) uint32 {
+	if n := len(j.free) - 1; n >= 0 {
+		place := j.free[n]
+		j.free, j.ends[place-1] = j.free[:n], e
+		return place
+	}
+	j.ends = append(j.ends, e)
+	return uint32(len(j.ends))
+}
+
+// forgetBrief lets go of what holds for the batch under way only.
+func (j *Joiner) forgetBrief() {
+	for _, code := range j.brief {
+		place := j.places[code]
+		j.places[code], j.ends[place-1] = 0, endOfBatch{}
+		j.free = append(j.free, place)
+	}
+}
+
+// outside is the place of all addresses that are known to be nobody's.
+const outside = 1
+
+// whole is the time in which flows of the batch began.
+func (j *Joiner) whole() flow.Span {
+	whole := j.begins[0]
+	for _, s := range j.begins {
+		whole.From, whole.To = min(whole.From, s.From), max(whole.To, s.To)
+	}
+	return whole
+}
+
 func (j *Joiner) row(i int) {
-	again := i > 0 && j.begins[i-1] == j.begins[i] && j.repeats(i)
+	again := j.same[i] && j.begins[i-1] == j.begins[i] // rows of one flow follow each other
 	if again {
 		j.repeatSrc(i)
 	} else {
@@ -98,7 +184,7 @@ func (j *Joiner) row(i int) {
 		j.joined.Dst[i] = j.joined.Dst[i-1]
 		return
 	}
-	e, as, near := &j.ends[j.batch.Dst[i]], called, j.batch.Direction[i] != flow.Outbound
+	e, as, near := j.end(j.batch.Dst[i]), called, j.batch.Direction[i] != flow.Outbound
 	if j.answered[i] {
 		as = answerer
 	}
@@ -112,7 +198,7 @@ func (j *Joiner) row(i int) {
 }
 
 func (j *Joiner) resolveSrc(i int) {
-	e, near := &j.ends[j.batch.Src[i]], j.batch.Direction[i] == flow.Outbound
+	e, near := j.end(j.batch.Src[i]), j.batch.Direction[i] == flow.Outbound
 	if e.view == nil || j.view.nat == nil { // else see lift
 		if r := e.quick(j.begins[i], sender); r != nil {
 			j.joined.Src[i] = j.checked(r, i, near)
@@ -150,13 +236,6 @@ func (j *Joiner) checked(r *Resolution, i int, near bool) *Resolution {
 	return r
 }
 
-// repeats says whether row i asks what the row before it asks, but for times and whether
-// it was answered: rows of one flow follow each other.
-func (j *Joiner) repeats(i int) bool {
-	return j.batch.Src[i-1] == j.batch.Src[i] && j.batch.Dst[i-1] == j.batch.Dst[i] && j.batch.SrcPort[i-1] == j.batch.SrcPort[i] && j.batch.DstPort[i-1] == j.batch.DstPort[i] &&
-		j.batch.Protocol[i-1] == j.batch.Protocol[i] && j.batch.Direction[i-1] == j.batch.Direction[i] && j.nicCodes[i-1] == j.nicCodes[i]
-}
-
 // repeatSrc gives row i the source of the row before it.
 func (j *Joiner) repeatSrc(i int) {
 	j.joined.Src[i] = j.joined.Src[i-1]
@@ -167,13 +246,13 @@ func (j *Joiner) repeatSrc(i int) {
 
 // endOfBatch is an address within the time that a batch covers.
 type endOfBatch struct {
-	fixed *Resolution // the answer for every row; nil where rows differ
-	view  *addressView
+	fixed *Resolution  // the answer for every row; nil where rows differ
+	view  *addressView // where anything hangs on it, and then the rest holds for one batch
 
-	said *saidAt // or nil, and then view is set where anything hangs on it
+	said *saidAt // or nil
 }
 
-func (v *View) endOf(a netip.Addr, whole flow.Span) (e endOfBatch) {
+func (v *View) endOf(a netip.Addr, whole func() flow.Span) (e endOfBatch) {
 	id, held := v.pods.addressID(a)
 	if !held && v.nat == nil && v.outside(a) {
 		e.fixed = external // and no evidence can say what is behind it
@@ -191,8 +270,9 @@ func (v *View) endOf(a netip.Addr, whole flow.Span) (e endOfBatch) {
 	case len(av.owners) == 0:
 		e.fixed = external
 	case len(av.owners) == 1 && len(av.owners[0].nodes) == 0:
-		if tl := av.owners[0].pods; tl.interval(whole.From) == tl.interval(whole.To) {
-			e.fixed = tl.resolve(tl.interval(whole.From))
+		time := whole()
+		if tl := av.owners[0].pods; tl.interval(time.From) == tl.interval(time.To) {
+			e.fixed = tl.resolve(tl.interval(time.From))
 		}
 	}
 	return e

@@ -57,6 +57,14 @@ func (s *saidAt) in(run int, as end) *Resolution {
 	return r.at(as)
 }
 
+// head is the first word of the track.
+func (s *saidAt) head() uint32 {
+	if s == nil {
+		return 0
+	}
+	return s.track[0]
+}
+
 // candidate is who had a stay.
 func (s *saidAt) candidate(stay int) *Candidate {
 	if c := s.stays[stay].Load(); c != nil {

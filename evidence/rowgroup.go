@@ -33,7 +33,7 @@ type rowGroup struct {
 	picked picked
 	table  []uint32
 	blank  []uint32 // of unset
-	used   []uint32 // ends of a side, by their number in the book; or addresses of a batch
+	used   []uint32 // ends of a side, by their number in the book
 
 	byEnd, byEndBefore []uint32 // codes of a column, and of the one before it
 
@@ -54,7 +54,7 @@ type picked struct {
 }
 
 func newRowGroup() *rowGroup {
-	g := &rowGroup{addresses: [2]addressCodes{newAddressCodes(), newAddressCodes()}}
+	g := &rowGroup{}
 	for i := range g.codes {
 		g.codes[i] = make(map[string]uint32)
 	}
@@ -155,7 +155,7 @@ func (g *rowGroup) add(a *query.Attributed, rows []int32, book *endBook) {
 func (g *rowGroup) addEnds(a *query.Attributed, rows []int32, book *endBook) {
 	for side, codes := range [2][]uint32{a.Batch.Src, a.Batch.Dst} {
 		said := [2][]*attribution.Resolution{a.Joined.Src, a.Joined.Dst}[side]
-		g.addAddresses(side, pick(codes, rows, &g.picked.codes), a.Addresses)
+		g.addAddresses(side, pick(codes, rows, &g.picked.codes), a.Batch)
 		g.end[side] = book.append(g.end[side], pick(said, rows, &g.picked.resolutions))
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/flow"
+	"github.com/whichpod/whichpod/internal/parquet"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -258,38 +259,61 @@ func textIn(b *endBook, column int, number uint32) *string {
 	return &b.texts[column].texts[number]
 }
 
-// Addresses have one code each, in the order in which they come, over all growth.
+// Addresses have one number each, in the order in which rows have them, whichever
+// dictionaries their batches have.
 func TestAddressCodes(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(4, 8))
-	codes := newAddressCodes()
+	g := newRowGroup()
 	for range 2 {
-		want := make(map[netip.Addr]uint32)
-		for range 300 {
-			batch := make([]netip.Addr, 200)
-			var which []uint32
-			for i := range batch {
-				batch[i] = netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(30)), byte(r.Uint32())})
-				if r.IntN(3) == 0 {
-					batch[i] = netip.AddrFrom16([16]byte{0x20, 1, 5: byte(r.IntN(30)), 15: byte(r.Uint32())})
-				}
-				if r.IntN(3) == 0 {
-					continue
-				}
-				which = append(which, uint32(i))
-				if _, ok := want[batch[i]]; !ok {
-					want[batch[i]] = uint32(len(want))
-				}
+		var want, got []netip.Addr // of rows
+		b := flow.NewBuilder(memory.DefaultAllocator)
+		for batch := range 60 {
+			if batch%7 == 6 { // another dictionary
+				b.Release()
+				b = flow.NewBuilder(memory.DefaultAllocator)
 			}
-			table := make([]uint32, len(batch))
-			codes.number(which, batch, table)
-			for _, n := range which {
-				if a := batch[n]; table[n] != want[a] || codes.addresses[table[n]] != a {
-					t.Fatalf("%v has code %d, want %d", a, table[n], want[a])
+			for range 200 {
+				row := flow.Row{Src: flow.Unknown, Dst: netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(30)), byte(r.Uint32())}), State: flow.Begin}
+				switch r.IntN(8) {
+				case 0:
+					row.Dst = netip.AddrFrom16([16]byte{0x20, 1, 5: byte(r.IntN(30)), 15: byte(r.Uint32())})
+				case 1:
+					row.Dst = flow.Unknown
 				}
+				b.Append(&row)
+			}
+			rows := b.NewBatch()
+			codes := pick(rows.Dst, []int32{3, 5, 6, 100, 199}, &g.picked.codes)
+			for _, code := range codes {
+				want = append(want, rows.Addresses[code])
+			}
+			g.addAddresses(1, codes, rows)
+			g.addAddresses(0, pick(rows.Src, []int32{0}, &g.picked.codes), rows)
+			rows.Release()
+		}
+		b.Release()
+		numbers := g.addresses[1].addresses
+		for _, n := range g.chunks[colDstIP].Codes {
+			if n == parquet.None {
+				got = append(got, flow.Unknown)
+			} else {
+				got = append(got, numbers[n])
 			}
 		}
-		codes.reset()
+		if !slices.Equal(got, want) {
+			t.Errorf("rows have %v, want %v", got, want)
+		}
+		inOrder := slices.DeleteFunc(want, func(a netip.Addr) bool { return a == flow.Unknown })
+		seen := make(map[netip.Addr]bool)
+		inOrder = slices.DeleteFunc(inOrder, func(a netip.Addr) bool { again := seen[a]; seen[a] = true; return again })
+		if !slices.Equal(numbers, inOrder) {
+			t.Errorf("numbers are of %v, want %v", numbers, inOrder)
+		}
+		if src := g.addresses[0].addresses; !slices.Equal(src, []netip.Addr{flow.Unknown}) {
+			t.Errorf("sources are %v, want only the unknown one", src)
+		}
+		g.reset()
 	}
 }
 

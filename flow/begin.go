@@ -33,7 +33,6 @@ type Begins struct {
 	last  key
 	begun bool // last is set
 	open  openFlows
-	same  []bool // scratch: see follows
 }
 
 // openFlows is what the rows of one five-tuple at one NIC have shown so far.
@@ -65,11 +64,10 @@ type key struct {
 //   - no interface logged the row but a firewall did: see MaxDelay.
 func (t *Begins) Of(b *Batch, into []Span) []Span {
 	nics, codes := b.NICs()
-	t.same = b.follows(t.same)
 	if first := b.keyOf(0); !t.begun || first != t.last {
 		t.begun, t.open = true, openFlows{}
 	}
-	for i, same := range t.same {
+	for i, same := range b.Follows() {
 		if !same && i > 0 {
 			t.open = openFlows{}
 		}
@@ -87,29 +85,6 @@ func (t *Begins) Of(b *Batch, into []Span) []Span {
 }
 
 const second = 1000 // milliseconds
-
-func sameKey(b *Batch, nic []uint32, i, j int) bool {
-	return b.Src[i] == b.Src[j] && b.Dst[i] == b.Dst[j] && b.SrcPort[i] == b.SrcPort[j] && b.DstPort[i] == b.DstPort[j] &&
-		b.Protocol[i] == b.Protocol[j] && b.Direction[i] == b.Direction[j] && (nic[i] == nic[j] || b.NIC(i) == b.NIC(j))
-}
-
-// follows says for each row whether it has the key of the row before it; of the first it
-// says no. It compares all of the key at once, without a jump for each part of it, and
-// uses the memory of into.
-func (b *Batch) follows(into []bool) []bool {
-	n := b.Len()
-	into = slices.Grow(into[:0], n)[:n]
-	into[0] = false
-	src, dst, srcPort, dstPort, protocol, direction := b.Src[:n], b.Dst[:n], b.SrcPort[:n], b.DstPort[:n], b.Protocol[:n], b.Direction[:n]
-	_, nic := b.NICs()
-	nic = nic[:n]
-	for i := 1; i < n; i++ {
-		other := (src[i] ^ src[i-1]) | (dst[i] ^ dst[i-1]) | uint32((srcPort[i]^srcPort[i-1])|(dstPort[i]^dstPort[i-1])) |
-			uint32((protocol[i]^protocol[i-1])|(direction[i]^direction[i-1]))
-		into[i] = other|(nic[i]^nic[i-1]) == 0 || other == 0 && b.NIC(i) == b.NIC(i-1)
-	}
-	return into
-}
 
 func (o *openFlows) next(at int64, state byte) Span {
 	if state == Denied {
@@ -172,24 +147,23 @@ func (o *openFlows) unseen(at int64) Span {
 // which has none, by those of the row that follows it. next is the batch after b in
 // flow order, or nil: what is known does not depend on where batches were cut.
 func Answered(b, next *Batch, into []bool) []bool {
-	_, nics := b.NICs()
-	for i := range b.Len() {
-		answered := false
-		switch {
-		case b.State[i] != Begin:
-			answered = b.received(i)
-		case i+1 < b.Len():
-			answered = sameKey(b, nics, i, i+1) && b.State[i+1] != Begin && b.received(i+1)
-		case next != nil:
-			answered = b.keyOf(i) == next.keyOf(0) && next.State[0] != Begin && next.received(0)
+	n, same, received := b.Len(), b.Follows(), b.counters[2]
+	packets := received.Uint64Values()
+	into = slices.Grow(into, n)
+	for i, state := range b.State {
+		at := i
+		if state == Begin {
+			if at++; at == n || !same[at] || b.State[at] == Begin {
+				into = append(into, false)
+				continue
+			}
 		}
-		into = append(into, answered)
+		into = append(into, packets[at] > 0 && received.IsValid(at))
+	}
+	if last := n - 1; next != nil && b.State[last] == Begin && b.keyOf(last) == next.keyOf(0) && next.State[0] != Begin {
+		into[len(into)-1] = next.counters[2].IsValid(0) && next.counters[2].Value(0) > 0
 	}
 	return into
-}
-
-func (b *Batch) received(i int) bool {
-	return b.counters[2].IsValid(i) && b.counters[2].Value(i) > 0
 }
 
 func (b *Batch) keyOf(i int) key {

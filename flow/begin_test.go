@@ -111,7 +111,6 @@ func TestFollows(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 1))
 	b := NewBuilder(mem)
 	defer b.Release()
-	var into []bool
 	row := Row{State: Begin}
 	for range 40 {
 		for range 1 + r.IntN(300) {
@@ -141,15 +140,14 @@ func TestFollows(t *testing.T) {
 			b.Append(&row)
 		}
 		batch := b.NewBatch()
-		_, nics := batch.NICs()
-		into = batch.follows(into)
-		for i, same := range into {
-			if want := i > 0 && sameKey(batch, nics, i-1, i); same != want {
+		follows := batch.Follows()
+		for i, same := range follows {
+			if want := i > 0 && batch.keyOf(i-1) == batch.keyOf(i); same != want {
 				t.Errorf("row %d follows the one before it: %t, want %t", i, same, want)
 			}
 		}
-		if len(into) != batch.Len() {
-			t.Errorf("%d answers for %d rows", len(into), batch.Len())
+		if len(follows) != batch.Len() {
+			t.Errorf("%d answers for %d rows", len(follows), batch.Len())
 		}
 		batch.Release()
 	}

@@ -42,6 +42,14 @@ func (t *addressTable) lookUp(a netip.Addr) uint32 {
 	return uint32(len(t.list) - 1)
 }
 
+// near is what stands where an address is looked for first.
+func (t *addressTable) near(a netip.Addr) uint64 {
+	if !a.Is4() {
+		return 0
+	}
+	return t.slots[t.hash(fourOf(a))&uint64(len(t.slots)-1)]
+}
+
 // index makes an address with a code one that can be looked up.
 func (t *addressTable) index(a netip.Addr, code uint32) {
 	if !a.Is4() {
@@ -63,12 +71,16 @@ func fourOf(a netip.Addr) uint32 {
 // find returns where an address stands, or the free slot where it belongs.
 func (t *addressTable) find(v uint32) uint64 {
 	mask := uint64(len(t.slots) - 1)
-	high, low := bits.Mul64(uint64(v)^t.seed[0], t.seed[1])
-	i := (high ^ low) & mask
+	i := t.hash(v) & mask
 	for t.slots[i] != 0 && uint32(t.slots[i]>>32) != v {
 		i = (i + 1) & mask
 	}
 	return i
+}
+
+func (t *addressTable) hash(v uint32) uint64 {
+	high, low := bits.Mul64(uint64(v)^t.seed[0], t.seed[1])
+	return high ^ low
 }
 
 func (t *addressTable) grow() {

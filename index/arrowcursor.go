@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"net/netip"
 	"os"
@@ -31,13 +32,15 @@ type arrowSource struct {
 
 // newArrowSource puts a cursor before the segment's first match. It closes the file
 // after an error.
-func newArrowSource(c *cursor, p *plan, u *unpacker, file *os.File) (rowSource, error) {
+func newArrowSource(c *cursor, p *plan, u *unpacker, d *scanAddresses, file *os.File) (rowSource, error) {
 	o, err := u.openArrow(file, c.seg)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	s := &arrowSource{seg: c.seg, file: file, unpack: u, left: 1<<len(c.seg.arrow.batches) - 1}
-	c.addresses, c.ordinals = o.addresses, c.seg.ordinals
+	pages := slices.Collect(slices.Chunk(o.addresses, pageAddresses))
+	c.addresses = newAddressCoder(d, len(pages), math.MaxInt, func(page int) (addressList, error) { return addressList{all: pages[page]}, nil })
+	c.ordinals = c.seg.ordinals
 	s.addTexts(c, o)
 	s.choose(p, o)
 	return s, nil
@@ -109,7 +112,7 @@ func (s *arrowSource) next(c *cursor) (bool, error) {
 		}
 		if len(s.rows) > 0 {
 			s.fill(c)
-			return true, nil
+			return true, c.addresses.encode(c.src, c.dst)
 		}
 	}
 	return false, nil

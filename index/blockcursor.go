@@ -9,12 +9,11 @@ import (
 // blockSource reads the rows of a segment that match. Of a block that may hold any it
 // decodes first what decides which rows match, and the rest of those rows only.
 type blockSource struct {
-	opened    *opened
-	addresses *addressReader
-	unpack    *unpacker // shared by a scanner's cursors: used inside next only
-	plan      *segmentPlan
-	tables    *tables
-	wanted    []bool // by group: its rows are; nil is every one
+	opened *opened
+	unpack *unpacker // shared by a scanner's cursors: used inside next only
+	plan   *segmentPlan
+	tables *tables
+	wanted []bool // by group: its rows are; nil is every one
 
 	blocks bitSet // that may hold a match; nil is every one
 	at     int    // the next one to be read
@@ -40,12 +39,12 @@ type blockScratch struct {
 const postingCodes = 16 * pageAddresses
 
 // newBlockSource opens a segment. It returns nil where no block can hold a match.
-func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker) (rowSource, error) {
+func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker, d *scanAddresses) (rowSource, error) {
 	o, err := s.cache.get(c.seg.id, func() (*opened, error) { return s.open(c.seg, u) })
 	if err != nil {
 		return nil, err
 	}
-	b := &blockSource{opened: o, addresses: newAddressReader(o, p.addressBytes), unpack: u, plan: &segmentPlan{plan: p}, blockScratch: &u.blocks}
+	b := &blockSource{opened: o, unpack: u, plan: &segmentPlan{plan: p}, blockScratch: &u.blocks}
 	any, err := b.choose(p)
 	if err == nil && any {
 		b.tables, err = o.readTables(u)
@@ -55,9 +54,19 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker) (rowSource, erro
 		return nil, err
 	}
 	b.chooseGroups(p)
+	c.addresses = newAddressCoder(d, len(o.pages), p.addressBytes, b.readAddresses)
 	t := b.tables
 	c.groups, c.settings, c.ordinals, c.paths, c.texts = t.groups, t.settings, t.ordinals, t.paths, t.texts
 	return b, nil
+}
+
+// readAddresses reads a page's.
+func (s *blockSource) readAddresses(page int) (addressList, error) {
+	p, err := s.opened.page(page, s.unpack)
+	if err != nil {
+		return addressList{}, err
+	}
+	return p.addresses, nil
 }
 
 func (s *blockSource) close() error {

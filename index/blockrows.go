@@ -147,7 +147,7 @@ func (s *blockSource) fillOffsets(c *cursor) {
 }
 
 // fillRuns sets what rows have by their run.
-func (s *blockSource) fillRuns(c *cursor) (err error) {
+func (s *blockSource) fillRuns(c *cursor) error {
 	b := &s.block
 	c.run = append(c.run[:0], s.runOf...)
 	c.src, c.dst = c.src[:0], c.dst[:0]
@@ -165,8 +165,7 @@ func (s *blockSource) fillRuns(c *cursor) (err error) {
 	for _, v := range s.ofRuns(packKind) {
 		c.protocol, c.direction = append(c.protocol, byte(v)), append(c.direction, byte(v>>8))
 	}
-	c.addresses, err = s.addresses.number(c.addresses[:0], s.unpack, c.src, c.dst)
-	return err
+	return c.addresses.encode(c.src, c.dst)
 }
 
 func (s *blockSource) ofRuns(col int) []uint64 {

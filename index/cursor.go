@@ -3,7 +3,6 @@ package index
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 )
 
@@ -11,8 +10,9 @@ import (
 // source decoded last: rows, runs of rows that follow each other and share a
 // five-tuple and direction, and groups of rows that stand together in a blob.
 type cursor struct {
-	seg    *segment
-	source rowSource
+	seg       *segment
+	source    rowSource
+	addresses *addressCoder
 
 	at   int      // the next row
 	sent int      // rows before it are in batches; those from it to at have only their places
@@ -25,11 +25,10 @@ type cursor struct {
 	counters     [4][]uint64
 
 	// By run.
-	src, dst            []uint32 // in addresses
+	src, dst            []uint32 // codes in the dictionary of the scan
 	srcPort, dstPort    []uint16
 	protocol, direction []uint8
 	keys                []runKey
-	addresses           []netip.Addr // that runs refer to, each once
 
 	// Of the whole segment, or of what was decoded last; rows refer to groups.
 	groups   []group
@@ -38,7 +37,6 @@ type cursor struct {
 	paths    []uint32 // by code of an ordinal: text of the blob's path
 	texts    []string
 
-	toAddress remap
 	toPath    remap
 	toSetting []settingCodes
 }
@@ -57,7 +55,6 @@ func (c *cursor) next() (bool, error) {
 	if ok {
 		c.at, c.sent = 0, 0
 		c.setKeys()
-		c.toAddress = append(c.toAddress[:0], make(remap, len(c.addresses))...)
 		for len(c.toSetting) < len(c.settings) {
 			c.toSetting = append(c.toSetting, settingCodes{})
 		}
@@ -69,16 +66,16 @@ func (c *cursor) next() (bool, error) {
 func (c *cursor) len() int { return len(c.run) }
 
 // newCursor opens a segment and puts a cursor at its first match. It returns nil where
-// there is none.
-func (s *Store) newCursor(seg *segment, p *plan, u *unpacker) (_ *cursor, err error) {
+// there is none. Addresses get codes of d.
+func (s *Store) newCursor(seg *segment, p *plan, u *unpacker, d *scanAddresses) (_ *cursor, err error) {
 	c := &cursor{seg: seg}
 	if seg.arrow != nil {
 		var file *os.File
 		if file, err = s.openFile(seg); err == nil {
-			c.source, err = newArrowSource(c, p, u, file)
+			c.source, err = newArrowSource(c, p, u, d, file)
 		}
 	} else {
-		c.source, err = s.newBlockSource(c, p, u)
+		c.source, err = s.newBlockSource(c, p, u, d)
 	}
 	if err != nil || c.source == nil {
 		return nil, err

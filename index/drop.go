@@ -152,7 +152,9 @@ func (w *Writer) recount(ctx context.Context, b *blobState, segments []*segment)
 
 // eachTime calls fn with the event time of each row of a segment that matches.
 func (s *Store) eachTime(seg *segment, p *plan, u *unpacker, fn func(int64)) (err error) {
-	c, err := s.newCursor(seg, p, u)
+	d := newScanAddresses(s.mem)
+	defer d.release()
+	c, err := s.newCursor(seg, p, u, d)
 	if err != nil || c == nil {
 		return err
 	}

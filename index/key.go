@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"encoding/binary"
 	"math"
 	"net/netip"
 	"sort"
@@ -21,30 +20,25 @@ type runKey struct {
 // keyOfAddresses are two addresses, as [shorten] gives them, in a word that is in their
 // order: where two words differ, addresses are in the order of their words. Where they
 // are equal, so are the addresses, but for words whose lower half is all ones.
-func keyOfAddresses(src, dst uint64) uint64 {
-	if src > math.MaxUint32 {
+func keyOfAddresses(src, dst uint32) uint64 {
+	if src == math.MaxUint32 {
 		return math.MaxUint64
 	}
-	return src<<32 | min(dst, math.MaxUint32)
+	return uint64(src)<<32 | uint64(dst)
 }
 
 // shorten is an IPv4 address as a number; all of IPv6, which netip has behind IPv4, are
-// the one that follows.
-func shorten(a netip.Addr) uint64 {
+// the greatest one.
+func shorten(a netip.Addr) uint32 {
 	if !a.Is4() {
-		return math.MaxUint32 + 1
+		return math.MaxUint32
 	}
-	four := a.As4()
-	return uint64(binary.BigEndian.Uint32(four[:]))
+	return fourOf(a)
 }
 
 // setKeys fills the keys of runs that were decoded.
 func (c *cursor) setKeys() {
-	short := c.toAddress[:0] // it is set after this
-	for _, a := range c.addresses {
-		short = append(short, shorten(a))
-	}
-	c.toAddress = short
+	short := c.addresses.scan.short
 	c.keys = c.keys[:0]
 	for run, src := range c.src {
 		ends := uint64(c.protocol[run])<<32 | uint64(c.srcPort[run])<<16 | uint64(c.dstPort[run])
@@ -77,10 +71,11 @@ func (c *cursor) compareRow(row int, o *head) int {
 	}
 	theirs := o.c.run[o.c.at]
 	if uint32(k.addresses) == math.MaxUint32 {
-		if x := c.addresses[c.src[run]].Compare(o.c.addresses[o.c.src[theirs]]); x != 0 {
+		list := c.addresses.scan.table.list
+		if x := list[c.src[run]].Compare(list[o.c.src[theirs]]); x != 0 {
 			return x
 		}
-		if x := c.addresses[c.dst[run]].Compare(o.c.addresses[o.c.dst[theirs]]); x != 0 {
+		if x := list[c.dst[run]].Compare(list[o.c.dst[theirs]]); x != 0 {
 			return x
 		}
 	}

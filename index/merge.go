@@ -175,17 +175,18 @@ func (w *Writer) collect(ctx context.Context, old []*segment) error {
 		return err
 	}
 	defer u.close()
-	p := newPlan(Filter{}, w.wanted())
+	p, d := newPlan(Filter{}, w.wanted()), newScanAddresses(w.store.mem)
+	defer d.release()
 	for _, seg := range old {
-		if err := errors.Join(ctx.Err(), w.collectSegment(seg, p, u)); err != nil {
+		if err := errors.Join(ctx.Err(), w.collectSegment(seg, p, u, d)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Writer) collectSegment(seg *segment, p *plan, u *unpacker) (err error) {
-	c, err := w.store.newCursor(seg, p, u)
+func (w *Writer) collectSegment(seg *segment, p *plan, u *unpacker, d *scanAddresses) (err error) {
+	c, err := w.store.newCursor(seg, p, u, d)
 	if err != nil || c == nil {
 		return err
 	}
@@ -245,7 +246,8 @@ func (s *Store) removeFiles(old []*segment) {
 func (c *columns) appendCursor(from *cursor) {
 	n := c.grow(len(from.run))
 	rows := c.rows[n:]
-	c.addresses.begin(from.addresses, nil)
+	addresses := from.addresses.scan.list()
+	c.addresses.begin(addresses, from.addresses.scan.dictionary)
 	c.stretches = c.stretches[:0]
 	last, code := noCode, noCode // a group of the cursor, and of ours
 	for i, run := range from.run {
@@ -255,7 +257,7 @@ func (c *columns) appendCursor(from *cursor) {
 		}
 		c.stretches = append(c.stretches, code)
 		c.fits[code].add(place)
-		c.ends[n+i] = ends{c.addresses.of(from.addresses, from.src[run]), c.addresses.of(from.addresses, from.dst[run])}
+		c.ends[n+i] = ends{c.addresses.of(addresses, from.src[run]), c.addresses.of(addresses, from.dst[run])}
 		rows[i] = row{ports: uint32(from.srcPort[run])<<16 | uint32(from.dstPort[run]), kind: uint16(from.direction[run])<<8 | uint16(from.protocol[run]),
 			state: from.state[i], flags: from.flags[i] & (flagAllowed | uint8(flow.NullAll))}
 		c.protocols[from.protocol[run]] = true

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
 // parts are a segment's, each as its reader gets it.
@@ -43,9 +45,10 @@ func (p *parts) readAnything(b []byte) {
 	_ = (&opened{seg: p.seg}).readDirectory(b)
 	_, _ = decodeTables(p.unpack.zstd, b)
 	_, _ = parsePage(b, p.opened.firstOf(0), min(pageAddresses, p.seg.addresses), p.opened.blocks)
-	c := &cursor{seg: p.seg}
-	src := &blockSource{opened: p.opened, addresses: newAddressReader(p.opened, 0), unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables, blockScratch: &p.unpack.blocks}
-	_ = src.decode(c, b, true)
+	src := &blockSource{opened: p.opened, unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables, blockScratch: &p.unpack.blocks}
+	d := newScanAddresses(memory.DefaultAllocator)
+	defer d.release()
+	_ = src.decode(&cursor{seg: p.seg, addresses: newAddressCoder(d, len(p.opened.pages), 0, src.readAddresses)}, b, true)
 }
 
 // TestMutatedParts is FuzzParts at a desk: some thousand parts of a segment with

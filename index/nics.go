@@ -285,7 +285,7 @@ func (s *Store) readNICs(ctx context.Context, m *manifest, seg *segment) (groups
 	if err != nil {
 		return nil, err
 	}
-	sc := &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, out: newOutput(s.mem)}
+	sc := s.newScanner(ctx, m, u)
 	defer func() { err = errors.Join(err, sc.Close()) }()
 	p := newPlan(Filter{}, m.live)
 	if !p.wants(seg) {

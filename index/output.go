@@ -10,16 +10,17 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// output puts together one batch of a scan. Its dictionaries hold what the batch's
-// rows refer to and nothing else.
+// output puts together one batch of a scan. Its dictionaries of texts hold what the
+// batch's rows refer to and nothing else.
 //
 // A merge of many segments takes a few rows of one and a few of another. So rows get
 // their places first, and are copied when their cursor moves on or the batch is full:
 // many rows of one cursor, a column at a time.
 type output struct {
-	columns *recycler
-	mem     memory.Allocator // of dictionaries
-	n, cap  int              // rows
+	columns   *recycler
+	mem       memory.Allocator // of dictionaries
+	addresses *scanAddresses
+	n, cap    int // rows
 
 	data                 [numColumns]*memory.Buffer
 	time, record, offset []int64
@@ -33,13 +34,11 @@ type output struct {
 	anyFlag              uint8   // of the batch's rows
 
 	// round tells this batch's entries in a cursor's remap from an earlier batch's.
-	round     uint32
-	addresses addressTable
-	runs      [2][]uint32 // scratch: codes of runs' addresses
+	round uint32
 }
 
-func newOutput(mem memory.Allocator) *output {
-	o := &output{columns: &recycler{mem: mem}, mem: mem, addresses: newAddressTable()}
+func newOutput(mem memory.Allocator, addresses *scanAddresses) *output {
+	o := &output{columns: &recycler{mem: mem}, mem: mem, addresses: addresses}
 	for i := range o.texts {
 		o.texts[i].code = make(map[string]uint32)
 	}
@@ -61,7 +60,6 @@ func (o *output) begin() {
 	if len(o.flags) < o.cap {
 		o.flags = make([]uint8, o.cap)
 	}
-	o.addresses.reset()
 	for i := range o.texts {
 		o.texts[i].reset()
 	}
@@ -135,7 +133,8 @@ func (o *output) copy(c *cursor) {
 	scatterRuns(o.dstPort, to, c.dstPort, run)
 	scatterRuns(o.protocol, to, c.protocol, run)
 	scatterRuns(o.direction, to, c.direction, run)
-	o.copyAddresses(c, to)
+	scatterRuns(o.src, to, c.src, run)
+	scatterRuns(o.dst, to, c.dst, run)
 	o.copyGroups(c, to)
 	c.sent, c.to = c.at, to[:0]
 }
@@ -154,19 +153,6 @@ func scatterRuns[T any](dst []T, to []uint32, values []T, runs []uint32) {
 	for i, place := range to {
 		dst[place] = values[runs[i]]
 	}
-}
-
-func (o *output) copyAddresses(c *cursor, to []uint32) {
-	first, last := c.run[c.sent], c.run[c.at-1]
-	for k, column := range [2][]uint32{c.src, c.dst} {
-		codes := slices.Grow(o.runs[k][:0], int(last)+1)[:last+1]
-		for run := first; run <= last; run++ {
-			codes[run] = o.addressCode(c, column[run])
-		}
-		o.runs[k] = codes
-	}
-	scatterRuns(o.src, to, o.runs[0], c.run[c.sent:])
-	scatterRuns(o.dst, to, o.runs[1], c.run[c.sent:])
 }
 
 // copyGroups copies what rows have by their group.
@@ -196,7 +182,7 @@ func (o *output) finish() *flow.Batch {
 	for _, f := range o.flags[:o.n] {
 		o.anyFlag |= f
 	}
-	addresses := o.addressArray()
+	addresses := o.addresses.array()
 	defer addresses.Release()
 	cols := make([]arrow.Array, numColumns)
 	for col := range cols {
@@ -206,7 +192,7 @@ func (o *output) finish() *flow.Batch {
 	rec := array.NewRecord(flow.Schema, cols, int64(o.n))
 	defer rec.Release()
 	return flow.Assemble(rec, flow.Dictionaries{
-		Addresses: slices.Clone(o.addresses.list), NIC: slices.Clone(o.texts[dictNIC].list), Encryption: slices.Clone(o.texts[dictEncryption].list),
+		Addresses: o.addresses.list(), Growing: o.addresses.dictionary, NIC: slices.Clone(o.texts[dictNIC].list), Encryption: slices.Clone(o.texts[dictEncryption].list),
 		Rule: slices.Clone(o.texts[dictRule].list), ACL: slices.Clone(o.texts[dictACL].list), Blob: slices.Clone(o.texts[dictBlob].list),
 	})
 }

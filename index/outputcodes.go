@@ -16,15 +16,6 @@ type settingCodes struct {
 	codes [4]uint32
 }
 
-// addressCode is the code in the batch of an address of the cursor.
-func (o *output) addressCode(c *cursor, n uint32) uint32 {
-	m := &c.toAddress[n]
-	if uint32(*m>>32) != o.round {
-		*m = uint64(o.round)<<32 | uint64(o.addresses.lookUp(c.addresses[n]))
-	}
-	return uint32(*m)
-}
-
 func (o *output) settingCodes(c *cursor, n uint32) settingCodes {
 	s := settingCodes{round: o.round}
 	for i, text := range c.settings[n] {
@@ -67,18 +58,4 @@ func (t *textCodes) array(mem memory.Allocator) arrow.Array {
 		b.Append(s)
 	}
 	return b.NewArray()
-}
-
-// addressArray is the dictionary of the address columns. The caller MUST Release it.
-func (o *output) addressArray() arrow.Array {
-	buf := memory.NewResizableBuffer(o.mem)
-	defer buf.Release()
-	buf.Resize(16 * len(o.addresses.list))
-	for i, a := range o.addresses.list {
-		v := a.As16()
-		copy(buf.Bytes()[16*i:], v[:])
-	}
-	data := array.NewData(&arrow.FixedSizeBinaryType{ByteWidth: 16}, len(o.addresses.list), []*memory.Buffer{nil, buf}, nil, 0, 0)
-	defer data.Release()
-	return array.MakeFromData(data)
 }

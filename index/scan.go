@@ -21,13 +21,14 @@ const firstRows = 1024
 // Scanner returns the rows of a filter. It sees what was committed when it was made.
 // It is for one goroutine; its batches are not.
 type Scanner struct {
-	ctx      context.Context
-	store    *Store
-	manifest *manifest
-	unpack   *unpacker
-	heap     []head // a binary heap of cursors; those at their end are gone
-	out      *output
-	err      error // what Next returns from now on
+	ctx       context.Context
+	store     *Store
+	manifest  *manifest
+	unpack    *unpacker
+	addresses *scanAddresses
+	heap      []head // a binary heap of cursors; those at their end are gone
+	out       *output
+	err       error // what Next returns from now on
 }
 
 // Scan starts a scan. The caller MUST Close the Scanner. Next fails when ctx ends.
@@ -50,7 +51,7 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 	if err != nil {
 		return nil, fmt.Errorf("scan index: %w", err)
 	}
-	sc := &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, out: newOutput(s.mem)}
+	sc := s.newScanner(ctx, m, u)
 	p := newPlan(f, m.live)
 	wanted := slices.DeleteFunc(slices.Clone(m.segments), func(seg *segment) bool { return !p.wants(seg) })
 	p.share(len(wanted))
@@ -65,9 +66,14 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 	return sc, nil
 }
 
+func (s *Store) newScanner(ctx context.Context, m *manifest, u *unpacker) *Scanner {
+	addresses := newScanAddresses(s.mem)
+	return &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, addresses: addresses, out: newOutput(s.mem, addresses)}
+}
+
 // add opens a segment and puts a cursor at its first match, if it has any.
 func (sc *Scanner) add(seg *segment, p *plan) error {
-	c, err := sc.store.newCursor(seg, p, sc.unpack)
+	c, err := sc.store.newCursor(seg, p, sc.unpack, sc.addresses)
 	var damage CorruptError
 	if errors.As(err, &damage) {
 		if overtaken, rerr := sc.store.overtaken(sc.manifest, seg); overtaken || rerr != nil {
@@ -115,6 +121,9 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 }
 
 func (sc *Scanner) fill() (*flow.Batch, error) {
+	if sc.addresses.full() {
+		sc.addresses.renew(sc.heap)
+	}
 	sc.out.begin()
 	for sc.out.room() > 0 && len(sc.heap) > 0 {
 		c := sc.heap[0].c
@@ -203,6 +212,7 @@ func (sc *Scanner) Close() error {
 	}
 	sc.heap = nil
 	sc.out.close()
+	sc.addresses.release()
 	if sc.unpack != nil {
 		sc.unpack.close()
 		sc.unpack = nil

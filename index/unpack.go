@@ -11,10 +11,8 @@ import (
 // unpacker reads and decodes parts of segment files. Its buffers are used anew by
 // each read.
 type unpacker struct {
-	zstd  *zstd.Decoder
-	raw   []byte
-	known numbers // of a block's addresses
-
+	zstd   *zstd.Decoder
+	raw    []byte
 	blocks blockScratch
 }
 

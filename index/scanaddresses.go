@@ -1,0 +1,230 @@
+package index
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/whichpod/whichpod/flow"
+)
+
+// scanAddresses is the dictionary of a scan's batches. It grows from one to the next, so
+// that an address is looked up once for each segment that has it, and has one code
+// wherever a row goes.
+type scanAddresses struct {
+	table      addressTable // its list is shared with batches: entries never change
+	short      []uint32     // by code, as shorten gives them
+	dictionary *flow.Dictionary
+	limit      int // with more addresses than that, another dictionary begins
+
+	mem    memory.Allocator
+	values *memory.Buffer // the list as 16 bytes each, and room for more; nil until a batch has it
+	valued int            // how many of the list are in values
+
+	unknown []uint32 // of a column: codes of a segment without one of the scan
+	touched uint64   // what was read ahead: that it is kept makes it read
+}
+
+func newScanAddresses(mem memory.Allocator) *scanAddresses {
+	return &scanAddresses{mem: mem, table: newAddressTable(), dictionary: new(flow.Dictionary), limit: flow.DictionaryAddresses}
+}
+
+// list is the addresses by code.
+func (s *scanAddresses) list() []netip.Addr { return slices.Clip(s.table.list) }
+
+// code is that of an address, which it has from now on.
+func (s *scanAddresses) code(a netip.Addr) uint32 {
+	code := s.table.lookUp(a)
+	if int(code) == len(s.short) {
+		s.short = append(s.short, shorten(a))
+	}
+	return code
+}
+
+// array returns the addresses as a batch has them. The caller MUST Release it.
+func (s *scanAddresses) array() arrow.Array {
+	list := s.table.list
+	if s.values == nil || s.values.Len() < 16*len(list) {
+		s.grow(2 * len(list))
+	}
+	for ; s.valued < len(list); s.valued++ {
+		v := list[s.valued].As16()
+		copy(s.values.Bytes()[16*s.valued:], v[:])
+	}
+	data := array.NewData(flow.Schema.Field(flow.ColSrc).Type.(*arrow.DictionaryType).ValueType, len(list), []*memory.Buffer{nil, s.values}, nil, 0, 0)
+	defer data.Release()
+	return array.MakeFromData(data)
+}
+
+// grow makes room for so many values. Batches keep the memory that they know.
+func (s *scanAddresses) grow(addresses int) {
+	buf := memory.NewResizableBuffer(s.mem)
+	buf.Resize(16 * addresses)
+	if s.values != nil {
+		copy(buf.Bytes(), s.values.Bytes())
+	}
+	s.release()
+	s.values = buf
+}
+
+// release lets go of the memory that batches share. They keep theirs.
+func (s *scanAddresses) release() {
+	if s.values != nil {
+		s.values.Release()
+		s.values = nil
+	}
+}
+
+// full says that another dictionary should begin.
+func (s *scanAddresses) full() bool { return len(s.table.list) > s.limit }
+
+// renew begins another dictionary, to which the cursors under way take what they still
+// need: that may be much, and then it may become larger.
+func (s *scanAddresses) renew(cursors []head) {
+	old := s.table.list
+	s.release()
+	s.table.list = nil
+	s.table.reset()
+	s.short, s.valued, s.dictionary = s.short[:0], 0, new(flow.Dictionary)
+	for i := range cursors {
+		cursors[i].c.recode(old)
+	}
+	s.limit = max(flow.DictionaryAddresses, 2*len(s.table.list))
+}
+
+// recode gives what is left of the decoded rows the codes of a new dictionary.
+func (c *cursor) recode(old []netip.Addr) {
+	c.addresses.forget(old)
+	for _, column := range [2][]uint32{c.src, c.dst} {
+		for run := c.run[c.at]; int(run) < len(column); run++ {
+			column[run] = c.addresses.scan.code(old[column[run]])
+		}
+	}
+}
+
+// addressCoder gives the codes of a segment's addresses in the dictionary of the scan. It
+// reads a page of addresses when a row refers to one, and keeps it as long as there is
+// room.
+type addressCoder struct {
+	scan  *scanAddresses
+	read  func(page int) (addressList, error)
+	pages []*codePage // by number, those that are here
+	room  int         // in bytes
+	brief []uint32    // pages that are here for one block only
+}
+
+// codePage is a page of addresses, each of which has its code once a row refers to it.
+type codePage struct {
+	codes []uint32                   // or, until they are known, IPv4 addresses
+	known [pageAddresses / 64]uint64 // a bit each
+	all   []netip.Addr               // where any is IPv6
+}
+
+func newAddressCoder(s *scanAddresses, pages, room int, read func(page int) (addressList, error)) *addressCoder {
+	return &addressCoder{scan: s, read: read, pages: make([]*codePage, pages), room: room}
+}
+
+// encode puts codes of the scan in the places of codes of the segment.
+func (c *addressCoder) encode(columns ...[]uint32) error {
+	defer c.pass()
+	for _, column := range columns {
+		if err := c.find(column); err != nil {
+			return err
+		}
+		c.learn()
+		for i, code := range column {
+			column[i] = c.pages[code/pageAddresses].codes[code%pageAddresses]
+		}
+	}
+	return nil
+}
+
+// find reads the pages of codes, and lists those that are not known.
+func (c *addressCoder) find(codes []uint32) error {
+	unknown := c.scan.unknown[:0]
+	for _, code := range codes {
+		p := c.pages[code/pageAddresses]
+		if p == nil {
+			var err error
+			if p, err = c.load(code / pageAddresses); err != nil {
+				return err
+			}
+		}
+		if n := code % pageAddresses; p.known[n/64]>>(n%64)&1 == 0 {
+			unknown = append(unknown, code)
+		}
+	}
+	c.scan.unknown = unknown
+	return nil
+}
+
+// learn gives addresses their codes. Where they are looked up is far away in memory, and
+// can not be foreseen: so all of it is read before the first of it is used, as then the
+// processor waits for it all at once.
+func (c *addressCoder) learn() {
+	touched := uint64(0)
+	for _, code := range c.scan.unknown {
+		touched |= c.scan.table.near(c.pages[code/pageAddresses].at(code % pageAddresses))
+	}
+	c.scan.touched = touched
+	for _, code := range c.scan.unknown {
+		p, n := c.pages[code/pageAddresses], code%pageAddresses
+		if p.known[n/64]>>(n%64)&1 == 0 { // else it was listed twice
+			p.codes[n] = c.scan.code(p.at(n))
+			p.known[n/64] |= 1 << (n % 64)
+		}
+	}
+}
+
+func (c *addressCoder) load(n uint32) (*codePage, error) {
+	list, err := c.read(int(n))
+	if err != nil {
+		return nil, err
+	}
+	p := &codePage{codes: make([]uint32, list.len()), all: list.all} // others may read the list
+	copy(p.codes, list.v4)
+	c.pages[n] = p
+	if bytes := p.bytes(); c.room < bytes {
+		c.brief = append(c.brief, n)
+	} else {
+		c.room -= bytes
+	}
+	return p, nil
+}
+
+// pass lets go of the pages for which there was no room.
+func (c *addressCoder) pass() {
+	for _, n := range c.brief {
+		c.pages[n] = nil
+	}
+	c.brief = c.brief[:0]
+}
+
+// forget makes all codes unknown. They are those of old.
+func (c *addressCoder) forget(old []netip.Addr) {
+	for _, p := range c.pages {
+		if p == nil {
+			continue
+		}
+		for n, code := range p.codes {
+			if p.all == nil && p.known[n/64]>>(n%64)&1 != 0 {
+				p.codes[n] = fourOf(old[code])
+			}
+		}
+		p.known = [len(p.known)]uint64{}
+	}
+}
+
+// at is the address of one that has no code yet.
+func (p *codePage) at(n uint32) netip.Addr {
+	if p.all != nil {
+		return p.all[n]
+	}
+	return fromFour(p.codes[n])
+}
+
+// bytes is about what it takes in memory.
+func (p *codePage) bytes() int { return 128 + 4*len(p.codes) + 24*len(p.all) }
