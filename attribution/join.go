@@ -54,10 +54,18 @@ type Joiner struct {
 	terms    [][]nicTerm // by the NIC's code
 	joined   Joined
 	question Question // of the row under way: it is handed around, and kept by nobody
+	*scratch
+}
+
+// scratch is of a stretch of rows, of which one does not hang on the one before it, so that
+// many are under way at once in the processor.
+type scratch struct {
+	again [stretchRows]uint8 // whether a row has the end of the row before it, 1 or 0
+	rows  [stretchRows]int32 // to be looked at one by one
 }
 
 // Joiner returns one that answers from the view.
-func (v *View) Joiner() *Joiner { return &Joiner{view: v} }
+func (v *View) Joiner() *Joiner { return &Joiner{view: v, scratch: new(scratch)} }
 
 // Join attributes the rows of a batch; begins says for each when its flow began
 // ([flow.Begins]), answered whether its destination sent anything back
@@ -73,15 +81,11 @@ func (j *Joiner) Join(b *flow.Batch, begins []flow.Span, answered []bool, spare 
 	j.joined = Joined{Src: slices.Grow(spare.Src[:0], b.Len())[:b.Len()], Dst: slices.Grow(spare.Dst[:0], b.Len())[:b.Len()]}
 	j.lookUp()
 	for from := 0; from < b.Len(); from += stretchRows {
-		to := min(from+stretchRows, b.Len())
-		j.touch(b.Dst[from:to])
-		for i := from; i < to; i++ {
-			j.row(i)
-		}
+		j.stretch(from, min(from+stretchRows, b.Len()))
 	}
 	j.forgetBrief()
 	out := j.joined
-	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, turns: j.turns, brief: j.brief[:0], terms: j.terms}
+	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, turns: j.turns, brief: j.brief[:0], terms: j.terms, scratch: j.scratch}
 	return out, nil
 }
 
@@ -103,24 +107,83 @@ func (j *Joiner) lookUp() {
 	}
 }
 
-// stretchRows is how many rows are joined after what they need was read: it stays in the
-// first caches for so long.
+// stretchRows is how many rows are joined together: what they need stays in the first
+// caches.
 const stretchRows = 512
 
-// touch reads what rows with these codes will. It is far away in memory, and row can not
-// go on before it has it; here nothing hangs on it, so that many reads are under way.
-// Sources need none: rows are sorted by them.
-func (j *Joiner) touch(codes []uint32) {
-	touched := uint32(0)
-	for _, code := range codes {
-		touched |= j.places[code]
+// stretch joins some rows: one of their ends, then the other. It takes no jump that hangs
+// on a row until it has put aside those that need nothing of their own: most have the end
+// of the row before them, as rows of one flow follow each other, or one that is nobody's.
+func (j *Joiner) stretch(from, to int) {
+	same, begins, again := j.same[from:to], j.begins[from:to], j.again[:to-from]
+	begin := begins[0]
+	if from > 0 {
+		begin = j.begins[from-1]
 	}
-	for _, code := range codes {
-		if place := j.places[code]; place > outside {
+	for i, s := range begins {
+		again[i] = bit(same[i]) & bit((s.From^begin.From)|(s.To^begin.To) == 0)
+		begin = s
+	}
+	for _, i := range j.own(j.batch.Src[from:to], j.joined.Src[from:to]) {
+		j.resolveSrc(from + int(i))
+	}
+	repeat(j.joined.Src, again, from)
+	if j.joined.NAT != nil {
+		repeat(j.joined.NAT, again, from)
+	}
+	answered := j.answered[from:to]
+	before := from > 0 && j.answered[from-1]
+	for i, a := range answered {
+		again[i] &^= bit(a) ^ bit(before)
+		before = a
+	}
+	for _, i := range j.own(j.batch.Dst[from:to], j.joined.Dst[from:to]) {
+		j.resolveDst(from + int(i))
+	}
+	repeat(j.joined.Dst, again, from)
+}
+
+func bit(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// own lists the rows that have neither the end of the row before them nor one that is
+// nobody's, and sets the latter. It reads what is found out about the ends with these
+// codes: that is far away in memory, and who needs it could not go on before it has it;
+// here nothing hangs on it, so that many reads are under way.
+func (j *Joiner) own(codes []uint32, out []*Resolution) []int32 {
+	n, rows, places, again := 0, &j.rows, j.places, j.again[:len(codes)]
+	out = out[:len(codes)]
+	for i, code := range codes {
+		out[i], rows[n] = external, int32(i)
+		n += int(1 &^ (again[i] | bit(places[code] == outside)))
+	}
+	touched := uint32(0)
+	for _, i := range rows[:n] {
+		if place := j.places[codes[i]]; place > outside {
 			touched |= j.ends[place-1].said.head()
 		}
 	}
 	j.touched = touched
+	return rows[:n]
+}
+
+// repeat gives rows from the given one on that have it again what the row before has.
+func repeat[T any](out []*T, again []uint8, from int) {
+	if from == 0 {
+		again, from = again[1:], 1 // the first has none before it
+	}
+	before := out[from-1]
+	for i, a := range again {
+		r := out[from+i]
+		if a != 0 {
+			r = before
+		}
+		out[from+i], before = r, r
+	}
 }
 
 // end is what is found out about an address. Nearly all of the world's have one place, so
@@ -173,17 +236,7 @@ func (j *Joiner) whole() flow.Span {
 	return whole
 }
 
-func (j *Joiner) row(i int) {
-	again := j.same[i] && j.begins[i-1] == j.begins[i] // rows of one flow follow each other
-	if again {
-		j.repeatSrc(i)
-	} else {
-		j.resolveSrc(i)
-	}
-	if again && j.answered[i-1] == j.answered[i] {
-		j.joined.Dst[i] = j.joined.Dst[i-1]
-		return
-	}
+func (j *Joiner) resolveDst(i int) {
 	e, as, near := j.end(j.batch.Dst[i]), called, j.batch.Direction[i] != flow.Outbound
 	if j.answered[i] {
 		as = answerer
@@ -234,14 +287,6 @@ func (j *Joiner) checked(r *Resolution, i int, near bool) *Resolution {
 		return r.contradict()
 	}
 	return r
-}
-
-// repeatSrc gives row i the source of the row before it.
-func (j *Joiner) repeatSrc(i int) {
-	j.joined.Src[i] = j.joined.Src[i-1]
-	if j.joined.NAT != nil {
-		j.joined.NAT[i] = j.joined.NAT[i-1]
-	}
 }
 
 // endOfBatch is an address within the time that a batch covers.
