@@ -190,10 +190,9 @@ func (s *blockSource) fillCounters(c *cursor) error {
 	if quiet != 0 {
 		return nil
 	}
-	if err := b.readClasses(); err != nil {
+	if err := s.findLoud(c); err != nil {
 		return err
 	}
-	s.findLoud(c)
 	for k := range c.counters {
 		s.values = b.columns[packCounter0+k].pick(s.values[:0], s.loud)
 		for i, place := range s.places {
@@ -204,13 +203,27 @@ func (s *blockSource) fillCounters(c *cursor) error {
 }
 
 // findLoud finds the rows that are not quiet, and their counters.
-func (s *blockSource) findLoud(c *cursor) {
-	n := len(s.rows)
+func (s *blockSource) findLoud(c *cursor) error {
+	b, n := &s.block, len(s.rows)
+	all := n == b.rows
+	if !all {
+		if err := b.readClasses(); err != nil {
+			return err
+		}
+	}
 	s.places, s.loud = slices.Grow(s.places[:0], n)[:n], slices.Grow(s.loud[:0], n)[:n]
 	count := 0
-	for i, row := range s.rows {
-		s.places[count], s.loud[count] = uint32(i), uint32(s.block.loudAt[row])
-		count += 1 - int(c.flags[i]/flagQuiet&1) // without a jump, which could not be foreseen
+	for i, flags := range c.flags {
+		at := uint32(count)
+		if !all {
+			at = uint32(b.loudAt[s.rows[i]])
+		}
+		s.places[count], s.loud[count] = uint32(i), at
+		count += 1 - int(flags/flagQuiet&1) // without a jump, which could not be foreseen
+	}
+	if all && count != b.loud {
+		return fmt.Errorf("%d rows have counters, want %d", count, b.loud)
 	}
 	s.places, s.loud = s.places[:count], s.loud[:count]
+	return nil
 }
