@@ -1,6 +1,8 @@
 package index
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -231,30 +233,34 @@ func (o *output) column(col int, addresses arrow.Array) arrow.Array {
 	return array.NewDictionaryArray(t, codes, values)
 }
 
-// validity is that of a counter: nil where none is null.
+// validity is that of a counter: nil where none is null. The caller MUST release it.
 func (o *output) validity(k int) (*memory.Buffer, int) {
 	if o.anyFlag>>k&1 == 0 {
 		return nil, 0
 	}
-	nulls := 0
-	for _, f := range o.flags[:o.n] {
-		nulls += int(f >> k & 1)
-	}
 	valid := memory.NewResizableBuffer(o.columns)
 	valid.Resize((o.n + 7) / 8)
-	setBits(valid.Bytes(), o.flags[:o.n], 1<<k)
+	nulls := setBits(valid.Bytes(), o.flags[:o.n], 1<<k)
 	for i := range valid.Bytes() {
 		valid.Bytes()[i] ^= 0xff
 	}
 	return valid, nulls
 }
 
-// setBits sets a bit for each row: whether it has a flag.
-func setBits(bits []byte, flags []uint8, flag uint8) {
-	clear(bits)
-	for i, f := range flags {
-		if f&flag != 0 {
-			bits[i/8] |= 1 << (i % 8)
-		}
+// setBits sets a bit for each row: whether it has a flag. It returns how many have.
+func setBits(into []byte, flags []uint8, flag uint8) (rows int) {
+	shift := bits.TrailingZeros8(flag)
+	for ; len(flags) >= 8; into, flags = into[1:], flags[8:] {
+		one := binary.LittleEndian.Uint64(flags) >> shift & 0x0101010101010101
+		into[0] = byte(one * 0x0102040810204080 >> 56) // bit 8i to bit 56+i
+		rows += bits.OnesCount8(into[0])
 	}
+	if len(flags) > 0 {
+		into[0] = 0
+		for i, f := range flags {
+			into[0] |= f >> shift & 1 << i
+		}
+		rows += bits.OnesCount8(into[0])
+	}
+	return rows
 }
