@@ -19,17 +19,16 @@ type arrowColumns struct {
 	srcPort, dstPort     []uint16
 }
 
-// arrowGroups makes settings and groups of rows, which segments of version 1 have not.
+// arrowGroups makes settings of rows, which segments of version 1 have not.
 type arrowGroups struct {
 	entries  [numDictionaries]int // texts of each dictionary
 	first    [numDictionaries]int // and where they begin among the cursor's
 	settings map[[4]uint32]uint32
-	groups   map[groupKey]uint32 // of the batch
 }
 
 // addTexts puts the dictionaries one behind the other.
 func (g *arrowGroups) addTexts(c *cursor, o *arrowOpened) {
-	g.settings, g.groups = make(map[[4]uint32]uint32), make(map[groupKey]uint32)
+	g.settings = make(map[[4]uint32]uint32)
 	for dict, texts := range o.texts {
 		g.entries[dict], g.first[dict] = len(texts), len(c.texts)
 		c.texts = append(c.texts, texts...)
@@ -74,8 +73,7 @@ func (s *arrowColumns) flagsOf(row uint32) (flags uint8) {
 }
 
 func (s *arrowSource) fillGroups(c *cursor) {
-	clear(s.groups)
-	c.groups, c.group = c.groups[:0], c.group[:0]
+	c.group = c.group[:0]
 	for _, row := range s.rows {
 		var texts [4]uint32
 		for i, dict := range tableOrder {
@@ -86,13 +84,7 @@ func (s *arrowSource) fillGroups(c *cursor) {
 			set = uint32(len(c.settings))
 			s.settings[texts], c.settings = set, append(c.settings, texts)
 		}
-		key := groupKey{s.codes[dictBlob][row], set, s.record[row]}
-		code, ok := s.groups[key]
-		if !ok {
-			code = uint32(len(c.groups))
-			s.groups[key], c.groups = code, append(c.groups, group{ordinal: key.ordinal, setting: set, record: key.record})
-		}
-		c.group = append(c.group, code)
+		c.group = append(c.group, groupKey{s.codes[dictBlob][row], set, s.record[row]})
 	}
 }
 

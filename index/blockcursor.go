@@ -56,7 +56,7 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker, d *scanAddresses
 	b.chooseGroups(p)
 	c.addresses = newAddressCoder(d, len(o.pages), p.addressBytes, b.readAddresses)
 	t := b.tables
-	c.groups, c.settings, c.ordinals, c.paths, c.texts = t.groups, t.settings, t.ordinals, t.paths, t.texts
+	c.settings, c.ordinals, c.paths, c.texts = t.settings, t.ordinals, t.paths, t.texts
 	return b, nil
 }
 

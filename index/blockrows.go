@@ -27,7 +27,6 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 	s.window()
 	c.time = append(c.time[:0], s.times...)
 	s.fillGroups(c)
-	s.fillOffsets(c)
 	if err := s.fillCounters(c); err != nil {
 		return err
 	}
@@ -131,18 +130,16 @@ func (s *blockSource) window() {
 	}
 }
 
+// fillGroups sets what rows have by their group, and their offsets, which are told by it.
+// Groups are far away in memory: each is read once here, and was for its time just before.
 func (s *blockSource) fillGroups(c *cursor) {
-	c.group = slices.Grow(c.group[:0], len(s.groups))[:len(s.groups)]
-	for i, g := range s.groups {
-		c.group[i] = uint32(g)
-	}
-}
-
-func (s *blockSource) fillOffsets(c *cursor) {
+	n := len(s.rows)
 	s.values = s.block.columns[packOffset].pick(s.values[:0], s.rows)
-	c.offset = slices.Grow(c.offset[:0], len(s.rows))[:len(s.rows)]
+	c.offset, c.group = slices.Grow(c.offset[:0], n)[:n], slices.Grow(c.group[:0], n)[:n]
 	for i, v := range s.values {
-		c.offset[i] = s.tables.groups[s.groups[i]].expected(c.time[i]) + unzigzag(v)
+		g := &s.tables.groups[s.groups[i]]
+		c.offset[i] = g.expected(c.time[i]) + unzigzag(v)
+		c.group[i] = groupKey{g.ordinal, g.setting, g.record}
 	}
 }
 

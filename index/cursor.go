@@ -19,7 +19,8 @@ type cursor struct {
 	to   []uint32 // of the rows from sent to at: the place in the batch under way
 
 	// By row. flags are a row's: nulls in bits 0 to 3, then allowed.
-	run, group   []uint32
+	run          []uint32
+	group        []groupKey
 	time, offset []int64
 	state, flags []uint8
 	counters     [4][]uint64
@@ -30,8 +31,7 @@ type cursor struct {
 	protocol, direction []uint8
 	keys                []runKey
 
-	// Of the whole segment, or of what was decoded last; rows refer to groups.
-	groups   []group
+	// Of the whole segment, or of what was decoded last; groups refer to them.
 	settings [][4]uint32 // texts of NIC, encryption, rule and ACL
 	ordinals []uint32
 	paths    []uint32 // by code of an ordinal: text of the blob's path

@@ -249,7 +249,8 @@ func (c *columns) appendCursor(from *cursor) {
 	addresses := from.addresses.scan.list()
 	c.addresses.begin(addresses, from.addresses.scan.dictionary)
 	c.stretches = c.stretches[:0]
-	last, code := noCode, noCode // a group of the cursor, and of ours
+	var last groupKey // of the cursor
+	code := noCode    // of ours
 	for i, run := range from.run {
 		place := rowPlace{from.time[i], from.offset[i]}
 		if k := from.group[i]; k != last || code == noCode {
@@ -276,8 +277,7 @@ func (c *columns) appendCursor(from *cursor) {
 
 // groupLike is the code of a group like one of the cursor's, of which a row has the given
 // place.
-func (c *columns) groupLike(from *cursor, k uint32, place rowPlace) uint32 {
-	g := &from.groups[k]
+func (c *columns) groupLike(from *cursor, g groupKey, place rowPlace) uint32 {
 	t := from.settings[g.setting]
 	set := c.settingOf(setting{from.texts[t[0]], from.texts[t[1]], from.texts[t[2]], from.texts[t[3]]})
 	return c.groupOf(groupKey{c.ordinal(from.ordinals[g.ordinal], from.texts[from.paths[g.ordinal]]), set, g.record}, place)

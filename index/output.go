@@ -163,7 +163,7 @@ func (o *output) copyGroups(c *cursor, to []uint32) {
 	nic, encryption, rule := o.texts[dictNIC].codes, o.texts[dictEncryption].codes, o.texts[dictRule].codes
 	acl, blob, record := o.texts[dictACL].codes, o.texts[dictBlob].codes, o.record
 	for i, place := range to {
-		g := &c.groups[group[i]]
+		g := group[i]
 		s := &c.toSetting[g.setting]
 		if s.round != o.round {
 			*s = o.settingCodes(c, g.setting)
