@@ -108,17 +108,14 @@ func (b *endBook) trim() {
 	}
 }
 
-// append appends numbers of what is said of ends: mostly what was said of the row before.
+// append appends numbers of what is said of ends. Whether that is what was said of the row
+// before can not be foretold, so each hint is read, and with many of them under way.
 func (b *endBook) append(numbers []uint32, said []*attribution.Resolution) []uint32 {
 	out := extend(&numbers, len(said))
-	var before *attribution.Resolution
-	number := uint32(0)
 	for i, r := range said {
-		if r != before {
-			before, number = r, r.Hint()
-			if int(number) >= len(b.said) || b.said[number] != r {
-				number = b.number(r)
-			}
+		number := r.Hint()
+		if int(number) >= len(b.said) || b.said[number] != r {
+			number = b.number(r)
 		}
 		out[i] = number
 	}
