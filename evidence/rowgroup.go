@@ -24,18 +24,14 @@ type rowGroup struct {
 	addresses [2]addressCodes // of src and dst
 	end       [2][]uint32     // what is said of src and dst, by its number in the book
 	book      endBook         // from when rows gathered
-	parts     [2 * endColumns]part
-	presences [2][]presence // of src and dst
-	has       []uint8       // by end
-	lists     []uint32      // what the lists of candidates are cut from
+	said      []endTexts      // of the ends of a side, in the order in which rows first have them
+	verdicts  []uint32        // by row
+	lists     []uint32        // what the lists of candidates are cut from
 	ports     [1 << 16]uint32
 
 	picked picked
 	table  []uint32
 	blank  []uint32 // of unset
-	used   []uint32 // ends of a side, by their number in the book
-
-	byEnd, byEndBefore []uint32 // codes of a column, and of the one before it
 
 	text     []byte // of addresses
 	textEnds []int
@@ -69,12 +65,9 @@ func (g *rowGroup) reset() {
 		c.Codes, c.Texts, c.Lists, c.Numbers, c.Null = c.Codes[:0], c.Texts[:0], c.Lists[:0], c.Numbers[:0], c.Null[:0]
 		clear(g.codes[i])
 	}
-	for i := range g.parts {
-		g.chunks[colSrc+i].Codes, g.chunks[colSrc+i].Present = nil, nil // they are those of a part
-	}
 	for side := range 2 {
 		g.addresses[side].reset()
-		g.end[side], g.presences[side] = g.end[side][:0], g.presences[side][:0]
+		g.end[side] = g.end[side][:0]
 	}
 	g.book, g.lists = endBook{}, g.lists[:0]
 	for i := range g.ports {
@@ -247,10 +240,6 @@ func (g *rowGroup) write(file *parquet.Writer) error {
 		c.Texts = g.appendTexts(c.Texts, g.addresses[side].addresses)
 		g.partEnds(columns[1], g.end[side])
 	}
-	for i, code := range g.chunks[colDstIP].Codes {
-		if code == parquet.None {
-			g.chunks[colDst].Codes[i] = parquet.None // there is no verdict on nothing
-		}
-	}
+	g.dropVerdicts()
 	return file.WriteGroup(g.rows, g.chunks[:])
 }

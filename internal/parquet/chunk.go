@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"slices"
@@ -17,36 +18,37 @@ type encoder struct {
 	numbers         []int64
 	distinct        distinct
 	listed          []listed // null, and the lists of a chunk by their code and 1 more
+	placed          []listed // likewise by their place
 	flat            []uint32 // the elements of all lists
 	lists           []byte   // flat as it stands in the page
 	made            source   // of the data page
-	shared          []sharedLevels
-	sharedBytes     []byte // of all of them
+	presences       []presence
 	head            compact
 	narrowing       narrowing
 }
 
 // source is what a data page of codes was made of.
 type source struct {
-	codes    *uint32
-	present  *uint8
-	count    int
+	of       []uint32
+	codes    []uint32
 	width    uint
 	required bool
 	nulls    int
 }
 
-// sharedLevels is what was written of Present, which other chunks of the group may have, too.
-type sharedLevels struct {
-	present  *uint8
-	count    int
-	from, to int // in the bytes of all
+// presence is which rows of places have a value. Chunks that share places often share it.
+type presence struct {
+	of     []uint32
+	has    []uint8  // by place: 1 for a value, else 0
+	levels []byte   // of rows, as they stand in a page
+	places []uint32 // of the rows that have a value
 }
 
+// same says whether two slices are the same memory.
+func same(a, b []uint32) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
 // beginGroup forgets what chunks were made of: memory may be the same with other codes.
-func (e *encoder) beginGroup() {
-	e.made, e.shared, e.sharedBytes = source{}, e.shared[:0], e.sharedBytes[:0]
-}
+func (e *encoder) beginGroup() { e.made, e.presences = source{}, e.presences[:0] }
 
 // encode makes the pages of a chunk.
 func (e *encoder) encode(col *Column, c *Chunk, rows int, before *past) chunkMeta {
@@ -71,21 +73,84 @@ func (e *encoder) encode(col *Column, c *Chunk, rows int, before *past) chunkMet
 
 // codesPage makes a page of codes, or leaves the one before it where it is the same.
 func (e *encoder) codesPage(col *Column, c *Chunk, m *chunkMeta) {
-	made := source{count: len(c.Codes), width: e.width(), required: col.Required}
-	if made.count > 0 {
-		made.codes = &c.Codes[0]
+	if c.Of == nil {
+		e.data, e.made = e.data[:0], source{}
+		e.appendCodes(e.codesOf(col, c, m))
+		return
 	}
-	if len(c.Present) > 0 {
-		made.present = &c.Present[0]
-	}
-	if made.nulls = e.made.nulls; made.codes != nil && made == e.made {
+	w := e.width()
+	if made := &e.made; same(c.Of, made.of) && w == made.width && col.Required == made.required && slices.Equal(c.Codes, made.codes) {
 		m.nulls = made.nulls
 		return
 	}
 	e.data = e.data[:0]
-	e.appendCodes(e.codesOf(col, c, m))
-	made.nulls = m.nulls
-	e.made = made
+	codes := e.placesOf(col, c, m)
+	if w > 0 { // else only how many there are counts
+		codes = e.gather(c.Codes, codes)
+	}
+	e.appendCodes(codes)
+	e.made = source{c.Of, c.Codes, w, col.Required, m.nulls}
+}
+
+// gather returns the code of each place.
+func (e *encoder) gather(codes, of []uint32) []uint32 {
+	e.codes = slices.Grow(e.codes[:0], len(of))
+	out := e.codes[:len(of)]
+	for i, place := range of {
+		out[i] = codes[place]
+	}
+	return out
+}
+
+// placesOf returns the places of rows that are not null, and writes which are.
+func (e *encoder) placesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
+	if col.Required || !anyNone(c.Codes) {
+		e.appendPresence(col, nil, m)
+		return c.Of
+	}
+	p := e.presence(c)
+	if m.nulls = m.values - len(p.places); m.nulls == 0 {
+		e.appendPresence(col, nil, m)
+	} else {
+		e.data = append(e.data, p.levels...)
+	}
+	return p.places
+}
+
+// presence is that of a chunk, which may be another one's of the group.
+func (e *encoder) presence(c *Chunk) *presence {
+	e.levels = slices.Grow(e.levels[:0], len(c.Codes))[:len(c.Codes)]
+	for i, code := range c.Codes {
+		e.levels[i] = 0
+		if code != None {
+			e.levels[i] = 1
+		}
+	}
+	for i := range e.presences {
+		if p := &e.presences[i]; same(p.of, c.Of) && bytes.Equal(p.has, e.levels) {
+			return p
+		}
+	}
+	e.presences = slices.Grow(e.presences, 1)[:len(e.presences)+1] // what is behind its length has memory
+	p := &e.presences[len(e.presences)-1]
+	p.of, p.has = c.Of, append(p.has[:0], e.levels...)
+	e.fillPresence(p)
+	return p
+}
+
+// fillPresence looks at each row.
+func (e *encoder) fillPresence(p *presence) {
+	rows := len(p.of)
+	e.levels, p.places = slices.Grow(e.levels[:0], rows), slices.Grow(p.places[:0], rows)
+	levels, places, has, n := e.levels[:rows], p.places[:rows], p.has, 0
+	for i, place := range p.of { // without a jump that hangs on the place
+		levels[i], places[n] = has[place], place
+		n += int(has[place])
+	}
+	at := len(e.data)
+	e.appendLevels(levels, 1)
+	p.levels, p.places = append(p.levels[:0], e.data[at:]...), places[:n]
+	e.data = e.data[:at]
 }
 
 // width is how many bits a code of the dictionary has.
@@ -106,8 +171,8 @@ func (c *Chunk) size(col *Column) int {
 
 // codesOf returns the codes that are not null, and writes which are.
 func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
-	codes, levels := c.Codes, c.Present
-	if len(levels) == 0 && !col.Required && anyNone(codes) {
+	codes := c.Codes
+	if !col.Required && anyNone(codes) {
 		e.levels, e.codes = slices.Grow(e.levels[:0], len(codes))[:len(codes)], slices.Grow(e.codes[:0], len(codes))[:len(codes)]
 		n := 0
 		for i, code := range codes { // without a jump that hangs on the code
@@ -119,10 +184,10 @@ func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
 			e.levels[i] = present
 			n += int(present)
 		}
-		codes, levels = e.codes[:n], e.levels
+		codes = e.codes[:n]
 	}
 	m.nulls = m.values - len(codes)
-	e.appendPresence(col, levels, len(c.Present) > 0, m)
+	e.appendPresence(col, e.levels, m)
 	return codes
 }
 
@@ -141,12 +206,9 @@ func anyNone(codes []uint32) bool {
 }
 
 // appendPresence writes which values are there, as levels has it where any is null.
-// They are shared where another chunk may have the same memory for them.
-func (e *encoder) appendPresence(col *Column, levels []uint8, shared bool, m *chunkMeta) {
+func (e *encoder) appendPresence(col *Column, levels []uint8, m *chunkMeta) {
 	switch {
 	case col.Required:
-	case m.nulls > 0 && shared:
-		e.appendShared(levels)
 	case m.nulls > 0:
 		e.appendLevels(levels, 1)
 	default:
@@ -161,20 +223,6 @@ func (e *encoder) appendLevels(levels []uint8, width uint) {
 	at := e.beginLevels()
 	e.data = appendLevels(e.data, levels, width)
 	e.endLevels(at)
-}
-
-// appendShared appends levels of 1 bit, at least one, which it packs once.
-func (e *encoder) appendShared(levels []uint8) {
-	for _, s := range e.shared {
-		if s.present == &levels[0] && s.count == len(levels) {
-			e.data = append(e.data, e.sharedBytes[s.from:s.to]...)
-			return
-		}
-	}
-	at, from := len(e.data), len(e.sharedBytes)
-	e.appendLevels(levels, 1)
-	e.sharedBytes = append(e.sharedBytes, e.data[at:]...)
-	e.shared = append(e.shared, sharedLevels{&levels[0], len(levels), from, len(e.sharedBytes)})
 }
 
 // beginLevels leaves room for a length, and endLevels fills it in.

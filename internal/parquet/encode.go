@@ -17,8 +17,11 @@ const (
 // appendRuns appends codes of width bits in the hybrid of runs and packed numbers. It
 // looks at eight codes at a time, as only whole eights can be packed before a run:
 // eight that are the same, and all after them that are, become a run where they are 16
-// at least, or where nothing is packed anyway.
+// at least, or where nothing is packed anyway. Codes without bits are not looked at.
 func appendRuns(out []byte, codes []uint32, width uint) []byte {
+	if width == 0 && len(codes) > 0 {
+		return appendRun(out, len(codes), 0, 0)
+	}
 	for i := 0; i < len(codes); {
 		if n := runOf(codes[i:]); n >= 8 {
 			out = appendRun(out, n, codes[i], width)
@@ -45,11 +48,14 @@ func appendRun(out []byte, n int, value uint32, width uint) []byte {
 }
 
 // runOf is how many codes from the first on are equal to it, where those are at least
-// eight.
+// eight. Codes are the same where they are those that are one place behind.
 func runOf(codes []uint32) int {
+	if len(codes) < 8 || codes[0] != codes[7] {
+		return 0
+	}
 	n := 0
-	for len(codes)-n >= 8 && sameEight((*[8]uint32)(codes[n:]), codes[0]) {
-		n += 8
+	for len(codes)-n > longPiece && *(*[longPiece]uint32)(codes[n:]) == *(*[longPiece]uint32)(codes[n+1:]) {
+		n += longPiece
 	}
 	for n < len(codes) && codes[n] == codes[0] {
 		n++
@@ -57,9 +63,14 @@ func runOf(codes []uint32) int {
 	return n
 }
 
-// longRun says whether the first 16 codes are equal.
+// longPiece is how many codes are compared at once.
+const longPiece = 64
+
+// longRun says whether the first 16 codes are equal. Mostly one look at two of them says
+// that they are not.
 func longRun(codes []uint32) bool {
-	return len(codes) >= 16 && sameEight((*[8]uint32)(codes), codes[0]) && sameEight((*[8]uint32)(codes[8:]), codes[0])
+	return len(codes) >= 16 && codes[0] == codes[15] && codes[0] == codes[7] &&
+		sameEight((*[8]uint32)(codes), codes[0]) && sameEight((*[8]uint32)(codes[8:]), codes[0])
 }
 
 func sameEight(v *[8]uint32, with uint32) bool {

@@ -187,11 +187,13 @@ func TestEffortsPause(t *testing.T) {
 	}
 }
 
-// Chunks that have the same codes are written as if each had its own, and memory that is
-// used again for other codes is looked at again.
-func TestChunksShareCodes(t *testing.T) {
+// Chunks that share the places of their codes are written as if each had its own codes, and
+// memory that is used again for other codes is looked at again.
+func TestChunksSharePlaces(t *testing.T) {
 	t.Parallel()
-	columns := []Column{{"a", Text, false}, {"b", Text, false}, {"c", Text, true}, {"d", Text, false}, {"e", Text, false}}
+	columns := []Column{{"a", Text, false}, {"b", Text, false}, {"c", Text, true}, {"d", Text, false}, {"e", Text, false}, {"f", Texts, false}, {"g", Text, false}, {"h", Text, false}}
+	texts, more := []string{"x", "y", "z"}, []string{"u", "v", "w", "x", "y"}
+	lists := [][]uint32{{}, {1}, {2, 0, 1}, {4, 4}}
 	r := rand.New(rand.NewPCG(5, 5))
 	for _, rows := range []int{1, 9, 1000} {
 		var shared, own bytes.Buffer
@@ -203,30 +205,49 @@ func TestChunksShareCodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		memory, present := make([]uint32, 0, rows), make([]uint8, rows)
+		const places = 40
+		of, another := make([]uint32, rows), make([]uint32, rows)
+		var codes [6][places]uint32
 		for range 3 {
-			memory = memory[:0]
-			withNone := make([]uint32, rows)
 			for i := range rows {
-				present[i], withNone[i] = 0, None
-				if r.IntN(3) > 0 {
-					present[i], withNone[i] = 1, r.Uint32N(3)
-					memory = append(memory, withNone[i])
+				of[i], another[i] = r.Uint32N(places), r.Uint32N(places)
+			}
+			nulls := r.Uint64()
+			for i := range places {
+				codes[0][i], codes[1][i], codes[2][i], codes[3][i], codes[4][i] = r.Uint32N(3), r.Uint32N(3), r.Uint32N(3), 0, r.Uint32N(4)
+				if nulls>>i&1 == 1 {
+					codes[0][i], codes[3][i] = None, None
+				}
+				if r.IntN(3) == 0 {
+					codes[4][i] = None
+				}
+				codes[5][i] = None
+			}
+			a := []Chunk{
+				{Codes: codes[0][:], Of: of, Texts: texts}, {Codes: codes[0][:], Of: of, Texts: texts}, // the same
+				{Codes: codes[2][:], Of: of, Texts: texts},
+				{Codes: codes[3][:], Of: of, Texts: texts[:1]}, // null with the first ones
+				{Codes: codes[0][:], Of: another, Texts: more}, // of other places
+				{Codes: codes[4][:], Of: of, Lists: lists, Texts: more},
+				{Codes: codes[5][:], Of: of}, // always null
+				{Codes: codes[1][:], Of: another, Texts: texts},
+			}
+			b := make([]Chunk, len(a))
+			for k, c := range a {
+				b[k] = Chunk{Texts: c.Texts, Lists: c.Lists}
+				for _, place := range c.Of {
+					b[k].Codes = append(b[k].Codes, c.Codes[place])
 				}
 			}
-			all := make([]uint32, rows)
-			texts, more := []string{"x", "y", "z"}, []string{"u", "v", "w", "x", "y"}
-			a, b := Chunk{Codes: memory, Present: present, Texts: texts}, Chunk{Codes: withNone, Texts: texts}
-			c := Chunk{Codes: all, Texts: texts}
-			if err := one.WriteGroup(rows, []Chunk{a, a, c, {Codes: all, Texts: more}, {Codes: slices.Clone(memory), Present: present, Texts: more}}); err != nil {
+			if err := one.WriteGroup(rows, a); err != nil {
 				t.Fatal(err)
 			}
-			if err := other.WriteGroup(rows, []Chunk{b, b, c, {Codes: slices.Clone(all), Texts: more}, {Codes: slices.Clone(withNone), Texts: more}}); err != nil {
+			if err := other.WriteGroup(rows, b); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if one.Close() != nil || other.Close() != nil || !bytes.Equal(shared.Bytes(), own.Bytes()) {
-			t.Errorf("%d rows: shared codes made other bytes", rows)
+			t.Errorf("%d rows: shared places made other bytes", rows)
 		}
 	}
 }

@@ -28,21 +28,22 @@ type listed struct {
 // it stands; so each list is made once, and copied.
 func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
 	e.fillListed(c)
+	rows, table := e.listedOf(c)
 	values, elements, lists := 0, 0, 0
-	for _, code := range c.Codes {
-		l := &e.listed[code+1]
+	for _, row := range rows {
+		l := &table[row+1]
 		values, elements = values+int(l.count), elements+int(l.elements)
 		lists += int(l.level >> 1) // of an element
 	}
 	m.values, m.nulls = values, values-elements
-	e.fillListLevels(c, values)
+	e.fillListLevels(rows, table, values)
 	e.appendLevels(e.repeats, 1)
 	e.appendLevels(e.levels, 2)
 	if elements > 2*lists {
-		e.appendLists(c, elements)
+		e.appendLists(rows, table, elements)
 		return
 	}
-	e.fillElements(c, elements)
+	e.fillElements(rows, table, elements)
 	e.appendCodes(e.codes)
 }
 
@@ -59,14 +60,27 @@ func (e *encoder) fillListed(c *Chunk) {
 	e.flat = append(e.flat, 0, 0) // where a list is empty, and behind one of one element
 }
 
+// listedOf returns a number of each row, and a table of what is listed by that number and
+// 1 more: so it is 0 for None.
+func (e *encoder) listedOf(c *Chunk) ([]uint32, []listed) {
+	if c.Of == nil {
+		return c.Codes, e.listed
+	}
+	e.placed = append(e.placed[:0], listed{})
+	for _, code := range c.Codes {
+		e.placed = append(e.placed, e.listed[code+1])
+	}
+	return c.Of, e.placed
+}
+
 // fillListLevels fills levels and repeats. Two are written of each list, as most have one
 // or two elements and which one has two cannot be foretold; the next list overwrites
 // what is too much.
-func (e *encoder) fillListLevels(c *Chunk, values int) {
+func (e *encoder) fillListLevels(rows []uint32, table []listed, values int) {
 	e.levels, e.repeats = slices.Grow(e.levels[:0], values+1)[:values+1], slices.Grow(e.repeats[:0], values+1)[:values+1]
 	levels, repeats, at := e.levels, e.repeats, 0
-	for _, code := range c.Codes {
-		l := &e.listed[code+1] // None and 1 more is 0
+	for _, row := range rows {
+		l := &table[row+1]
 		n := int(l.count)
 		levels[at], repeats[at] = l.level, 0
 		levels[at+1], repeats[at+1] = listElement, 1
@@ -86,11 +100,11 @@ var (
 )
 
 // fillElements fills codes with those of the elements, two of each list at least.
-func (e *encoder) fillElements(c *Chunk, elements int) {
+func (e *encoder) fillElements(rows []uint32, table []listed, elements int) {
 	e.codes = slices.Grow(e.codes[:0], elements+2)[:elements+2]
 	codes, at := e.codes, 0
-	for _, code := range c.Codes {
-		l := &e.listed[code+1]
+	for _, row := range rows {
+		l := &table[row+1]
 		n, from := int(l.elements), int(l.from)
 		codes[at], codes[at+1] = e.flat[from], e.flat[from+1]
 		if n > 2 {
@@ -102,17 +116,15 @@ func (e *encoder) fillElements(c *Chunk, elements int) {
 }
 
 // appendLists writes the codes of all lists in whole bytes.
-func (e *encoder) appendLists(c *Chunk, elements int) {
+func (e *encoder) appendLists(rows []uint32, table []listed, elements int) {
 	bytes := (bits.Len(uint(max(2, e.entries)-1)) + 7) / 8
-	e.fillLists(c, bytes)
+	e.fillLists(bytes)
 	groups := (elements + 7) / 8
 	e.data = binary.AppendUvarint(append(e.data, byte(8*bytes)), uint64(groups)<<1|1)
 	e.data = slices.Grow(e.data, groups*8*bytes)
-	for _, code := range c.Codes {
-		if code != None {
-			l := &e.listed[code+1]
-			e.data = append(e.data, e.lists[int(l.from)*bytes:int(l.from+l.elements)*bytes]...)
-		}
+	for _, row := range rows {
+		l := &table[row+1]
+		e.data = append(e.data, e.lists[int(l.from)*bytes:int(l.from+l.elements)*bytes]...)
 	}
 	for range (groups*8 - elements) * bytes {
 		e.data = append(e.data, 0)
@@ -120,7 +132,7 @@ func (e *encoder) appendLists(c *Chunk, elements int) {
 }
 
 // fillLists makes each list once, of codes of so many bytes.
-func (e *encoder) fillLists(c *Chunk, bytes int) {
+func (e *encoder) fillLists(bytes int) {
 	e.lists = e.lists[:0]
 	for _, code := range e.flat {
 		for range bytes {

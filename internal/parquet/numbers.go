@@ -69,7 +69,7 @@ func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) []int64 {
 		numbers = e.numbers[:n]
 	}
 	m.nulls = len(c.Numbers) - len(numbers)
-	e.appendPresence(col, e.levels, false, m)
+	e.appendPresence(col, e.levels, m)
 	return numbers
 }
 

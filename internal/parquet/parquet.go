@@ -34,8 +34,8 @@ const None = ^uint32(0)
 
 // Chunk is a column of a group.
 type Chunk struct {
-	Codes   []uint32 // one a row, or None; nil where Numbers has one a row. Where a chunk has those of the one before it, their page is made once
-	Present []uint8  // of texts, not lists: 1 for a row with a value, else 0, and Codes has only those of values; empty where Codes has one a row. Chunks of a group may share it
+	Codes   []uint32 // one a row, or with Of one a place; None is null. Nil where Numbers has one a row
+	Of      []uint32 // nil, or of each row the place of its code among Codes. Chunks of a group may share it, and what is the same in them is made once
 	Texts   []string // the dictionary: by code, or by what Lists names
 	Lists   [][]uint32
 	Numbers []int64
