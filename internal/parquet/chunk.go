@@ -12,6 +12,7 @@ type encoder struct {
 	dictionary, data []byte // pages, not compressed
 	squeezed         [2][]byte
 	entries          int // of the dictionary
+	longest          int // text of it, in bytes
 
 	levels, repeats []uint8
 	codes           []uint32
@@ -25,6 +26,7 @@ type encoder struct {
 	presences       []presence
 	head            compact
 	narrowing       narrowing
+	fronts          fronts
 }
 
 // source is what a data page of codes was made of.
@@ -52,7 +54,7 @@ func (e *encoder) beginGroup() { e.made, e.presences = source{}, e.presences[:0]
 
 // encode makes the pages of a chunk.
 func (e *encoder) encode(col *Column, c *Chunk, rows int, before *past) chunkMeta {
-	e.dictionary = e.dictionary[:0]
+	e.dictionary, e.longest = e.dictionary[:0], 0
 	m := chunkMeta{values: rows, encoding: encodingDictionary}
 	e.entries = c.size(col)
 	if c.Codes == nil || col.Kind == Texts {
@@ -252,6 +254,7 @@ func (e *encoder) fillDictionary(col *Column, c *Chunk, m *chunkMeta) {
 	for _, t := range c.Texts {
 		e.dictionary = append(binary.LittleEndian.AppendUint32(e.dictionary, uint32(len(t))), t...)
 		least, most = min(least, t), max(most, t)
+		e.longest = max(e.longest, len(t))
 	}
 	m.min, m.max = []byte(least), []byte(most)
 }

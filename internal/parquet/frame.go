@@ -55,10 +55,7 @@ func appendFrame(out, page []byte) []byte {
 // are. To zstd, each number is some literals, its lower bytes, and a match: its upper
 // bytes are those of the number before. So all numbers are the same sequence, and tables
 // with one symbol tell of it without a bit for each. What is left are the lower bytes.
-type narrowing struct {
-	huffman  huff0.Scratch
-	literals []byte
-}
+type narrowing struct{ literals literals }
 
 const (
 	widest    = 5   // lower bytes, as a match has at least 3 bytes; and at least 1
@@ -98,17 +95,21 @@ const allRLE = 0b01_01_01_00
 // appendBlock appends numbers as a block of sequences.
 func (s *narrowing) appendBlock(out, numbers []byte, lower int, seq sequence, last bool) []byte {
 	at := len(out)
-	out = append(out, 0, 0, 0)
-	out = s.appendLiterals(out, numbers, lower)
-	if n := len(numbers) / 8; n < 128 {
-		out = append(out, byte(n))
-	} else {
-		out = append(out, byte(n>>8)+128, byte(n)) // fewer than 0x7f00
-	}
+	s.fillLiterals(numbers, lower)
+	out = s.literals.append(append(out, 0, 0, 0), lower >= huffmanFrom)
+	out = appendCount(out, len(numbers)/8)
 	match := 8 - lower
 	out = append(out, allRLE, byte(lower), seq.offset, byte(match-3), seq.bits)
 	putBlockHead(out[at:], len(out)-at-3, blockPacked, last)
 	return out
+}
+
+// appendCount appends how many sequences there are, fewer than 0x7f00.
+func appendCount(out []byte, n int) []byte {
+	if n < 128 {
+		return append(out, byte(n))
+	}
+	return append(out, byte(n>>8)+128, byte(n))
 }
 
 // Sizes of literals have 20 bits, in a Huffman code 18 and 18 for those of the code.
@@ -121,22 +122,26 @@ const (
 // which the next one overwrites what is too much.
 func (s *narrowing) fillLiterals(numbers []byte, lower int) {
 	size := len(numbers) / 8 * lower
-	s.literals = slices.Grow(s.literals[:0], size+8)[:size+8]
-	to := s.literals
+	to := slices.Grow(s.literals.b[:0], size+8)[:size+8]
+	s.literals.b = to[:size]
 	for ; len(numbers) >= 8; numbers, to = numbers[8:], to[lower:] {
 		binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(numbers))
 	}
-	s.literals = s.literals[:size]
 }
 
-// appendLiterals appends the lower bytes of numbers, in a Huffman code of four streams
-// where that makes them fewer.
-func (s *narrowing) appendLiterals(out, numbers []byte, lower int) []byte {
-	s.fillLiterals(numbers, lower)
-	size := len(s.literals)
-	if lower >= huffmanFrom {
-		s.huffman.Reuse = huff0.ReusePolicyNone
-		if code, _, err := huff0.Compress4X(s.literals, &s.huffman); err == nil { // else they do not become fewer
+// literals are those of a block.
+type literals struct {
+	b       []byte
+	huffman huff0.Scratch
+}
+
+// append appends them, if wanted in a Huffman code of four streams where that makes them
+// fewer.
+func (l *literals) append(out []byte, huffman bool) []byte {
+	size := len(l.b)
+	if huffman {
+		l.huffman.Reuse = huff0.ReusePolicyNone
+		if code, _, err := huff0.Compress4X(l.b, &l.huffman); err == nil { // else they do not become fewer
 			head := uint64(literalsHuffman) | uint64(size)<<4 | uint64(len(code))<<22
 			out = append(out, byte(head), byte(head>>8), byte(head>>16), byte(head>>24), byte(head>>32))
 			return append(out, code...)
@@ -144,5 +149,5 @@ func (s *narrowing) appendLiterals(out, numbers []byte, lower int) []byte {
 	}
 	head := literalsAsIs | size<<4
 	out = append(out, byte(head), byte(head>>8), byte(head>>16))
-	return append(out, s.literals...)
+	return append(out, l.b...)
 }

@@ -146,6 +146,11 @@ func (p *Writer) squeeze(m *chunkMeta, before *past) [2][]byte {
 			e.squeezed[i], smaller[i] = e.narrowing.appendFrame(e.squeezed[i][:0], page, m.numbers, m.lower), true
 			continue
 		}
+		if i == 0 && 0 < e.longest && e.longest <= mostFront && len(page) >= leastFronts {
+			e.squeezed[i] = e.fronts.appendFrame(e.squeezed[i][:0], page, e.entries)
+			smaller[i] = len(e.squeezed[i]) < len(page)-len(page)/16
+			continue
+		}
 		if len(page) == 0 || !before.squeeze[i].over() {
 			continue
 		}
