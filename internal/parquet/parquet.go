@@ -155,7 +155,7 @@ func (p *Writer) squeeze(m *chunkMeta, before *past) [2][]byte {
 			continue
 		}
 		e.squeezed[i] = p.zstd.EncodeAll(page, e.squeezed[i][:0])
-		if len(e.squeezed[i]) > len(page)/4*3 {
+		if saved := len(page) - len(e.squeezed[i]); saved < max(len(page)/4, m.values/8) {
 			before.squeeze[i].begin()
 		}
 		smaller[i] = len(e.squeezed[i]) < len(page)-len(page)/16
