@@ -12,7 +12,7 @@ type pause struct{ left int }
 
 // pauseChunks is how many chunks an effort is left out for: what it takes to find that
 // it pays again hardly shows then.
-const pauseChunks = 7
+const pauseChunks = 31
 
 func (p *pause) over() bool {
 	if p.left > 0 {
