@@ -14,19 +14,19 @@ type encoder struct {
 	entries          int // of the dictionary
 	longest          int // text of it, in bytes
 
-	levels, repeats []uint8
-	codes           []uint32
-	numbers         []int64
-	distinct        distinct
-	listed          []listed // null, and the lists of a chunk by their code and 1 more
-	placed          []listed // likewise by their place
-	flat            []uint32 // the elements of all lists
-	lists           []byte   // flat as it stands in the page
-	made            source   // of the data page
-	presences       []presence
-	head            compact
-	narrowing       narrowing
-	fronts          fronts
+	levels, repeats      []uint8
+	codes                []uint32
+	numbers              []int64
+	distinct             distinct
+	listed, byCode       []listed // null, and then those of a chunk by the number of a row and 1 more, or by the code of a list
+	shapes, shapesByCode []shape  // likewise
+	flat                 []uint32 // the elements of all lists
+	lists                []byte   // flat as it stands in the page
+	made                 source   // of the data page
+	presences            []presence
+	head                 compact
+	narrowing            narrowing
+	fronts               fronts
 }
 
 // source is what a data page of codes was made of.

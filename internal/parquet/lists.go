@@ -13,14 +13,24 @@ const (
 	listElement = 3
 )
 
-// listed is a list of a chunk: how many rows of levels it has and which, and where its
-// elements stand among those of all lists.
+// listed is a list of a chunk: its first two codes, how many it has, and where they stand
+// among those of all lists.
 type listed struct {
-	count    int32
-	elements int32
-	from     int32
-	level    uint8
+	first, second uint32
+	elements      int32
+	from          int32
 }
+
+// A shape is what a list, or null, has of levels: how many rows of them, and before that in
+// two bits the first one.
+type shape uint32
+
+const (
+	shapeNull  shape = 1<<2 | listNull
+	shapeEmpty shape = 1<<2 | listEmpty
+)
+
+func shapeOf(elements int) shape { return shape(elements)<<2 | listElement }
 
 // listsOf writes how the elements are parted, and their codes. Where most lists have one
 // element, those are packed as other codes are. Else they have whole bytes: many rows
@@ -28,70 +38,80 @@ type listed struct {
 // it stands; so each list is made once, and copied.
 func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
 	e.fillListed(c)
-	rows, table := e.listedOf(c)
-	values, elements, lists := 0, 0, 0
-	for _, row := range rows {
-		l := &table[row+1]
-		values, elements = values+int(l.count), elements+int(l.elements)
-		lists += int(l.level >> 1) // of an element
-	}
-	m.values, m.nulls = values, values-elements
-	e.fillListLevels(rows, table, values)
+	rows := e.placeLists(c)
+	lists := e.fillListLevels(rows)
+	elements := len(e.levels) - (len(rows) - lists)
+	m.values, m.nulls = len(e.levels), len(rows)-lists
 	e.appendLevels(e.repeats, 1)
 	e.appendLevels(e.levels, 2)
 	if elements > 2*lists {
-		e.appendLists(rows, table, elements)
+		e.appendLists(rows, elements)
 		return
 	}
-	e.fillElements(rows, table, elements)
+	e.fillElements(rows, elements)
 	e.appendCodes(e.codes)
 }
 
 // fillListed describes null, which is first, and each list.
 func (e *encoder) fillListed(c *Chunk) {
-	e.listed, e.flat = append(e.listed[:0], listed{count: 1, level: listNull}), e.flat[:0]
+	e.listed, e.shapes, e.flat = append(e.listed[:0], listed{}), append(e.shapes[:0], shapeNull), e.flat[:0]
 	for _, list := range c.Lists {
-		l := listed{count: 1, level: listEmpty, from: int32(len(e.flat))}
-		if n := int32(len(list)); n > 0 {
-			l.count, l.elements, l.level = n, n, listElement
+		l, s := listed{elements: int32(len(list)), from: int32(len(e.flat))}, shapeEmpty
+		if len(list) > 0 {
+			l.first, s = list[0], shapeOf(len(list))
 		}
-		e.listed, e.flat = append(e.listed, l), append(e.flat, list...)
+		if len(list) > 1 {
+			l.second = list[1]
+		}
+		e.listed, e.shapes, e.flat = append(e.listed, l), append(e.shapes, s), append(e.flat, list...)
 	}
-	e.flat = append(e.flat, 0, 0) // where a list is empty, and behind one of one element
 }
 
-// listedOf returns a number of each row, and a table of what is listed by that number and
-// 1 more: so it is 0 for None.
-func (e *encoder) listedOf(c *Chunk) ([]uint32, []listed) {
+// placeLists returns a number of each row: with 1 more, which makes 0 of None, it is that of
+// what is listed. With places, those are listed.
+func (e *encoder) placeLists(c *Chunk) []uint32 {
 	if c.Of == nil {
-		return c.Codes, e.listed
+		return c.Codes
 	}
-	e.placed = append(e.placed[:0], listed{})
+	e.byCode, e.listed = e.listed, append(e.byCode[:0], listed{})
+	e.shapesByCode, e.shapes = e.shapes, append(e.shapesByCode[:0], shapeNull)
 	for _, code := range c.Codes {
-		e.placed = append(e.placed, e.listed[code+1])
+		e.listed, e.shapes = append(e.listed, e.byCode[code+1]), append(e.shapes, e.shapesByCode[code+1])
 	}
-	return c.Of, e.placed
+	return c.Of
 }
 
-// fillListLevels fills levels and repeats. Two are written of each list, as most have one
-// or two elements and which one has two cannot be foretold; the next list overwrites
-// what is too much.
-func (e *encoder) fillListLevels(rows []uint32, table []listed, values int) {
-	e.levels, e.repeats = slices.Grow(e.levels[:0], values+1)[:values+1], slices.Grow(e.repeats[:0], values+1)[:values+1]
-	levels, repeats, at := e.levels, e.repeats, 0
-	for _, row := range rows {
-		l := &table[row+1]
-		n := int(l.count)
-		levels[at], repeats[at] = l.level, 0
-		levels[at+1], repeats[at+1] = listElement, 1
-		for k := 2; k < n; k += len(moreElements) {
-			copy(levels[at+k:at+n], moreElements)
-			copy(repeats[at+k:at+n], moreRepeats)
-		}
-		at += n
+// fillListLevels fills levels and repeats, and returns how many rows have elements. Two are
+// written of each row, as most have one or two and which one has two cannot be foretold;
+// the next row overwrites what is too much.
+func (e *encoder) fillListLevels(rows []uint32) (lists int) {
+	most := 2
+	for _, s := range e.shapes {
+		most = max(most, int(s>>2))
 	}
-	e.levels, e.repeats = levels[:values], repeats[:values]
+	at, block := 0, max(1, listBlock/most)
+	for ; len(rows) > 0; rows = rows[min(block, len(rows)):] {
+		room := at + most*min(block, len(rows)) + 1
+		e.levels, e.repeats = slices.Grow(e.levels[:at], room-at)[:room], slices.Grow(e.repeats[:at], room-at)[:room]
+		levels, repeats, shapes := e.levels, e.repeats, e.shapes
+		for _, row := range rows[:min(block, len(rows))] {
+			s := shapes[row+1]
+			n := int(s >> 2)
+			binary.LittleEndian.PutUint16(levels[at:], uint16(s&3)|listElement<<8)
+			binary.LittleEndian.PutUint16(repeats[at:], 1<<8)
+			for k := 2; k < n; k += len(moreElements) {
+				copy(levels[at+k:at+n], moreElements)
+				copy(repeats[at+k:at+n], moreRepeats)
+			}
+			at, lists = at+n, lists+int(s>>1&1) // of an element
+		}
+	}
+	e.levels, e.repeats = e.levels[:at], e.repeats[:at]
+	return lists
 }
+
+// listBlock is how many levels there is made room for at once.
+const listBlock = 1 << 14
 
 // What is said of the elements of a list but the first one.
 var (
@@ -99,16 +119,15 @@ var (
 	moreRepeats  = slices.Repeat([]uint8{1}, 64)
 )
 
-// fillElements fills codes with those of the elements, two of each list at least.
-func (e *encoder) fillElements(rows []uint32, table []listed, elements int) {
-	e.codes = slices.Grow(e.codes[:0], elements+2)[:elements+2]
-	codes, at := e.codes, 0
+// fillElements fills codes with those of the elements, two of each row at least.
+func (e *encoder) fillElements(rows []uint32, elements int) {
+	codes, table, at := slices.Grow(e.codes[:0], elements+2)[:elements+2], e.listed, 0
 	for _, row := range rows {
 		l := &table[row+1]
-		n, from := int(l.elements), int(l.from)
-		codes[at], codes[at+1] = e.flat[from], e.flat[from+1]
+		n := int(l.elements)
+		codes[at], codes[at+1] = l.first, l.second
 		if n > 2 {
-			copy(codes[at:at+n], e.flat[from:])
+			copy(codes[at:at+n], e.flat[l.from:])
 		}
 		at += n
 	}
@@ -116,14 +135,14 @@ func (e *encoder) fillElements(rows []uint32, table []listed, elements int) {
 }
 
 // appendLists writes the codes of all lists in whole bytes.
-func (e *encoder) appendLists(rows []uint32, table []listed, elements int) {
+func (e *encoder) appendLists(rows []uint32, elements int) {
 	bytes := (bits.Len(uint(max(2, e.entries)-1)) + 7) / 8
 	e.fillLists(bytes)
 	groups := (elements + 7) / 8
 	e.data = binary.AppendUvarint(append(e.data, byte(8*bytes)), uint64(groups)<<1|1)
 	e.data = slices.Grow(e.data, groups*8*bytes)
 	for _, row := range rows {
-		l := &table[row+1]
+		l := &e.listed[row+1]
 		e.data = append(e.data, e.lists[int(l.from)*bytes:int(l.from+l.elements)*bytes]...)
 	}
 	for range (groups*8 - elements) * bytes {
