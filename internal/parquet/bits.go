@@ -23,7 +23,7 @@ func appendBits(out []byte, numbers []uint32, width uint) []byte {
 }
 
 // wordsOfEight is how many bytes are written of eight numbers at the most.
-const wordsOfEight = 40
+const wordsOfEight = 32
 
 // putEights writes numbers, a multiple of eight. A shift by 64 leaves 0.
 func putEights(to []byte, numbers []uint32, width uint) {
@@ -56,17 +56,20 @@ func four(a, b, c, d uint32, width uint) uint64 {
 
 // putWide writes eight numbers of more than 16 bits.
 func putWide(to []byte, v *[8]uint32, width uint) {
-	pending, bits, at := uint64(0), uint(0), 0
-	for i := 0; i < 8; i += 2 {
-		two := uint64(v[i]) | uint64(v[i+1])<<width
-		pending |= two << bits
-		if bits += 2 * width; bits >= 64 {
-			binary.LittleEndian.PutUint64(to[at:], pending)
-			at, bits = at+8, bits-64
-			pending = two >> (2*width - bits)
-		}
-	}
-	binary.LittleEndian.PutUint64(to[at:], pending)
+	a, b := fourWide(v[0], v[1], v[2], v[3], width)
+	c, d := fourWide(v[4], v[5], v[6], v[7], width)
+	at := 4*width - 64 // the bits of b
+	binary.LittleEndian.PutUint64(to, a)
+	binary.LittleEndian.PutUint64(to[8:], b|c<<at)
+	binary.LittleEndian.PutUint64(to[16:], c>>(64-at)|d<<at)
+	binary.LittleEndian.PutUint64(to[24:], d>>(64-at))
+}
+
+// fourWide packs four numbers of more than 16 bits.
+func fourWide(a, b, c, d uint32, width uint) (uint64, uint64) {
+	width &= 63 // as it is anyway
+	two := uint64(c) | uint64(d)<<width
+	return uint64(a) | uint64(b)<<width | two<<(2*width), two >> (64 - 2*width)
 }
 
 // appendLevels appends levels of 1 or 2 bits in the hybrid of runs and packed numbers.
