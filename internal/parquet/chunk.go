@@ -142,12 +142,13 @@ func (e *encoder) presence(c *Chunk) *presence {
 
 // fillPresence looks at each row.
 func (e *encoder) fillPresence(p *presence) {
-	rows := len(p.of)
-	e.levels, p.places = slices.Grow(e.levels[:0], rows), slices.Grow(p.places[:0], rows)
-	levels, places, has, n := e.levels[:rows], p.places[:rows], p.has, 0
-	for i, place := range p.of { // without a jump that hangs on the place
-		levels[i], places[n] = has[place], place
-		n += int(has[place])
+	of, has, n := p.of, p.has, 0
+	e.levels, p.places = slices.Grow(e.levels[:0], len(of)), slices.Grow(p.places[:0], len(of))
+	levels, places := e.levels[:len(of)], p.places[:len(of)]
+	for i, place := range of { // without a jump that hangs on the place
+		one := has[place]
+		levels[i], places[n] = one, place
+		n += int(one)
 	}
 	at := len(e.data)
 	e.appendLevels(levels, 1)
