@@ -136,11 +136,12 @@ func TestFrames(t *testing.T) {
 	for lower := 1; lower <= widest; lower++ {
 		for _, n := range []int{leastMany, leastMany + 1, leastMany + 2, block, block + 1, block + 2, block + 3, 2*block + 129, 2*block + 130, 5 * block} {
 			for _, most := range []uint64{1, 1 << 6, 1 << (8*lower - 7), 1 << (8 * lower)} {
-				page := []byte("levels")
-				for range n {
-					page = binary.LittleEndian.AppendUint64(page, r.Uint64N(min(most, 1<<(8*lower))))
+				page, numbers := []byte("levels"), make([]int64, n)
+				for i := range numbers {
+					numbers[i] = r.Int64N(min(int64(most), 1<<(8*lower)))
+					page = binary.LittleEndian.AppendUint64(page, uint64(numbers[i]))
 				}
-				frame := s.appendFrame(nil, page, len("levels"), lower)
+				frame := s.appendFrame(nil, []byte("levels"), numbers, lower)
 				check(fmt.Sprintf("%d numbers below %d, %d lower bytes", n, most, lower), frame, page)
 				if room := 100 + n*lower + n/50; len(frame) > room {
 					t.Errorf("%d numbers of %d bytes: the frame has %d bytes, want at most %d", n, lower, len(frame), room)

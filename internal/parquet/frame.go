@@ -52,10 +52,14 @@ func appendFrame(out, page []byte) []byte {
 
 // narrowing compresses pages that end with numbers of 8 bytes each, of which the upper
 // ones are 0. A general compressor searches for those zeros; this one knows where they
-// are. To zstd, each number is some literals, its lower bytes, and a match: its upper
-// bytes are those of the number before. So all numbers are the same sequence, and tables
-// with one symbol tell of it without a bit for each. What is left are the lower bytes.
-type narrowing struct{ literals literals }
+// are, and nobody writes them. To zstd, each number is some literals, its lower bytes, and
+// a match: its upper bytes are those of the number before. So all numbers are the same
+// sequence, and tables with one symbol tell of it without a bit for each. What is left are
+// the lower bytes.
+type narrowing struct {
+	literals literals
+	first    []byte // what stands as it is
+}
 
 const (
 	widest    = 5   // lower bytes, as a match has at least 3 bytes; and at least 1
@@ -66,13 +70,15 @@ const (
 	huffmanFrom = 3
 )
 
-// appendFrame appends the page. Its numbers begin at from; there are at least leastMany,
-// and only their lower bytes may be other than 0.
-func (s *narrowing) appendFrame(out, page []byte, from, lower int) []byte {
-	out = appendBlocks(beginFrame(out, len(page)), page[:from+8], false)
-	out = s.appendBlock(out, page[from+8:from+16], lower, farSequence, false)
-	for numbers := page[from+16:]; len(numbers) > 0; {
-		block := numbers[:min(len(numbers), frameBlock)]
+// appendFrame appends a page: what stands before the numbers, and those. There are at least
+// leastMany, and only their lower bytes may be other than 0.
+func (s *narrowing) appendFrame(out, before []byte, numbers []int64, lower int) []byte {
+	const blockNumbers = frameBlock / 8
+	s.first = binary.LittleEndian.AppendUint64(append(s.first[:0], before...), uint64(numbers[0]))
+	out = appendBlocks(beginFrame(out, len(before)+8*len(numbers)), s.first, false)
+	out = s.appendBlock(out, numbers[1:2], lower, farSequence, false)
+	for numbers = numbers[2:]; len(numbers) > 0; {
+		block := numbers[:min(len(numbers), blockNumbers)]
 		numbers = numbers[len(block):]
 		out = s.appendBlock(out, block, lower, nearSequence, len(numbers) == 0)
 	}
@@ -93,11 +99,11 @@ var (
 const allRLE = 0b01_01_01_00
 
 // appendBlock appends numbers as a block of sequences.
-func (s *narrowing) appendBlock(out, numbers []byte, lower int, seq sequence, last bool) []byte {
+func (s *narrowing) appendBlock(out []byte, numbers []int64, lower int, seq sequence, last bool) []byte {
 	at := len(out)
 	s.fillLiterals(numbers, lower)
 	out = s.literals.append(append(out, 0, 0, 0), lower >= huffmanFrom)
-	out = appendCount(out, len(numbers)/8)
+	out = appendCount(out, len(numbers))
 	match := 8 - lower
 	out = append(out, allRLE, byte(lower), seq.offset, byte(match-3), seq.bits)
 	putBlockHead(out[at:], len(out)-at-3, blockPacked, last)
@@ -120,12 +126,13 @@ const (
 
 // fillLiterals fills literals with the lower bytes of numbers. It writes whole numbers, of
 // which the next one overwrites what is too much.
-func (s *narrowing) fillLiterals(numbers []byte, lower int) {
-	size := len(numbers) / 8 * lower
+func (s *narrowing) fillLiterals(numbers []int64, lower int) {
+	size := len(numbers) * lower
 	to := slices.Grow(s.literals.b[:0], size+8)[:size+8]
 	s.literals.b = to[:size]
-	for ; len(numbers) >= 8; numbers, to = numbers[8:], to[lower:] {
-		binary.LittleEndian.PutUint64(to, binary.LittleEndian.Uint64(numbers))
+	for _, v := range numbers {
+		binary.LittleEndian.PutUint64(to, uint64(v))
+		to = to[lower:]
 	}
 }
 

@@ -26,9 +26,10 @@ func (e *encoder) appendNumbers(col *Column, c *Chunk, m *chunkMeta, before *pas
 		m.encoding = encodingDelta
 		e.data = appendDeltas(e.data, numbers)
 	default:
-		if col.Kind.size() == 8 && len(numbers) >= leastMany {
-			m.numbers = len(e.data)
-			m.lower = (bits.Len64(uint64(lo|hi)) + 7) / 8 // those of the greatest, and all where one is below 0
+		lower := (bits.Len64(uint64(lo|hi)) + 7) / 8 // those of the greatest, and all where one is below 0
+		if col.Kind.size() == 8 && len(numbers) >= leastMany && 1 <= lower && lower <= widest {
+			m.narrow, m.lower = numbers, lower
+			return
 		}
 		e.data = appendPlain(e.data, numbers, col.Kind.size())
 	}

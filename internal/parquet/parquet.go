@@ -70,8 +70,9 @@ type chunkMeta struct {
 	nulls                int
 	encoding             int
 	compressed           bool
-	numbers, lower       int    // of many plain numbers of 8 bytes: where in the page they begin, and how many of their lower bytes may be other than 0
-	min, max             []byte // nil: not known
+	narrow               []int64 // plain numbers of 8 bytes that stand at the end of the page, and only in its frame
+	lower                int     // how many of their lower bytes may be other than 0
+	min, max             []byte  // nil: not known
 }
 
 var magic = []byte("PAR1")
@@ -127,10 +128,11 @@ func (p *Writer) writeChunk(col *Column, c *Chunk, rows int, before *past) chunk
 		m.raw += int64(len(head) + len(pages[0]))
 	}
 	m.data = p.at
-	head := p.enc.dataHeader(&m, len(pages[1]), len(stored[1]))
+	size := len(pages[1]) + 8*len(m.narrow)
+	head := p.enc.dataHeader(&m, size, len(stored[1]))
 	p.write(head)
 	p.write(stored[1])
-	m.raw += int64(len(head) + len(pages[1]))
+	m.raw += int64(len(head) + size)
 	m.stored = p.at - m.at
 	return m
 }
@@ -142,8 +144,8 @@ func (p *Writer) squeeze(m *chunkMeta, before *past) [2][]byte {
 	pages := [2][]byte{e.dictionary, e.data}
 	var smaller [2]bool
 	for i, page := range pages {
-		if i == 1 && 1 <= m.lower && m.lower <= widest {
-			e.squeezed[i], smaller[i] = e.narrowing.appendFrame(e.squeezed[i][:0], page, m.numbers, m.lower), true
+		if i == 1 && len(m.narrow) > 0 {
+			e.squeezed[i], smaller[i] = e.narrowing.appendFrame(e.squeezed[i][:0], page, m.narrow, m.lower), true
 			continue
 		}
 		if i == 0 && 0 < e.longest && e.longest <= mostFront && len(page) >= leastFronts {
