@@ -66,11 +66,14 @@ func runOf(codes []uint32) int {
 // longPiece is how many codes are compared at once.
 const longPiece = 64
 
-// longRun says whether the first 16 codes are equal. Mostly one look at two of them says
+// longRun says whether the first 16 codes are equal. Mostly a look at some of them says
 // that they are not.
 func longRun(codes []uint32) bool {
-	return len(codes) >= 16 && codes[0] == codes[15] && codes[0] == codes[7] &&
-		sameEight((*[8]uint32)(codes), codes[0]) && sameEight((*[8]uint32)(codes[8:]), codes[0])
+	if len(codes) < 16 {
+		return false
+	}
+	v := (*[16]uint32)(codes)
+	return (v[0]^v[4])|(v[0]^v[8])|(v[0]^v[12])|(v[0]^v[15]) == 0 && sameEight((*[8]uint32)(codes), v[0]) && sameEight((*[8]uint32)(codes[8:]), v[0])
 }
 
 func sameEight(v *[8]uint32, with uint32) bool {
