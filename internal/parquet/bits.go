@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -96,8 +97,10 @@ const ones = 0x0101010101010101
 // levelRun is runOf for levels.
 func levelRun(levels []uint8) int {
 	n, same := 0, uint64(levels[0])*ones
-	for len(levels)-n >= 8 && binary.LittleEndian.Uint64(levels[n:]) == same {
-		n += 8
+	for ; len(levels)-n >= 8; n += 8 {
+		if other := binary.LittleEndian.Uint64(levels[n:]) ^ same; other != 0 {
+			return n + bits.TrailingZeros64(other)/8
+		}
 	}
 	for n < len(levels) && levels[n] == levels[0] {
 		n++
@@ -111,7 +114,7 @@ func sameLevels(levels []uint8) bool {
 		return false
 	}
 	same := uint64(levels[0]) * ones
-	return binary.LittleEndian.Uint64(levels) == same && binary.LittleEndian.Uint64(levels[8:]) == same
+	return (binary.LittleEndian.Uint64(levels)^same)|(binary.LittleEndian.Uint64(levels[8:])^same) == 0
 }
 
 // appendPackedLevels is appendPacked for levels.
