@@ -9,7 +9,7 @@ import (
 	"github.com/whichpod/whichpod/query"
 )
 
-// rowGroupRows is how many rows are held in memory before they are written: about 15 MB
+// rowGroupRows is how many rows are held in memory before they are written: about 10 MB
 // while they gather, as much again while those before them are encoded, and as many
 // as a reader has to hold.
 const rowGroupRows = 64 * 1024

@@ -12,7 +12,7 @@ type encoder struct {
 	dictionary, data []byte // pages, not compressed
 	squeezed         [2][]byte
 	entries          int // of the dictionary
-	longest          int // text of it, in bytes
+	longest          int // bytes of a text of it; 0 where it has none
 
 	levels, repeats      []uint8
 	codes                []uint32
