@@ -55,6 +55,7 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker, d *scanAddresses
 	}
 	b.chooseGroups(p)
 	c.addresses = newAddressCoder(d, len(o.pages), p.addressBytes, b.readAddresses)
+	c.addresses.whole = p.whole()
 	t := b.tables
 	c.settings, c.ordinals, c.paths, c.texts = t.settings, t.ordinals, t.paths, t.texts
 	return b, nil

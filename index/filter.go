@@ -1,6 +1,7 @@
 package index
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 )
@@ -49,13 +50,18 @@ func (p *plan) share(cursors int) {
 func newPlan(f Filter, live ordinalSet) *plan {
 	p := &plan{from: f.From, to: f.To, srcPort: f.SrcPort, dstPort: f.DstPort, nics: f.NICs, live: live, window: blockRows, addressBytes: scanAddressBytes}
 	if p.to == 0 {
-		p.to = 1<<63 - 1
+		p.to = math.MaxInt64
 	}
 	if f.From == 0 && f.To == 0 {
-		p.from = -1 << 63
+		p.from = math.MinInt64
 	}
 	p.addresses, p.src, p.dst = masked(f.Addresses), masked(f.Src), masked(f.Dst)
 	return p
+}
+
+// whole says that all rows are wanted.
+func (p *plan) whole() bool {
+	return p.from == math.MinInt64 && p.to == math.MaxInt64 && len(p.addresses)+len(p.src)+len(p.dst)+len(p.nics) == 0 && p.srcPort <= 0 && p.dstPort <= 0
 }
 
 func masked(list []netip.Prefix) []netip.Prefix {

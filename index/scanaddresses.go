@@ -114,6 +114,7 @@ type addressCoder struct {
 	pages []*codePage // by number, those that are here
 	room  int         // in bytes
 	brief []uint32    // pages that are here for one block only
+	whole bool        // all rows are read
 }
 
 // codePage is a page of addresses, each of which has its code once a row refers to it.
@@ -179,6 +180,20 @@ func (c *addressCoder) learn() {
 	}
 }
 
+// learnPage gives all addresses of a page their codes. Addresses that are near each other
+// have codes that are, as far as they are new: so what is kept by code is near, too.
+func (c *addressCoder) learnPage(p *codePage) {
+	touched := uint64(0)
+	for n := range p.codes {
+		touched |= c.scan.table.near(p.at(uint32(n)))
+	}
+	c.scan.touched = touched
+	for n := range p.codes {
+		p.codes[n] = c.scan.code(p.at(uint32(n)))
+		p.known[n/64] |= 1 << (n % 64)
+	}
+}
+
 func (c *addressCoder) load(n uint32) (*codePage, error) {
 	list, err := c.read(int(n))
 	if err != nil {
@@ -187,10 +202,14 @@ func (c *addressCoder) load(n uint32) (*codePage, error) {
 	p := &codePage{codes: make([]uint32, list.len()), all: list.all} // others may read the list
 	copy(p.codes, list.v4)
 	c.pages[n] = p
-	if bytes := p.bytes(); c.room < bytes {
+	bytes := p.bytes()
+	if c.room < bytes {
 		c.brief = append(c.brief, n)
-	} else {
-		c.room -= bytes
+		return p, nil
+	}
+	c.room -= bytes
+	if c.whole { // rows will refer to all of it
+		c.learnPage(p)
 	}
 	return p, nil
 }
