@@ -180,10 +180,11 @@ func (o *output) copyGroups(c *cursor, to []uint32) {
 
 // finish returns the batch, of at least one row. The caller MUST Release it.
 func (o *output) finish() *flow.Batch {
-	o.anyFlag = 0
+	any := uint8(0)
 	for _, f := range o.flags[:o.n] {
-		o.anyFlag |= f
+		any |= f
 	}
+	o.anyFlag = any
 	addresses := o.addresses.array()
 	defer addresses.Release()
 	cols := make([]arrow.Array, numColumns)
