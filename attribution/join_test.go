@@ -39,6 +39,9 @@ func TestJoinEqualsResolveEqualsNaive(t *testing.T) {
 	for seed := range uint64(60) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		v := viewOf(t, randomConfig(r), randomFacts(r))
+		if seed%5 == 0 { // caches that keep next to nothing
+			v.said, v.addresses = newGenerations[uint32, *saidAt](1), newGenerations[netip.Addr, *addressView](1)
+		}
 		rows := randomRows(r, 1+r.IntN(150))
 		switch seed % 3 {
 		case 0:
@@ -76,11 +79,15 @@ func joinRows(t *testing.T, v *View, rows []flow.Row, size int, fn func(i int, r
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer mem.AssertSize(t, 0)
 	b := flow.NewBuilder(mem)
-	defer b.Release()
+	defer func() { b.Release() }()
 	var begins flow.Begins
 	var spare Joined
 	joiner := v.Joiner()
 	for n := 0; n < len(rows); n += size {
+		if n/size%4 == 3 { // another dictionary
+			b.Release()
+			b = flow.NewBuilder(mem)
+		}
 		part := rows[n:min(n+size, len(rows))]
 		for i := range part {
 			b.Append(&part[i])
