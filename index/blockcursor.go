@@ -61,9 +61,14 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker, d *scanAddresses
 	return b, nil
 }
 
-// readAddresses reads a page's.
+// readAddresses reads a page's. A scan of all rows asks for each once, and would fill the
+// memory for those of the next question.
 func (s *blockSource) readAddresses(page int) (addressList, error) {
-	p, err := s.opened.page(page, s.unpack)
+	read := s.opened.page
+	if s.plan.whole() {
+		read = s.opened.readPage
+	}
+	p, err := read(page, s.unpack)
 	if err != nil {
 		return addressList{}, err
 	}

@@ -135,6 +135,15 @@ func (o *opened) page(i int, u *unpacker) (*addressPage, error) {
 	if p := o.pages[i].Load(); p != nil {
 		return p, nil
 	}
+	p, err := o.readPage(i, u)
+	if err == nil && o.kept.Load() < keptPages && o.pages[i].CompareAndSwap(nil, p) {
+		o.kept.Add(1)
+	}
+	return p, err
+}
+
+// readPage reads a page for once.
+func (o *opened) readPage(i int, u *unpacker) (*addressPage, error) {
 	part := o.pagePart(i)
 	raw, err := u.read(o.file, part)
 	if err != nil {
@@ -144,9 +153,6 @@ func (o *opened) page(i int, u *unpacker) (*addressPage, error) {
 	p, err := parsePage(raw, o.firstOf(i), want, o.blocks)
 	if err != nil {
 		return nil, CorruptError{Path: o.file.Name(), Offset: part.offset, Detail: err.Error()}
-	}
-	if o.kept.Load() < keptPages && o.pages[i].CompareAndSwap(nil, p) {
-		o.kept.Add(1)
 	}
 	return p, nil
 }

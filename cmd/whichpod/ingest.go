@@ -96,7 +96,7 @@ func parseShard(s string) (ingest.Shard, error) {
 // steadyMemory is where the collector starts to work harder, in bytes, so that what
 // streams all rows stays below 256 MiB whatever their number: about 140 MB are in use
 // while a blob is read whose records are as large as they may be.
-const steadyMemory = 192 << 20
+const steadyMemory = 208 << 20
 
 // ingest reads the sources one after the other into the index.
 func (a *app) ingest(ctx context.Context, sources []string, opt ingest.Options, translated *natSummary) (total ingest.Summary, err error) {
