@@ -15,12 +15,9 @@ import (
 type object struct {
 	Kind     string   `json:"kind"`
 	Metadata metadata `json:"metadata"`
-	Spec     struct {
-		NodeName    string `json:"nodeName"`
-		HostNetwork bool   `json:"hostNetwork"`
-	} `json:"spec"`
-	Status status   `json:"status"`
-	Items  []object `json:"items"` // of a list
+	Spec     spec     `json:"spec"`
+	Status   status   `json:"status"`
+	Items    []object `json:"items"` // of a list
 }
 
 // isPod: the items of a PodList bear no kind; those of kubectl's List, which can be of
@@ -43,6 +40,11 @@ type metadata struct {
 		Name       string `json:"name"`
 		Controller bool   `json:"controller"`
 	} `json:"ownerReferences"`
+}
+
+type spec struct {
+	NodeName    string `json:"nodeName"`
+	HostNetwork bool   `json:"hostNetwork"`
 }
 
 type status struct {

@@ -44,10 +44,16 @@ func plainEvent(line []byte) (*readEvent, bool) {
 	}
 	rest, ok = bytes.CutPrefix(rest, []byte(`,"object":`))
 	last := len(rest) - 1
-	if !ok || last < 1 || rest[0] != '{' || rest[last-1] != '}' || rest[last] != '}' || json.Unmarshal(rest[:last], &e.object) != nil {
+	if !ok || last < 1 || rest[0] != '{' || rest[last-1] != '}' || rest[last] != '}' {
 		return nil, false
 	}
 	e.Object = rest[:last] // the line's
+	if !plainObject(e.Object, &e.object) {
+		e.object = object{}
+		if json.Unmarshal(e.Object, &e.object) != nil {
+			return nil, false
+		}
+	}
 	return e, true
 }
 

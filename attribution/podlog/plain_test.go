@@ -14,7 +14,7 @@ func eventLines() []string {
 	pod := podJSON("a", theIP, 7, 10, ran(11, 0))
 	at := `"receivedAt":"2026-11-23T10:00:00.125Z",`
 	return []string{
-		`{"type":"ADDED",` + at + `"object":` + pod + ` }`,
+		`{"type":"ADDED",` + at + `"object":` + pod + ` }`, line("MODIFIED", 20, fullPod), line("ADDED", 20, strings.Replace(fullPod, "reason", "Name", 1)),
 		line("ADDED", 10, pod), line("DELETED", 10.5, pod), snapshotLine(0, 5), bookmark(60),
 		`{"type":"MODIFIED","object":` + pod + "}\r\n", `{"type":"added",` + at + `"object":` + pod + `}`,
 		`{"type":"ADDED",` + at + `"object":` + pod + `,"kind":"PodList"}`, `{"type":"ADDED",` + at + `"object":` + pod + `,"object":{}}`,
@@ -56,8 +56,8 @@ func TestPlainEvent(t *testing.T) {
 			checkPlain(t, []byte(l[:i]+`"`+l[i+1:]))
 		}
 	}
-	if taken != 7 {
-		t.Errorf("%d lines were taken, want 7", taken)
+	if taken != 9 {
+		t.Errorf("%d lines were taken, want 9", taken)
 	}
 }
 
