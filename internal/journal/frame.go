@@ -72,7 +72,11 @@ func parseHead(b []byte, offset int64) (head, bool) {
 
 // writeGroup writes the payloads as one group at offset and returns where it ends.
 func writeGroup(w io.WriterAt, offset int64, payloads [][]byte) (end int64, err error) {
-	var buf []byte
+	size := 0
+	for _, p := range payloads {
+		size += frameSize + len(p)
+	}
+	buf := make([]byte, 0, min(size, 2*writeSize))
 	at := offset // of buf's first byte
 	flush := func() error {
 		n, err := w.WriteAt(buf, at)
