@@ -13,6 +13,7 @@
 package podlog
 
 import (
+	"errors"
 	"io"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -81,14 +82,34 @@ type Rejection struct {
 
 const keepRejections = 100
 
-// Read reads r to its end and hands facts to emit in batches.
+// Read reads r to its end and hands facts to emit in batches, one after the other and
+// beside the reading: what a batch costs to keep is not waited for. All was handed on
+// when it returns nil.
 func Read(r io.Reader, opt Options, emit func([]attribution.Fact) error) (Summary, error) {
-	rd := NewReader(opt, emit)
+	batches, failed := make(chan []attribution.Fact), make(chan error, 1)
+	go func() {
+		defer close(failed)
+		for batch := range batches {
+			if err := emit(batch); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	rd := NewReader(opt, func(batch []attribution.Fact) error {
+		select {
+		case batches <- batch:
+			return nil
+		case err := <-failed:
+			return err
+		}
+	})
 	err := rd.Read("", r)
 	if err == nil {
 		err = rd.Close()
 	}
-	return rd.Summary(), err
+	close(batches)
+	return rd.Summary(), errors.Join(err, <-failed)
 }
 
 func (s *Summary) extend(at int64) {

@@ -358,8 +358,17 @@ func TestReadErrors(t *testing.T) {
 		t.Errorf("%v, batches -want +got:\n%s", err, diff)
 	}
 	full := errors.New("disk is full")
-	if _, err := Read(strings.NewReader(journal(lines...)), Options{Format: Auto}, func([]attribution.Fact) error { return full }); !errors.Is(err, full) {
-		t.Errorf("got %v, want the receiver's error", err)
+	for bad := range sizes {
+		n := 0
+		_, err := Read(strings.NewReader(journal(lines...)), Options{Format: Auto}, func([]attribution.Fact) error {
+			if n++; n > bad {
+				return full
+			}
+			return nil
+		})
+		if !errors.Is(err, full) || n != bad+1 {
+			t.Errorf("got %v after %d batches, want the receiver's error after %d", err, n, bad+1)
+		}
 	}
 	torn := errors.New("connection reset")
 	_, err = Read(io.MultiReader(strings.NewReader(journal(lines[:2]...)), iotest.ErrReader(torn)), Options{Format: Auto}, func([]attribution.Fact) error { return nil })
