@@ -71,11 +71,9 @@ func newOCSFParquet(w io.Writer, mem memory.Allocator) (*ocsfColumnar, error) {
 	return &ocsfColumnar{out: out, file: file, builder: array.NewRecordBuilder(mem, ocsfSchema), ends: make(ends)}, nil
 }
 
-func (c *ocsfColumnar) Write(a query.Attributed, keep func(int) bool) error {
-	for i := range a.Len() {
-		if !keep(i) {
-			continue
-		}
+func (c *ocsfColumnar) Write(a query.Attributed, rows []int32) error {
+	for _, row := range rows {
+		i := int(row)
 		c.row.fill(a, i, c.ends)
 		line, err := json.Marshal(newOCSF(a, i, &c.row, c.ends))
 		if err == nil {

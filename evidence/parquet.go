@@ -81,7 +81,6 @@ type columnar struct {
 	free  chan *rowGroup
 	full  chan *rowGroup
 	ended chan error
-	kept  []int32
 	book  endBook
 	err   error
 }
@@ -107,14 +106,8 @@ func (c *columnar) encode(file *parquet.Writer) {
 	c.ended <- file.Close()
 }
 
-func (c *columnar) Write(a query.Attributed, keep func(int) bool) error {
-	c.kept = c.kept[:0]
-	for i := range a.Len() {
-		if keep(i) {
-			c.kept = append(c.kept, int32(i))
-		}
-	}
-	for rows := c.kept; len(rows) > 0 && c.err == nil; {
+func (c *columnar) Write(a query.Attributed, rows []int32) error {
+	for len(rows) > 0 && c.err == nil {
 		n := min(len(rows), rowGroupRows-c.group.rows)
 		c.group.add(&a, rows[:n], &c.book)
 		if rows = rows[n:]; c.group.rows == rowGroupRows {

@@ -25,11 +25,9 @@ type rowCaller struct {
 	row  Row
 }
 
-func (c *rowCaller) Write(a query.Attributed, keep func(int) bool) error {
-	for i := range a.Len() {
-		if !keep(i) {
-			continue
-		}
+func (c *rowCaller) Write(a query.Attributed, rows []int32) error {
+	for _, row := range rows {
+		i := int(row)
 		c.row.fill(a, i, c.ends)
 		if err := c.fn(&c.row); err != nil {
 			return err

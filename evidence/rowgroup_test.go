@@ -121,15 +121,16 @@ func TestGroupsSayWhatRowsSay(t *testing.T) {
 			known := make(ends)
 			for rows := 0; rows < c.rows; {
 				a := s.attributed(1+s.IntN(9000), c.fresh, rows > rowGroupRows/4)
+				var kept []int32
 				for i := range a.Len() {
 					if c.keep(i) {
 						var row Row
 						row.fill(a, i, known)
-						want = append(want, row)
+						want, kept = append(want, row), append(kept, int32(i))
 					}
 				}
 				rows += a.Len()
-				must(t, w.Write(a, c.keep))
+				must(t, w.Write(a, kept))
 				a.Release()
 			}
 			must(t, w.Close())
@@ -144,6 +145,15 @@ func TestGroupsSayWhatRowsSay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// upTo are the numbers of n rows.
+func upTo(n int) []int32 {
+	rows := make([]int32, n)
+	for i := range rows {
+		rows[i] = int32(i)
+	}
+	return rows
 }
 
 // Columns of ends may have no value in a whole group, and then one in some rows.
@@ -164,7 +174,7 @@ func TestGroupsWithoutPods(t *testing.T) {
 				row.fill(a, i, known)
 				want = append(want, row)
 			}
-			must(t, w.Write(a, func(int) bool { return true }))
+			must(t, w.Write(a, upTo(a.Len())))
 			a.Release()
 		}
 	}
@@ -332,7 +342,8 @@ func TestParquetIsDetermined(t *testing.T) {
 		for k := range batches {
 			a := batches[k]
 			part := a.Len() / (1 + i) // the second time in halves
-			err = errors.Join(err, w.Write(a, func(row int) bool { return row < part }), w.Write(a, func(row int) bool { return row >= part }))
+			rows := upTo(a.Len())
+			err = errors.Join(err, w.Write(a, rows[:part]), w.Write(a, rows[part:]))
 		}
 		must(t, errors.Join(err, w.Close()))
 	}

@@ -17,8 +17,8 @@ import (
 
 // RowWriter writes exported rows in one format.
 type RowWriter interface {
-	// Write writes the rows of a batch that keep chooses.
-	Write(a query.Attributed, keep func(i int) bool) error
+	// Write writes rows of a batch, which MUST ascend. It keeps nothing of them.
+	Write(a query.Attributed, rows []int32) error
 	// Close completes the output. It does not close the writer below.
 	Close() error
 }
@@ -68,11 +68,9 @@ func newLines(w io.Writer, line lineOf) *lines {
 	return &lines{w: b, enc: enc, line: line, ends: make(ends)}
 }
 
-func (l *lines) Write(a query.Attributed, keep func(int) bool) error {
-	for i := range a.Len() {
-		if !keep(i) {
-			continue
-		}
+func (l *lines) Write(a query.Attributed, rows []int32) error {
+	for _, row := range rows {
+		i := int(row)
 		l.row.fill(a, i, l.ends)
 		if err := l.enc.Encode(l.line(a, i, &l.row, l.ends)); err != nil {
 			return fmt.Errorf("write JSON line: %w", err)
@@ -100,11 +98,9 @@ func newTable(w io.Writer) (*table, error) {
 	return t, nil
 }
 
-func (t *table) Write(a query.Attributed, keep func(int) bool) error {
-	for i := range a.Len() {
-		if !keep(i) {
-			continue
-		}
+func (t *table) Write(a query.Attributed, rows []int32) error {
+	for _, row := range rows {
+		i := int(row)
 		t.row.fill(a, i, t.ends)
 		t.fields = t.row.fields(t.fields[:0])
 		for k, text := range t.fields {

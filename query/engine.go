@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/whichpod/whichpod/attribution"
@@ -187,11 +188,26 @@ func (r *reader) release() {
 }
 
 // All calls fn with every row whose time is in [since, until), attributed, in flow
-// order; 0 is no limit. Rows outside are in the batch all the same: keep says which
-// rows count.
-func (e *Engine) All(ctx context.Context, since, until int64, fn func(a Attributed, keep func(i int) bool) error) error {
-	q := Question{Since: since, Until: until}
+// order; 0 is no limit. Rows outside are in the batch all the same: rows says which
+// count, ascending. It is valid during the call.
+func (e *Engine) All(ctx context.Context, since, until int64, fn func(a Attributed, rows []int32) error) error {
+	var rows []int32
 	return e.Each(ctx, index.Filter{To: until}, func(a Attributed) error {
-		return fn(a, func(i int) bool { return q.in(int64(a.Time[i])) })
+		rows = a.Within(since, until, rows)
+		return fn(a, rows)
 	})
+}
+
+// Within lists the rows whose time is in [since, until), ascending, in the memory of
+// room; 0 is no limit.
+func (a *Attributed) Within(since, until int64, room []int32) []int32 {
+	rows, n := slices.Grow(room[:0], a.Len())[:a.Len()], 0
+	q := Question{Since: since, Until: until}
+	for i, t := range a.Time {
+		if q.in(int64(t)) {
+			rows[n] = int32(i)
+			n++
+		}
+	}
+	return rows[:n]
 }

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -138,15 +139,14 @@ func TestAll(t *testing.T) {
 			q.Until = sec(c.until)
 		}
 		n := 0
-		must(t, e.All(context.Background(), q.Since, q.Until, func(a Attributed, keep func(int) bool) error {
+		must(t, e.All(context.Background(), q.Since, q.Until, func(a Attributed, rows []int32) error {
 			if len(a.Begins) != a.Len() || len(a.Joined.Src) != a.Len() || len(a.Joined.Dst) != a.Len() {
 				t.Fatalf("%d rows with %d begins", a.Len(), len(a.Begins))
 			}
-			for i := range a.Len() {
-				if keep(i) {
-					n++
-				}
+			if !slices.IsSorted(rows) {
+				t.Errorf("rows %v do not ascend", rows)
 			}
+			n += len(rows)
 			return nil
 		}))
 		if n != c.want {
@@ -154,7 +154,7 @@ func TestAll(t *testing.T) {
 		}
 	}
 	full := fmt.Errorf("disk is full")
-	if err := e.All(context.Background(), 0, 0, func(Attributed, func(int) bool) error { return full }); err == nil || !strings.Contains(err.Error(), "disk is full") {
+	if err := e.All(context.Background(), 0, 0, func(Attributed, []int32) error { return full }); err == nil || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("got %v, want the receiver's error", err)
 	}
 }

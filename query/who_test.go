@@ -117,7 +117,7 @@ func TestWhoIsHeldAgainstTheOtherCopy(t *testing.T) {
 		t.Errorf("of one copy: got %s, want %s", got, want)
 	}
 	var said []string
-	must(t, e.All(context.Background(), 0, 0, func(at Attributed, _ func(int) bool) error {
+	must(t, e.All(context.Background(), 0, 0, func(at Attributed, _ []int32) error {
 		for i := range at.Len() {
 			said = append(said, fmt.Sprintf("%d %c %s", at.SrcPort[i], at.Direction[i], at.Joined.Src[i].Verdict))
 		}

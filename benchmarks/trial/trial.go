@@ -239,7 +239,7 @@ func (t *Trial) Rows(ctx context.Context, e *query.Engine, fn func(Row)) error {
 			truth[place{tr.Blob, tr.Offset}] = known{tr, w}
 		}
 	}
-	err := e.All(ctx, 0, 0, func(a query.Attributed, _ func(int) bool) error {
+	err := e.All(ctx, 0, 0, func(a query.Attributed, _ []int32) error {
 		for i := range a.Len() {
 			at := place{a.Blob(i), a.Offset[i]}
 			k, ok := truth[at]

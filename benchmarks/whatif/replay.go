@@ -64,12 +64,9 @@ func Run(ctx context.Context, e *query.Engine, cfg attribution.Config, modes []a
 	for _, m := range modes {
 		out = append(out, &Replay{Mode: m, Matrix: make(map[Word]map[Word]int64), Classes: make(map[attribution.Class]map[Word]int64), Why: make(map[string]int64)})
 	}
-	err := e.All(ctx, since, until, func(a query.Attributed, keep func(int) bool) error {
-		for i := range a.Len() {
-			if !keep(i) {
-				continue
-			}
-			r := p.row(&a, i)
+	err := e.All(ctx, since, until, func(a query.Attributed, rows []int32) error {
+		for _, i := range rows {
+			r := p.row(&a, int(i))
 			for _, replay := range out {
 				replay.add(r, p.under(replay.Mode, r))
 			}

@@ -72,9 +72,9 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 					}
 					p := newProgress(a.stderr)
 					defer p.done()
-					err = e.All(cmd.Context(), int64(since), int64(until), func(at query.Attributed, keep func(int) bool) error {
+					err = e.All(cmd.Context(), int64(since), int64(until), func(at query.Attributed, kept []int32) error {
 						p.rows(int64(at.Len()))
-						return rows.Write(at, keep)
+						return rows.Write(at, kept)
 					})
 					return errors.Join(err, rows.Close())
 				})

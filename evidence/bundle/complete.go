@@ -140,13 +140,11 @@ func newCensus() *census {
 }
 
 // Write counts rows.
-func (c *census) Write(a query.Attributed, keep func(int) bool) error {
+func (c *census) Write(a query.Attributed, rows []int32) error {
 	var k nicHour
 	var h *heard
-	for i := range a.Len() {
-		if !keep(i) {
-			continue
-		}
+	for _, row := range rows {
+		i := int(row)
 		at := int64(a.Time[i])
 		if c.rows == 0 {
 			c.from, c.to = at, at

@@ -63,10 +63,11 @@ func (d *derivation) close() error { return errors.Join(d.nat.Close(), d.ledger.
 func (d *derivation) each(ctx context.Context, store *index.Store, writers ...rowWriter) error {
 	engine := query.New(store, d.view)
 	engine.TeachNICs(slices.Values(d.nics))
+	var rows []int32
 	return engine.Each(ctx, index.Filter{From: int64(d.q.ContextFrom), To: int64(d.q.Until)}, func(a query.Attributed) error {
-		keep := func(i int) bool { return d.q.has(int64(a.Time[i])) }
+		rows = a.Within(int64(d.q.Since), int64(d.q.Until), rows)
 		for _, w := range writers {
-			if err := w.Write(a, keep); err != nil {
+			if err := w.Write(a, rows); err != nil {
 				return err
 			}
 		}
@@ -76,7 +77,7 @@ func (d *derivation) each(ctx context.Context, store *index.Store, writers ...ro
 
 // rowWriter is what takes attributed rows.
 type rowWriter interface {
-	Write(a query.Attributed, keep func(int) bool) error
+	Write(a query.Attributed, rows []int32) error
 }
 
 // nicReach is how far from the time of a question sightings of interfaces count, in

@@ -225,7 +225,7 @@ func writeRows(ctx context.Context, w io.Writer, in Input, d *derivation, seen *
 // progress is told how many rows were looked at.
 type progress func(rows int64)
 
-func (p progress) Write(a query.Attributed, _ func(int) bool) error {
+func (p progress) Write(a query.Attributed, _ []int32) error {
 	if p != nil {
 		p(int64(a.Len()))
 	}

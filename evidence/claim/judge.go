@@ -64,11 +64,12 @@ func NewJudge(c Claim, view *attribution.View) *Judge {
 	return &Judge{view: view, result: Result{Claim: c, Open: make(map[string]int64)}}
 }
 
-// Write looks at the rows of a batch that keep chooses.
-func (j *Judge) Write(a query.Attributed, keep func(int) bool) error {
+// Write looks at rows of a batch.
+func (j *Judge) Write(a query.Attributed, rows []int32) error {
 	to := j.result.Claim.To
-	for i := range a.Len() {
-		if a.DstPort[i] != to.Port() || a.Addresses[a.Batch.Dst[i]] != to.Addr() || !keep(i) {
+	for _, row := range rows {
+		i := int(row)
+		if a.DstPort[i] != to.Port() || a.Addresses[a.Batch.Dst[i]] != to.Addr() {
 			continue
 		}
 		if a.State[i] == flow.Denied {
@@ -196,8 +197,10 @@ func Decide(ctx context.Context, e *query.Engine, c Claim, since, until int64, m
 	j := NewJudge(c, e.View())
 	to := c.To.Addr()
 	f := index.Filter{To: until, Dst: []netip.Prefix{netip.PrefixFrom(to, to.BitLen())}, DstPort: int(c.To.Port())}
+	var rows []int32
 	err := e.Each(ctx, f, func(a query.Attributed) error {
-		return j.Write(a, func(i int) bool { return int64(a.Time[i]) >= since && (until == 0 || int64(a.Time[i]) < until) })
+		rows = a.Within(since, until, rows)
+		return j.Write(a, rows)
 	})
 	if err != nil {
 		return Result{}, fmt.Errorf("decide %s: %w", &c, err)
