@@ -50,10 +50,10 @@ type endTexts struct {
 	candidates []uint32
 }
 
-// candidateTexts are what an end says of a candidate beside others.
+// candidateTexts are what an end says of a candidate, alone or beside others.
 type candidateTexts struct {
-	cluster, uid, node uint32
-	sources            attribution.Sources
+	cluster, namespace, pod, uid, node uint32
+	sources                            attribution.Sources
 }
 
 // textBook numbers texts.
@@ -160,8 +160,8 @@ func (b *endBook) textsOf(r *attribution.Resolution) endTexts {
 	out.texts[endVerdict], out.texts[endSource] = b.texts[endVerdict].number(r.Verdict.String()), b.source(sources)
 	out.texts[endCluster], out.texts[endNode] = cluster, node
 	if p := r.Pod(); p != nil {
-		out.texts[endNamespace], out.texts[endPod] = b.texts[endNamespace].number(p.Namespace), b.texts[endPod].number(p.Name)
-		out.texts[endPodUID] = b.candidate(p).uid
+		c := b.candidate(p)
+		out.texts[endNamespace], out.texts[endPod], out.texts[endPodUID] = c.namespace, c.pod, c.uid
 	}
 	return out
 }
@@ -183,7 +183,8 @@ func (b *endBook) candidate(c *attribution.Candidate) *candidateTexts {
 		n = uint32(len(b.candidates))
 		b.known[c] = n
 		b.candidates = append(b.candidates, candidateTexts{
-			b.texts[endCluster].number(c.Cluster), b.texts[endPodUID].number(c.UID), b.texts[endNode].number(c.Node), c.Sources})
+			b.texts[endCluster].number(c.Cluster), b.texts[endNamespace].number(c.Namespace), b.texts[endPod].number(c.Name),
+			b.texts[endPodUID].number(c.UID), b.texts[endNode].number(c.Node), c.Sources})
 	}
 	return &b.candidates[n]
 }
