@@ -83,8 +83,8 @@ type Rejection struct {
 const keepRejections = 100
 
 // Read reads r to its end and hands facts to emit in batches, one after the other and
-// beside the reading: what a batch costs to keep is not waited for. All was handed on
-// when it returns nil.
+// beside the reading: what a batch costs to keep is not waited for, and what opt asks
+// the ledger may be asked meanwhile. All was handed on when it returns nil.
 func Read(r io.Reader, opt Options, emit func([]attribution.Fact) error) (Summary, error) {
 	batches, failed := make(chan []attribution.Fact), make(chan error, 1)
 	go func() {
