@@ -7,13 +7,14 @@ import (
 )
 
 // background is a segment that is being written while the next one is filled. The memory
-// of its rows is given back before it is done: what comes then, pages, tables and fsync,
-// keeps nobody from filling.
+// of its rows is given back before it is written: what comes then, pages and tables, keeps
+// nobody from filling, and fsync nobody from writing the next one.
 type background struct {
 	name    string
-	columns *columns      // the background's until done; their rows until encoded
+	columns *columns      // the background's until written; their rows until encoded
 	encoded chan struct{} // closed when nothing needs the rows any more
-	done    chan struct{} // closed when the rest is set
+	written chan struct{} // closed when nothing needs the columns and the sealer any more
+	durable chan struct{} // closed when the rest is set
 	segment *segment
 	err     error
 }
@@ -29,12 +30,12 @@ func (w *Writer) seal() {
 		return
 	}
 	if len(w.behind) == 2 {
-		w.finish()
+		w.reclaim()
 	}
 	if w.err != nil {
 		return
 	}
-	b := &background{name: segmentName(w.store.segments, w.nextID, segmentSuffix), columns: w.rows, encoded: make(chan struct{}), done: make(chan struct{})}
+	b := &background{name: segmentName(w.store.segments, w.nextID, segmentSuffix), columns: w.rows, encoded: make(chan struct{}), written: make(chan struct{}), durable: make(chan struct{})}
 	var before *background
 	if w.rows = w.spareColumns(); len(w.behind) > 0 {
 		before = w.behind[0]
@@ -46,15 +47,17 @@ func (w *Writer) seal() {
 	w.behind = append(w.behind, b)
 }
 
-// write writes a segment once the one before is done: until then the sealer is not free.
+// write writes a segment once the one before is written: until then the sealer is not free.
 func (w *Writer) write(b *background, id uint64, before *background) {
-	defer close(b.done)
+	defer close(b.durable)
 	if before != nil {
-		<-before.done
+		<-before.written
 	}
 	encoded := sync.OnceFunc(func() { close(b.encoded) })
-	defer encoded() // after an error it may not have been called
-	b.segment, b.err = w.sealer.seal(b.name+tempSuffix, id, b.columns, encoded)
+	file := w.sealer.seal(b.name+tempSuffix, id, b.columns, encoded)
+	encoded() // after an error it may not have been called
+	close(b.written)
+	b.segment, b.err = file.finish()
 }
 
 // spareColumns returns columns to be filled, if possible with memory for rows.
@@ -68,13 +71,24 @@ func (w *Writer) spareColumns() *columns {
 	return c
 }
 
-// finish waits for the first of the segments that are being written.
-func (w *Writer) finish() {
-	b := w.behind[0]
-	<-b.done
-	w.behind = w.behind[1:]
-	b.columns.reset()
-	w.spare = append(w.spare, b.columns)
+// reclaim waits for the first of the segments behind to be written, and takes its columns
+// back. Of written ones only the last may not be durable yet.
+func (w *Writer) reclaim() {
+	w.settle()
+	w.syncing, w.behind = w.behind[0], w.behind[1:]
+	<-w.syncing.written
+	w.syncing.columns.reset()
+	w.spare = append(w.spare, w.syncing.columns)
+}
+
+// settle waits for the segment that is being made durable.
+func (w *Writer) settle() {
+	b := w.syncing
+	if b == nil {
+		return
+	}
+	<-b.durable
+	w.syncing = nil
 	switch {
 	case b.err == nil:
 		w.sealed = append(w.sealed, b.segment)
@@ -86,6 +100,7 @@ func (w *Writer) finish() {
 // wait waits until nothing is written any more. The sealer is free then.
 func (w *Writer) wait() {
 	for len(w.behind) > 0 {
-		w.finish()
+		w.reclaim()
 	}
+	w.settle()
 }

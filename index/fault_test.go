@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/whichpod/whichpod/flow"
@@ -183,7 +184,10 @@ func failEach(t *testing.T, try func(dir string, opt Options) error, check func(
 		for n := 0; ; n++ {
 			dir := t.TempDir()
 			count, name := 0, ""
+			var mu sync.Mutex // operations may be of more than one goroutine
 			fsys := &disktest.FS{Hook: func(op disktest.Op) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if count++; count == n+1 {
 					name = fmt.Sprintf("operation %d: %s %s", n, op.Name, filepath.Base(op.Path))
 					return injected
@@ -214,6 +218,95 @@ func TestEachOperationFails(t *testing.T) {
 		}
 		checkAfterCrash(t, name, dir, blobs)
 	})
+}
+
+// ingestSegments appends rows as many segments, the next one before the last is durable,
+// and commits them together.
+func ingestSegments(opt Options, dir string, rows []flow.Row) (err error) {
+	s, err := Open(dir, opt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	w, err := s.Writer()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	for some := range slices.Chunk(rows, 50) {
+		b := batchOf(s.mem, some)
+		err := w.Append(b)
+		b.Release()
+		if err != nil {
+			return err
+		}
+		w.seal()
+	}
+	if err := w.Advance(position("a", 1), nil); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
+// TestEachOperationOfManySegmentsFails lets each operation fail once while other segments
+// are on their way.
+func TestEachOperationOfManySegmentsFails(t *testing.T) {
+	rows := twoBlobs()["a"]
+	failEach(t, func(dir string, opt Options) error { return ingestSegments(opt, dir, rows) }, func(name, dir string, err error) {
+		if err == nil {
+			t.Fatalf("%s: the error was lost", name)
+		}
+		s := mustStore(t, dir, Options{})
+		if got := mustScan(t, s, Filter{}); len(got) > 0 {
+			checkRows(t, name, got, sorted(rows))
+		}
+		files, err := filepath.Glob(filepath.Join(dir, "index", "segments", "*"))
+		must(t, err)
+		if len(files) != s.Stats().Segments {
+			t.Errorf("%s: %d files for %d segments: %v", name, len(files), s.Stats().Segments, files)
+		}
+		must(t, s.Close())
+	})
+}
+
+// TestCommitWaitsForFsync: the fsync of the first segment ends only once the third one is
+// being written, and still no segment gets its name before all of it is durable.
+func TestCommitWaitsForFsync(t *testing.T) {
+	var mu sync.Mutex
+	loss := &powerLoss{synced: make(map[string]int64)}
+	created, renamed := 0, 0
+	var first sync.Once
+	third := make(chan struct{})
+	fsys := &disktest.FS{Hook: func(op disktest.Op) error {
+		temporary := strings.HasSuffix(op.Path, segmentSuffix+tempSuffix)
+		if temporary && op.Name == "sync" {
+			first.Do(func() { <-third })
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if temporary && op.Name == "create" {
+			if created++; created == 3 {
+				close(third)
+			}
+		}
+		if op.Name == "rename" {
+			renamed++
+			info, err := os.Stat(op.Path + tempSuffix)
+			must(t, err)
+			if durable := loss.synced[op.Path+tempSuffix]; durable != info.Size() {
+				t.Errorf("%s: renamed with %d of %d bytes durable", op.Path, durable, info.Size())
+			}
+		}
+		return loss.happens(op)
+	}}
+	dir, rows := t.TempDir(), twoBlobs()["a"]
+	must(t, ingestSegments(Options{disk: fsys}, dir, rows))
+	if renamed != 4 {
+		t.Errorf("%d segments, want 4", renamed)
+	}
+	s := mustStore(t, dir, Options{})
+	checkRows(t, "reopened", mustScan(t, s, Filter{}), sorted(rows))
+	must(t, s.Close())
 }
 
 // TestWriteAfterFailedCommit: a store of which a Commit failed takes no other one.

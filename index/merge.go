@@ -207,7 +207,7 @@ func (w *Writer) swap(old []*segment) error {
 	next.drop(idsOf(old))
 	if w.rows.len() > 0 {
 		name := segmentName(dir, w.nextID, segmentSuffix)
-		seg, err := w.sealer.seal(name+tempSuffix, w.nextID, w.rows, nil)
+		seg, err := w.sealer.seal(name+tempSuffix, w.nextID, w.rows, nil).finish()
 		if err != nil {
 			return err
 		}

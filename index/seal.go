@@ -49,29 +49,18 @@ func newSealer(fsys disk.FS) (*sealer, error) {
 	return &sealer{fs: fsys, zstd: z, chunks: make([]chunk, min(runtime.GOMAXPROCS(0), maxChunks))}, nil
 }
 
-// seal writes the rows to a file of that name, makes it durable, and says what the
-// manifest has to know about it. There MUST be rows; their address codes are changed.
-// It calls encoded, if that is not nil, when it needs the rows themselves no more, and may
-// not get there after an error. Then the file is gone, or could not be removed.
-func (s *sealer) seal(name string, id uint64, c *columns, encoded func()) (*segment, error) {
-	f, err := s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
+// seal writes the rows to a file of that name. There MUST be rows; their address codes are
+// changed. It calls encoded, if that is not nil, when it needs the rows themselves no more,
+// and may not get there after an error. The caller MUST finish the file.
+func (s *sealer) seal(name string, id uint64, c *columns, encoded func()) *segmentWriter {
+	w := &segmentWriter{fs: s.fs, name: name, seg: &segment{id: id, rows: c.len()}}
+	if w.f, w.err = s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); w.err != nil {
+		return w
 	}
-	w := &segmentWriter{f: f, seg: &segment{id: id, rows: c.len()}}
 	s.sorter.sort(c)
 	s.write(w, c, encoded)
 	w.flush()
-	if w.err == nil {
-		w.err = f.Sync()
-	}
-	if err := f.Close(); w.err == nil {
-		w.err = err
-	}
-	if w.err != nil {
-		return nil, errors.Join(w.err, s.fs.Remove(name))
-	}
-	return w.seg, nil
+	return w
 }
 
 func (s *sealer) write(w *segmentWriter, c *columns, encoded func()) {
@@ -188,11 +177,13 @@ func (h *chunk) gather(s *sorter, c *columns, words []uint64) ([]row, []ends) {
 // segmentWriter counts what goes into the file. After the first error it writes
 // nothing more.
 type segmentWriter struct {
-	f   disk.File
-	seg *segment
-	buf []byte
-	at  int64
-	err error
+	fs   disk.FS
+	name string
+	f    disk.File // nil where it could not be created
+	seg  *segment
+	buf  []byte
+	at   int64
+	err  error
 }
 
 // writeSize is how much is put together before it is written, in bytes.
@@ -211,6 +202,24 @@ func (w *segmentWriter) flush() {
 		_, w.err = w.f.Write(w.buf)
 	}
 	w.buf = w.buf[:0]
+}
+
+// finish makes the file durable, and says what the manifest has to know about it. After an
+// error the file is gone, or could not be removed.
+func (w *segmentWriter) finish() (*segment, error) {
+	if w.f == nil {
+		return nil, w.err
+	}
+	if w.err == nil {
+		w.err = w.f.Sync()
+	}
+	if err := w.f.Close(); w.err == nil {
+		w.err = err
+	}
+	if w.err != nil {
+		return nil, errors.Join(w.err, w.fs.Remove(w.name))
+	}
+	return w.seg, nil
 }
 
 // part writes bytes that are read and checked as one.

@@ -22,8 +22,10 @@ type Writer struct {
 	store  *Store
 	sealer *sealer
 	rows   *columns
-	spare  []*columns    // that are neither filled nor written
-	behind []*background // segments that are being written, in their order: at most two
+	spare  []*columns // that are neither filled nor written
+
+	behind  []*background // segments that are being written, in their order: at most two
+	syncing *background   // the one before them, which may not be durable yet
 
 	open    map[string]*stretch   // of blobs with rows since their last Advance
 	changed map[string]*blobState // since the last Commit
@@ -149,7 +151,7 @@ func (w *Writer) Append(b *flow.Batch) error {
 // most is how many rows the segment that is filled will have: fewer where nothing is
 // being written, as another core may be idle until then.
 func (w *Writer) most() int {
-	if len(w.behind) == 0 && len(w.sealed) == 0 {
+	if len(w.behind) == 0 && w.syncing == nil && len(w.sealed) == 0 {
 		return segmentRows / 4
 	}
 	return segmentRows
