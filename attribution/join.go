@@ -48,7 +48,9 @@ type Joiner struct {
 	begins   []flow.Span
 	answered []bool
 	same     []bool
-	brief    []uint32 // codes of which what was found out holds for this batch only
+	span     flow.Span // see whole
+	spanned  bool
+	passing  []uint32 // codes of which what was found out holds for this batch only
 	nics     []string
 	nicCodes []uint32
 	terms    [][]nicTerm // by the NIC's code
@@ -83,9 +85,9 @@ func (j *Joiner) Join(b *flow.Batch, begins []flow.Span, answered []bool, spare 
 	for from := 0; from < b.Len(); from += stretchRows {
 		j.stretch(from, min(from+stretchRows, b.Len()))
 	}
-	j.forgetBrief()
+	j.forgetPassing()
 	out := j.joined
-	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, turns: j.turns, brief: j.brief[:0], terms: j.terms, scratch: j.scratch}
+	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, turns: j.turns, passing: j.passing[:0], terms: j.terms, scratch: j.scratch}
 	return out, nil
 }
 
@@ -193,7 +195,7 @@ func (j *Joiner) end(code uint32) *endOfBatch {
 		e := j.view.endOf(j.batch.Addresses[code], j.whole)
 		switch {
 		case e.view != nil:
-			j.brief = append(j.brief, code)
+			j.passing = append(j.passing, code)
 			fallthrough
 		case e.said != nil:
 			j.places[code] = j.place(e)
@@ -215,9 +217,9 @@ func (j *Joiner) place(e endOfBatch) uint32 {
 	return uint32(len(j.ends))
 }
 
-// forgetBrief lets go of what holds for the batch under way only.
-func (j *Joiner) forgetBrief() {
-	for _, code := range j.brief {
+// forgetPassing lets go of what holds for the batch under way only.
+func (j *Joiner) forgetPassing() {
+	for _, code := range j.passing {
 		place := j.places[code]
 		j.places[code], j.ends[place-1] = 0, endOfBatch{}
 		j.free = append(j.free, place)
@@ -227,13 +229,16 @@ func (j *Joiner) forgetBrief() {
 // outside is the place of all addresses that are known to be nobody's.
 const outside = 1
 
-// whole is the time in which flows of the batch began.
+// whole is the time in which flows of the batch began, worked out when it is first asked
+// for.
 func (j *Joiner) whole() flow.Span {
-	whole := j.begins[0]
-	for _, s := range j.begins {
-		whole.From, whole.To = min(whole.From, s.From), max(whole.To, s.To)
+	if !j.spanned {
+		j.span, j.spanned = j.begins[0], true
+		for _, s := range j.begins {
+			j.span.From, j.span.To = min(j.span.From, s.From), max(j.span.To, s.To)
+		}
 	}
-	return whole
+	return j.span
 }
 
 func (j *Joiner) resolveDst(i int) {

@@ -43,6 +43,9 @@ func TestJoinEqualsResolveEqualsNaive(t *testing.T) {
 			v.said, v.addresses = newGenerations[uint32, *saidAt](1), newGenerations[netip.Addr, *addressView](1)
 		}
 		rows := randomRows(r, 1+r.IntN(150))
+		if seed%20 == 0 { // more than are joined together
+			rows = randomRows(r, 3*stretchRows)
+		}
 		switch seed % 3 {
 		case 0:
 			slices.SortFunc(rows, func(a, b flow.Row) int { return flow.Compare(&a, &b) })

@@ -31,9 +31,7 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 	return v.said.put(id, s, s.weight)
 }
 
-const (
-	pointerBytes = 8
-)
+const pointerBytes = 8
 
 // in is the resolution in a run for an end, or nil where only its verdict is kept.
 func (s *saidAt) in(run int, as end) *Resolution {

@@ -32,7 +32,7 @@ func (t *addressCodes) begin(b *flow.Batch) {
 			t.known[a] = uint32(n)
 		}
 	}
-	more := extend(&t.numbers, len(b.Addresses)-len(t.numbers))
+	more := extend(&t.numbers, max(0, len(b.Addresses)-len(t.numbers)))
 	for i := range more {
 		more[i] = unset
 	}

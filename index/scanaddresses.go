@@ -208,7 +208,7 @@ func (c *addressCoder) load(n uint32) (*codePage, error) {
 		return p, nil
 	}
 	c.room -= bytes
-	if c.whole { // rows will refer to all of it
+	if c.whole && len(c.scan.table.list)+len(p.codes) <= c.scan.limit { // rows will refer to all of it
 		c.learnPage(p)
 	}
 	return p, nil

@@ -29,8 +29,14 @@ func TestScanWithoutRoom(t *testing.T) {
 		p.window, p.addressBytes = window, room
 		sc := s.newScanner(t.Context(), m, u)
 		defer sc.Close()
+		if renewed {
+			sc.addresses.limit = 0
+		}
 		for _, seg := range m.segments {
 			must(t, sc.add(seg, p))
+		}
+		if n := len(sc.addresses.table.list); renewed && n > 2*window*len(m.segments) {
+			t.Errorf("%d addresses before the first row, which %d rows of each of %d segments cannot have", n, window, len(m.segments))
 		}
 		for i := len(sc.heap)/2 - 1; i >= 0; i-- {
 			sc.sift(i)

@@ -117,7 +117,7 @@ func (a *app) toFile(path string, write func(io.Writer) error) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	w := bufio.NewWriterSize(&writeback{File: f}, 1<<20)
+	w := bufio.NewWriterSize(&writeback{file: f}, 1<<20)
 	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)

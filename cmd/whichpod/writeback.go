@@ -5,7 +5,7 @@ import "os"
 // writeback is a file that goes to disk while it is written, so that little is left to
 // wait for when it is synced.
 type writeback struct {
-	*os.File
+	file           *os.File
 	written, begun int64 // bytes; of the latter the kernel was told to begin
 }
 
@@ -13,10 +13,10 @@ type writeback struct {
 const writebackBytes = 16 << 20
 
 func (w *writeback) Write(b []byte) (int, error) {
-	n, err := w.File.Write(b)
+	n, err := w.file.Write(b)
 	w.written += int64(n)
 	if more := w.written - w.begun; more >= writebackBytes {
-		beginWriteback(w.File, w.begun, more)
+		beginWriteback(w.file, w.begun, more)
 		w.begun = w.written
 	}
 	return n, err

@@ -13,8 +13,8 @@ type coded struct {
 	rest       uint32
 }
 
-// smallCodes are those of small numbers, and largeCodes is what the code of a larger one has
-// more than the place of its highest bit.
+// codes tells the code of a number: small has those of small numbers, and large is what the
+// code of a larger one has more than the place of its highest bit.
 type codes struct {
 	small [128]coded
 	large uint8
