@@ -134,16 +134,20 @@ func TestGroupsSayWhatRowsSay(t *testing.T) {
 				a.Release()
 			}
 			must(t, w.Close())
-			got := fromParquet(t, out.Bytes())
-			if len(got) != len(want) {
-				t.Fatalf("%d rows, want %d", len(got), len(want))
-			}
-			for i := range want {
-				if !reflect.DeepEqual(want[i], got[i]) {
-					t.Fatalf("row %d: -want +got:\n%s", i, cmp.Diff(want[i], got[i]))
-				}
-			}
+			equalRows(t, want, fromParquet(t, out.Bytes()))
 		})
+	}
+}
+
+func equalRows(t *testing.T, want, got []Row) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if !reflect.DeepEqual(want[i], got[i]) {
+			t.Fatalf("row %d: -want +got:\n%s", i, cmp.Diff(want[i], got[i]))
+		}
 	}
 }
 
@@ -179,15 +183,7 @@ func TestGroupsWithoutPods(t *testing.T) {
 		}
 	}
 	must(t, w.Close())
-	got := fromParquet(t, out.Bytes())
-	if len(got) != len(want) {
-		t.Fatalf("%d rows, want %d", len(got), len(want))
-	}
-	for i := range want {
-		if !reflect.DeepEqual(want[i], got[i]) {
-			t.Fatalf("row %d: -want +got:\n%s", i, cmp.Diff(want[i], got[i]))
-		}
-	}
+	equalRows(t, want, fromParquet(t, out.Bytes()))
 }
 
 // What a book says of an end is what newEnd says, and stays so while it learns more.

@@ -20,7 +20,33 @@ var errInjected = errors.New("injected")
 // ingest is a run of the pipeline over two blobs: for each it takes what the store
 // does not have yet, and commits after each half. It is what gets run again after a
 // crash.
-func ingest(opt Options, dir string, blobs map[string][]flow.Row) (err error) {
+func ingest(opt Options, dir string, blobs map[string][]flow.Row) error {
+	return write(opt, dir, func(s *Store, w *Writer) error {
+		for half := range 2 {
+			for _, blob := range []string{"a", "b"} {
+				rows := blobs[blob]
+				end := len(rows) / 2 * (half + 1)
+				p, _ := w.Position(blob)
+				if p.Offset >= int64(end) {
+					continue
+				}
+				b := batchOf(s.mem, rows[p.Offset:end])
+				err := w.Append(b)
+				b.Release()
+				if err := errors.Join(err, w.Advance(flow.Position{Blob: blob, Offset: int64(end)}, nil)); err != nil {
+					return err
+				}
+			}
+			if err := w.Commit(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// write calls fn with a writer, and closes all.
+func write(opt Options, dir string, fn func(*Store, *Writer) error) (err error) {
 	s, err := Open(dir, opt)
 	if err != nil {
 		return err
@@ -31,26 +57,7 @@ func ingest(opt Options, dir string, blobs map[string][]flow.Row) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	for half := range 2 {
-		for _, blob := range []string{"a", "b"} {
-			rows := blobs[blob]
-			end := len(rows) / 2 * (half + 1)
-			p, _ := w.Position(blob)
-			if p.Offset >= int64(end) {
-				continue
-			}
-			b := batchOf(s.mem, rows[p.Offset:end])
-			err := w.Append(b)
-			b.Release()
-			if err := errors.Join(err, w.Advance(flow.Position{Blob: blob, Offset: int64(end)}, nil)); err != nil {
-				return err
-			}
-		}
-		if err := w.Commit(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fn(s, w)
 }
 
 // states are what a store may hold after any crash: nothing, the first halves, all.
@@ -222,30 +229,22 @@ func TestEachOperationFails(t *testing.T) {
 
 // ingestSegments appends rows as many segments, the next one before the last is durable,
 // and commits them together.
-func ingestSegments(opt Options, dir string, rows []flow.Row) (err error) {
-	s, err := Open(dir, opt)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	w, err := s.Writer()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	for some := range slices.Chunk(rows, 50) {
-		b := batchOf(s.mem, some)
-		err := w.Append(b)
-		b.Release()
-		if err != nil {
+func ingestSegments(opt Options, dir string, rows []flow.Row) error {
+	return write(opt, dir, func(s *Store, w *Writer) error {
+		for some := range slices.Chunk(rows, 50) {
+			b := batchOf(s.mem, some)
+			err := w.Append(b)
+			b.Release()
+			if err != nil {
+				return err
+			}
+			w.seal()
+		}
+		if err := w.Advance(position("a", 1), nil); err != nil {
 			return err
 		}
-		w.seal()
-	}
-	if err := w.Advance(position("a", 1), nil); err != nil {
-		return err
-	}
-	return w.Commit()
+		return w.Commit()
+	})
 }
 
 // TestEachOperationOfManySegmentsFails lets each operation fail once while other segments
