@@ -18,15 +18,16 @@ func TestEachEndsEarly(t *testing.T) {
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer mem.AssertSize(t, 0)
 	var rows []flow.Row
-	for i := range 40_000 { // seven batches: the first ones are small
-		rows = append(rows, row(100+float64(i)/100, fmt.Sprintf("%s:%d %s:443 O B - -", aIP, 1024+i, bIP)))
+	const batches = 17 // more than are read ahead: the first ones are small
+	for i := range 120_000 {
+		rows = append(rows, row(100+float64(i)/100, fmt.Sprintf("%s:%d %s:%d O B - -", aIP, 1024+i%60_000, bIP, 443+i/60_000)))
 	}
 	e := engineIn(t, mem, cluster(), rows...)
 	enough := errors.New("enough")
-	for taken := range 9 {
+	for _, taken := range []int{0, 1, 2, 5, batches - 1, batches, batches + 1} {
 		ctx, cancel := context.WithCancel(context.Background())
 		err := e.Each(ctx, index.Filter{}, endAfter(taken, func() error { return enough }))
-		if want := taken < 7; errors.Is(err, enough) != want || !want && err != nil {
+		if want := taken < batches; errors.Is(err, enough) != want || !want && err != nil {
 			t.Errorf("after %d batches: error is %v, want the taker's: %t", taken, err, want)
 		}
 		err = e.Each(ctx, index.Filter{}, endAfter(taken, func() error { cancel(); return nil }))

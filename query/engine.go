@@ -111,50 +111,41 @@ func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) e
 	if err := <-learned; err != nil {
 		return err
 	}
-	r := &reader{engine: e, fn: fn, joiner: e.view.Joiner()}
+	r := &reader{engine: e, fn: fn, joiner: e.view.Joiner(), done: ahead.done}
 	defer r.release()
-	for next := range ahead.batches {
-		if next.err != nil {
-			return next.err
+	for f := range ahead.batches {
+		if f.err != nil {
+			return f.err
 		}
-		if err := r.take(next.batch); err != nil {
+		if err := r.take(f); err != nil {
 			return err
 		}
 	}
-	return r.take(nil)
+	return r.hand(nil)
 }
 
-// reader attributes a batch once it has the two after it: a begin is looked at together
-// with the row that follows it, and the copies of a flow with each other.
+// reader attributes a batch, and hands it on once it has the one after it: the copies of a
+// flow are looked at together.
 type reader struct {
 	engine *Engine
 	fn     func(Attributed) error
-	held   *flow.Batch // the last one read
-	ready  *Attributed // the one before it, not yet compared with it
-	begins flow.Begins
+	ready  *Attributed // the last one, not yet compared with the one after it
 	joiner *attribution.Joiner
-	spare  Attributed // its slices can be used again
+	spare  attribution.Joined // its slices can be used again
+	done   func(flows)        // takes batches back
 }
 
-// take takes next over, and hands on the batch that is two before it. nil is the end.
-func (r *reader) take(next *flow.Batch) error {
-	b := r.held
-	r.held = next
-	if b == nil {
-		return nil
-	}
-	a := &Attributed{Batch: b, Begins: r.begins.Of(b, r.spare.Begins[:0]), Answered: flow.Answered(b, next, r.spare.Answered[:0])}
-	spare := r.spare.Joined
-	r.spare = Attributed{}
+// take takes a batch over, and hands on the one before it.
+func (r *reader) take(f flows) error {
+	a := &Attributed{Batch: f.batch, Begins: f.begins, Answered: f.answered}
+	spare := r.spare
+	r.spare = attribution.Joined{}
 	var err error
-	if a.Joined, err = r.joiner.Join(b, a.Begins, a.Answered, spare); err != nil {
-		b.Release()
+	if a.Joined, err = r.joiner.Join(a.Batch, a.Begins, a.Answered, spare); err != nil {
+		f.batch.Release()
 		return err
 	}
-	if err := r.hand(a); err != nil || next != nil {
-		return err
-	}
-	return r.hand(nil)
+	return r.hand(a)
 }
 
 // hand hands on the batch before a; nil is the end.
@@ -164,9 +155,9 @@ func (r *reader) hand(a *Attributed) error {
 	if before == nil {
 		return nil
 	}
-	defer before.Batch.Release()
+	defer r.done(flows{batch: before.Batch, begins: before.Begins, answered: before.Answered})
 	r.engine.view.Compare(before.rows(), a.rows())
-	r.spare = *before
+	r.spare = before.Joined
 	return r.fn(*before)
 }
 
@@ -178,13 +169,10 @@ func (a *Attributed) rows() *attribution.Rows {
 }
 
 func (r *reader) release() {
-	if r.held != nil {
-		r.held.Release()
-	}
 	if r.ready != nil {
 		r.ready.Batch.Release()
 	}
-	r.held, r.ready = nil, nil
+	r.ready = nil
 }
 
 // All calls fn with every row whose time is in [since, until), attributed, in flow
