@@ -33,6 +33,7 @@ type Begins struct {
 	last  key
 	begun bool // last is set
 	open  openFlows
+	odd   []int32 // scratch: rows of flows that are not plain
 }
 
 // openFlows is what the rows of one five-tuple at one NIC have shown so far.
@@ -63,25 +64,70 @@ type key struct {
 //     second in which the flow began;
 //   - no interface logged the row but a firewall did: see MaxDelay.
 func (t *Begins) Of(b *Batch, into []Span) []Span {
-	nics, codes := b.NICs()
-	if first := b.keyOf(0); !t.begun || first != t.last {
-		t.begun, t.open = true, openFlows{}
+	n := b.Len()
+	into = slices.Grow(into, n)[:len(into)+n]
+	spans, same := into[len(into)-n:], b.Follows()
+	if !t.begun || b.keyOf(0) != t.last {
+		t.open = openFlows{}
 	}
-	for i, same := range b.Follows() {
-		if !same && i > 0 {
-			t.open = openFlows{}
+	t.begun, t.last = true, b.keyOf(n-1)
+	first := t.flow(b, spans, 0) // which may have begun in the batch before
+	if first < n {
+		t.odd = b.plain(spans, first, t.odd)
+		t.oddFlows(b, spans)
+		last := n - 1
+		for same[last] {
+			last--
 		}
-		span := t.open.next(int64(b.Time[i]), b.State[i])
-		if span.To%second == 0 {
-			span.To += second - 1
-		}
-		if nics[codes[i]] == "" {
-			span.From -= MaxDelay
-		}
-		into = append(into, span)
+		t.open = openFlows{}
+		t.flow(b, spans, last) // which may go on in the next one
 	}
-	t.last = b.keyOf(b.Len() - 1)
+	widen(b, spans)
 	return into
+}
+
+// flow sets the spans of the rows of a flow from the given one on, and returns where the
+// next flow begins.
+func (t *Begins) flow(b *Batch, spans []Span, from int) int {
+	same, i := b.Follows(), from
+	for ; i == from || i < len(spans) && same[i]; i++ {
+		spans[i] = t.open.next(int64(b.Time[i]), b.State[i])
+	}
+	return i
+}
+
+// oddFlows sets the spans of all flows that have an odd row.
+func (t *Begins) oddFlows(b *Batch, spans []Span) {
+	same, end := b.Follows(), 0
+	for _, row := range t.odd {
+		from := int(row)
+		if from < end {
+			continue // its flow was set for another row
+		}
+		for same[from] {
+			from--
+		}
+		t.open = openFlows{}
+		end = t.flow(b, spans, from)
+	}
+}
+
+// widen takes in what the times of some rows leave open.
+func widen(b *Batch, spans []Span) {
+	for i := range spans {
+		if s := &spans[i]; s.To%second == 0 {
+			s.To += second - 1
+		}
+	}
+	nics, codes := b.NICs()
+	if !slices.Contains(nics, "") {
+		return
+	}
+	for i := range spans {
+		if nics[codes[i]] == "" {
+			spans[i].From -= MaxDelay
+		}
+	}
 }
 
 const second = 1000 // milliseconds
@@ -147,23 +193,35 @@ func (o *openFlows) unseen(at int64) Span {
 // which has none, by those of the row that follows it. next is the batch after b in
 // flow order, or nil: what is known does not depend on where batches were cut.
 func Answered(b, next *Batch, into []bool) []bool {
-	n, same, received := b.Len(), b.Follows(), b.counters[2]
-	packets := received.Uint64Values()
-	into = slices.Grow(into, n)
-	for i, state := range b.State {
-		at := i
-		if state == Begin {
-			if at++; at == n || !same[at] || b.State[at] == Begin {
-				into = append(into, false)
-				continue
-			}
-		}
-		into = append(into, packets[at] > 0 && received.IsValid(at))
+	n := b.Len()
+	into = slices.Grow(into, n)[:len(into)+n]
+	out, packets, states, same := into[len(into)-n:], b.packetsReceived()[:n], b.State[:n], b.Follows()[:n]
+	last := n - 1
+	for i := range last { // whether a row is a begin nobody could foresee, so that is no jump
+		begin := bit(states[i] == Begin)
+		on := begin & bit(same[i+1]) & bit(states[i+1] != Begin)
+		out[i] = (1-begin+on)&bit(packets[i+int(on)] > 0) != 0
 	}
-	if last := n - 1; next != nil && b.State[last] == Begin && b.keyOf(last) == next.keyOf(0) && next.State[0] != Begin {
-		into[len(into)-1] = next.counters[2].IsValid(0) && next.counters[2].Value(0) > 0
+	out[last] = states[last] != Begin && packets[last] > 0
+	if next != nil && b.State[last] == Begin && b.keyOf(last) == next.keyOf(0) && next.State[0] != Begin {
+		out[last] = next.counters[2].IsValid(0) && next.counters[2].Value(0) > 0
 	}
 	return into
+}
+
+// packetsReceived has 0 where none are told.
+func (b *Batch) packetsReceived() []uint64 {
+	received := b.counters[2]
+	if received.NullN() == 0 {
+		return received.Uint64Values()
+	}
+	packets := make([]uint64, b.Len())
+	for i := range packets {
+		if received.IsValid(i) {
+			packets[i] = received.Value(i)
+		}
+	}
+	return packets
 }
 
 func (b *Batch) keyOf(i int) key {
