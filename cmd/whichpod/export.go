@@ -117,8 +117,9 @@ func (a *app) toFile(path string, write func(io.Writer) error) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	w := bufio.NewWriterSize(&writeback{file: f}, 1<<20)
-	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), f.Sync(), f.Close())
+	disk := newWriteback(f)
+	w := bufio.NewWriterSize(disk, 1<<20)
+	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), disk.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
