@@ -140,7 +140,7 @@ func addSpell(list []spell, s spell) []spell {
 
 // owns says whether the address can be the cluster's at all.
 func (c *clusterView) owns(a netip.Addr) bool {
-	return c.holds(a) || len(c.spellsOf(a)) > 0 || within(a, c.PodCIDRs)
+	return within(a, c.PodCIDRs) || c.holds(a) || len(c.spellsOf(a)) > 0
 }
 
 // staysAt are all stays of pods at an address, sorted, each bounded by its neighbours

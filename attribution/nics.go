@@ -74,33 +74,55 @@ type NICContradiction struct {
 // configuration says of a NIC wins. Contradictions are looked for where contradictions
 // is set, which takes longer, or where a NIC may have to decide between clusters.
 func (v *View) LearnNICs(sightings iter.Seq[NICSighting], contradictions bool) {
-	byNIC := make(map[string]map[netip.Addr][]NICSighting)
-	capped := make(map[string]bool)
-	var behind map[netip.Addr][]NICSighting // the NIC of the last one
-	var nic string
+	lessons := &nicLessons{terms: make(map[string][]nicTerm), thorough: contradictions || len(v.clusters) > 1}
+	seen := make(map[string]*nicSeen)
+	var one *nicSeen // the NIC of the last sighting
 	for s := range sightings {
-		if s.Capped {
-			capped[s.NIC] = true
-			continue
-		}
-		if behind == nil || s.NIC != nic {
-			if nic, behind = s.NIC, byNIC[s.NIC]; behind == nil {
-				behind = make(map[netip.Addr][]NICSighting)
-				byNIC[nic] = behind
+		if one == nil || s.NIC != one.nic {
+			if one = seen[s.NIC]; one == nil {
+				one = &nicSeen{nic: s.NIC}
+				seen[s.NIC] = one
 			}
 		}
-		behind[s.Address] = append(behind[s.Address], s)
+		one.add(v, s, lessons.thorough)
 	}
-	lessons := &nicLessons{terms: make(map[string][]nicTerm), thorough: contradictions || len(v.clusters) > 1}
-	for nic := range capped {
-		if byNIC[nic] == nil {
-			byNIC[nic] = nil
-		}
-	}
-	for _, nic := range slices.Sorted(maps.Keys(byNIC)) {
-		lessons.take(v, nic, byNIC[nic], capped[nic])
+	for _, nic := range slices.Sorted(maps.Keys(seen)) {
+		lessons.take(v, seen[nic])
 	}
 	v.lessons.Store(lessons)
+}
+
+// nicSeen is what was seen behind a NIC.
+type nicSeen struct {
+	nic    string
+	capped bool
+	terms  []nicTerm                    // of the nodes whose addresses were
+	nobody bool                         // several nodes' at once, or it forwards for others
+	behind map[netip.Addr][]NICSighting // nil unless contradictions are looked for
+}
+
+func (n *nicSeen) add(v *View, s NICSighting, thorough bool) {
+	if s.Capped {
+		n.capped = true
+		return
+	}
+	if thorough {
+		if n.behind == nil {
+			n.behind = make(map[netip.Addr][]NICSighting)
+		}
+		n.behind[s.Address] = append(n.behind[s.Address], s)
+	}
+	if n.nobody {
+		return
+	}
+	switch owners := v.nodesAt(s.Address, s.First, s.Last); {
+	case len(owners) > 1:
+		n.nobody = true
+	case len(owners) == 1:
+		n.terms = addTerm(n.terms, nicTerm{owner: owners[0], from: s.First, to: s.Last + 1, learned: true})
+	case s.Sent > 0 && !v.knows(s.Address):
+		n.nobody = true // it sends for somebody outside of all clusters
+	}
 }
 
 // NICs is what is known of the interfaces that rows showed; of none before
@@ -112,26 +134,25 @@ func (v *View) NICs() NICSummary {
 	return NICSummary{}
 }
 
-func (l *nicLessons) take(v *View, nic string, behind map[netip.Addr][]NICSighting, capped bool) {
+func (l *nicLessons) take(v *View, seen *nicSeen) {
+	nic := seen.nic
 	own, configured := v.nics[nic]
 	var terms []nicTerm
 	switch {
 	case configured:
 		l.summary.Configured++
 		terms = []nicTerm{{owner: own, from: 0, to: Open}}
-	case capped:
+	case seen.capped:
 	default:
-		terms = v.termsOf(behind)
+		terms = seen.inTurn(v.tolerance)
 	}
 	if len(terms) == 0 {
 		l.summary.Unknown++
 		return
 	}
 	var odd []NICContradiction
-	if l.thorough {
-		for _, a := range slices.SortedFunc(maps.Keys(behind), netip.Addr.Compare) {
-			odd = append(odd, v.oddities(terms, a, behind[a])...)
-		}
+	for _, a := range slices.SortedFunc(maps.Keys(seen.behind), netip.Addr.Compare) {
+		odd = append(odd, v.oddities(terms, a, seen.behind[a])...)
 	}
 	l.summary.Contradictions = append(l.summary.Contradictions, odd...)
 	if configured {
@@ -145,26 +166,16 @@ func (l *nicLessons) take(v *View, nic string, behind map[netip.Addr][]NICSighti
 	l.terms[nic] = terms
 }
 
-// termsOf are the times in which the rows of a NIC show it to be a node's; none where
-// they show several nodes at once, or that it forwards for others.
-func (v *View) termsOf(behind map[netip.Addr][]NICSighting) []nicTerm {
-	var terms []nicTerm
-	for a, list := range behind {
-		for _, s := range list {
-			owners := v.nodesAt(a, s.First, s.Last)
-			switch {
-			case len(owners) > 1:
-				return nil
-			case len(owners) == 1:
-				terms = addTerm(terms, nicTerm{owner: owners[0], from: s.First, to: s.Last + 1, learned: true})
-			case s.Sent > 0 && !v.knows(a):
-				return nil // it sends for somebody outside of all clusters
-			}
-		}
+// inTurn are the times in which the rows of a NIC show it to be a node's; none where they
+// show several nodes at once, or that it forwards for others.
+func (n *nicSeen) inTurn(tolerance int64) []nicTerm {
+	terms := n.terms
+	if n.nobody {
+		return nil
 	}
 	slices.SortFunc(terms, func(a, b nicTerm) int { return int(min(1, max(-1, a.from-b.from))) })
 	for i := 1; i < len(terms); i++ {
-		if terms[i].from < terms[i-1].to+v.tolerance {
+		if terms[i].from < terms[i-1].to+tolerance {
 			return nil
 		}
 	}
