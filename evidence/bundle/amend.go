@@ -15,7 +15,8 @@ import (
 )
 
 // amendable is how long windows are looked at again for what came late, in
-// milliseconds.
+// milliseconds: so long before a run, or before the end that it was given, so that what
+// an earlier time asks for hangs on no clock.
 const amendable = 7 * 24 * hour
 
 // errSame says that a window has the rows that its bundle has.
@@ -43,9 +44,9 @@ func (s *Schedule) Amend(ctx context.Context, in Input, key Signer, l *Link) (Su
 	return s.write(ctx, in, key, l, nil)
 }
 
-// amend writes anew each window that has other rows now than the last bundle about it:
-// as rows, pods or NAT evidence came late.
-func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link, now int64) (out []Summary, err error) {
+// amend writes anew each window, of those that ended no earlier than since, that has other
+// rows now than the last bundle about it: as rows, pods or NAT evidence came late.
+func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link, since int64) (out []Summary, err error) {
 	latest := make(map[[2]int64]*Link)
 	for i := range chain {
 		if l := &chain[i]; l.Since != 0 && l.Until != 0 {
@@ -63,7 +64,7 @@ func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link
 	next := &looked{State: state, Same: make(map[string]string)}
 	for i := range chain {
 		l := &chain[i]
-		if latest[[2]int64{l.Since, l.Until}] != l || l.Until < now-amendable {
+		if latest[[2]int64{l.Since, l.Until}] != l || l.Until < since {
 			continue
 		}
 		seen.at = l.Digest

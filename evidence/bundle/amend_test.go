@@ -41,7 +41,8 @@ func newLate(t *testing.T) *late {
 		return nil
 	})
 	must(t, err)
-	l.schedule = Schedule{To: Folder(l.out), Window: 5 * time.Minute, Since: l.minute(0), Until: l.minute(15), Now: func() time.Time { return time.UnixMilli(l.minute(30)) }}
+	// A month later: with an end, nothing hangs on the clock.
+	l.schedule = Schedule{To: Folder(l.out), Window: 5 * time.Minute, Since: l.minute(0), Until: l.minute(15), Now: func() time.Time { return time.UnixMilli(l.minute(30 * 24 * 60)) }}
 	return l
 }
 

@@ -34,7 +34,11 @@ func (s *Schedule) Run(ctx context.Context, in Input, key Signer) ([]Summary, er
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.amend(ctx, in, key, chain, now)
+	end := now
+	if s.Until != 0 {
+		end = min(end, s.Until)
+	}
+	out, err := s.amend(ctx, in, key, chain, end-amendable)
 	if err != nil {
 		return out, err
 	}
