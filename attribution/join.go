@@ -39,7 +39,7 @@ type Joiner struct {
 	places     []uint32 // by the address's code: 1 more than where its end is; 0 is nowhere
 	ends       []endOfBatch
 	free       []uint32 // places that are
-	touched    uint32   // what was read ahead: that it is kept makes it read
+	touched    int64    // what was read ahead: that it is kept makes it read
 	dictionary *flow.Dictionary
 	turns      int
 
@@ -62,8 +62,11 @@ type Joiner struct {
 // scratch is of a stretch of rows, of which one does not hang on the one before it, so that
 // many are under way at once in the processor.
 type scratch struct {
-	again [stretchRows]uint8 // whether a row has the end of the row before it, 1 or 0
-	rows  [stretchRows]int32 // to be looked at one by one
+	again  [stretchRows]uint8 // whether a row has the end of the row before it, 1 or 0
+	near   [stretchRows]uint8 // whether the end is at the interface, 1 or 0
+	as     [stretchRows]end
+	rows   [stretchRows]int32 // to be looked at one by one
+	behind [stretchRows]int32 // to be held against the interface
 }
 
 // Joiner returns one that answers from the view.
@@ -117,16 +120,17 @@ const stretchRows = 512
 // on a row until it has put aside those that need nothing of their own: most have the end
 // of the row before them, as rows of one flow follow each other, or one that is nobody's.
 func (j *Joiner) stretch(from, to int) {
-	same, begins, again := j.same[from:to], j.begins[from:to], j.again[:to-from]
+	same, begins, direction, again := j.same[from:to], j.begins[from:to], j.batch.Direction[from:to], j.again[:to-from]
 	begin := begins[0]
 	if from > 0 {
 		begin = j.begins[from-1]
 	}
 	for i, s := range begins {
 		again[i] = bit(same[i]) & bit((s.From^begin.From)|(s.To^begin.To) == 0)
+		j.as[i], j.near[i] = sender, bit(direction[i] == flow.Outbound)
 		begin = s
 	}
-	for _, i := range j.own(j.batch.Src[from:to], j.joined.Src[from:to]) {
+	for _, i := range j.quick(from, to, j.batch.Src, j.joined.Src) {
 		j.resolveSrc(from + int(i))
 	}
 	repeat(j.joined.Src, again, from)
@@ -137,9 +141,10 @@ func (j *Joiner) stretch(from, to int) {
 	before := from > 0 && j.answered[from-1]
 	for i, a := range answered {
 		again[i] &^= bit(a) ^ bit(before)
+		j.as[i], j.near[i] = called-end(bit(a)), j.near[i]^1
 		before = a
 	}
-	for _, i := range j.own(j.batch.Dst[from:to], j.joined.Dst[from:to]) {
+	for _, i := range j.quick(from, to, j.batch.Dst, j.joined.Dst) {
 		j.resolveDst(from + int(i))
 	}
 	repeat(j.joined.Dst, again, from)
@@ -153,9 +158,9 @@ func bit(b bool) uint8 {
 }
 
 // own lists the rows that have neither the end of the row before them nor one that is
-// nobody's, and sets the latter. It reads what is found out about the ends with these
-// codes: that is far away in memory, and who needs it could not go on before it has it;
-// here nothing hangs on it, so that many reads are under way.
+// nobody's, and sets the latter. It finds out about the ends with these codes, and reads
+// that: it is far away in memory, and who needs it could not go on before it has it; here
+// nothing hangs on it, so that many reads are under way.
 func (j *Joiner) own(codes []uint32, out []*Resolution) []int32 {
 	n, rows, places, again := 0, &j.rows, j.places, j.again[:len(codes)]
 	out = out[:len(codes)]
@@ -163,14 +168,35 @@ func (j *Joiner) own(codes []uint32, out []*Resolution) []int32 {
 		out[i], rows[n] = external, int32(i)
 		n += int(1 &^ (again[i] | bit(places[code] == outside)))
 	}
-	touched := uint32(0)
+	touched := int64(0)
 	for _, i := range rows[:n] {
-		if place := j.places[codes[i]]; place > outside {
-			touched |= j.ends[place-1].said.head()
-		}
+		touched |= j.end(codes[i]).said.head()
 	}
 	j.touched = touched
 	return rows[:n]
+}
+
+// quick sets one end of a stretch of rows where that takes no more than reading, and
+// lists the others.
+func (j *Joiner) quick(from, to int, codes []uint32, out []*Resolution) []int32 {
+	codes, out, begins := codes[from:to], out[from:to], j.begins[from:to]
+	rows, left, near := j.own(codes, out), 0, 0
+	for _, i := range rows {
+		rows[left], j.behind[near] = i, i
+		s := j.ends[j.places[codes[i]]-1].said
+		if s == nil {
+			left++
+			continue
+		}
+		r, known := s.quick(begins[i], j.as[i])
+		out[i] = r
+		left += int(1 ^ known)
+		near += int(known & j.near[i])
+	}
+	for _, i := range j.behind[:near] {
+		out[i] = j.checked(out[i], from+int(i), true)
+	}
+	return rows[:left]
 }
 
 // repeat gives rows from the given one on that have it again what the row before has.
@@ -191,19 +217,24 @@ func repeat[T any](out []*T, again []uint8, from int) {
 // end is what is found out about an address. Nearly all of the world's have one place, so
 // that what is read of them is in the caches.
 func (j *Joiner) end(code uint32) *endOfBatch {
-	if j.places[code] == 0 {
-		e := j.view.endOf(j.batch.Addresses[code], j.whole)
-		switch {
-		case e.view != nil:
-			j.passing = append(j.passing, code)
-			fallthrough
-		case e.said != nil:
-			j.places[code] = j.place(e)
-		default:
-			j.places[code] = outside
-		}
+	place := j.places[code]
+	if place == 0 {
+		place = j.find(code)
 	}
-	return &j.ends[j.places[code]-1]
+	return &j.ends[place-1]
+}
+
+// find finds out about an address, and says where that is.
+func (j *Joiner) find(code uint32) uint32 {
+	e, place := j.view.endOf(j.batch.Addresses[code], j.whole), uint32(outside)
+	if e.view != nil {
+		j.passing = append(j.passing, code)
+	}
+	if e.view != nil || e.said != nil {
+		place = j.place(e)
+	}
+	j.places[code] = place
+	return place
 }
 
 // place is where an end is put.
@@ -281,14 +312,18 @@ func (j *Joiner) ask(i int) *Question {
 
 // checked is [View.checked], with the interface looked up already.
 func (j *Joiner) checked(r *Resolution, i int, near bool) *Resolution {
-	if !near {
+	if !near || len(j.terms[j.nicCodes[i]]) == 0 {
 		return r
 	}
-	terms := j.terms[j.nicCodes[i]]
-	if len(terms) == 0 || r.Verdict != Exact {
+	return j.against(r, i)
+}
+
+// against is a resolution held against the interface of row i.
+func (j *Joiner) against(r *Resolution, i int) *Resolution {
+	if r.Verdict != Exact {
 		return r
 	}
-	if t, ok := termAt(terms, j.begins[i]); ok && t.elsewhere(r.Candidates[0]) {
+	if t, ok := termAt(j.terms[j.nicCodes[i]], j.begins[i]); ok && t.elsewhere(r.Candidates[0]) {
 		return r.contradict()
 	}
 	return r

@@ -10,11 +10,11 @@ import (
 // saidAt is what is said in the runs of an address's track, worked out when it is first
 // asked for. Many goroutines may use one.
 type saidAt struct {
-	view *View
-	track
+	saidRuns
+	view  *View
+	track track
 	id    uint32
-	runs  [][numEnds]atomic.Pointer[Resolution] // by end: a question need not look into it
-	stays []atomic.Pointer[Candidate]           // who had the address: runs share them
+	stays []atomic.Pointer[Candidate] // who had the address: runs share them
 	*weight
 
 	stretches atomic.Pointer[stretches] // those that were asked for last
@@ -26,8 +26,8 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 	if s, ok := v.said.get(id); ok {
 		return s
 	}
-	s := &saidAt{view: v, track: t, id: id, runs: make([][numEnds]atomic.Pointer[Resolution], t.runs()), stays: make([]atomic.Pointer[Candidate], t.stays())}
-	s.weight = v.said.weigh(int64(pointerBytes * (numEnds*len(s.runs) + len(s.stays))))
+	s := &saidAt{saidRuns: saidRunsOf(t), view: v, track: t, id: id, stays: make([]atomic.Pointer[Candidate], t.stays())}
+	s.weight = v.said.weigh(int64(saidGroupBytes*len(s.groups) + pointerBytes*len(s.stays)))
 	return v.said.put(id, s, s.weight)
 }
 
@@ -35,32 +35,32 @@ const pointerBytes = 8
 
 // in is the resolution in a run for an end, or nil where only its verdict is kept.
 func (s *saidAt) in(run int, as end) *Resolution {
-	if r := s.runs[run][as].Load(); r != nil {
+	if r := s.slot(run, as).Load(); r != nil {
 		return r
 	}
-	out := s.view.tracks.outcome(s.outcome(run))
+	out := s.view.tracks.outcome(s.track.outcome(run))
 	if out.shape == nil {
 		return nil
 	}
-	first := s.first(run)
+	first := s.track.first(run)
 	r := out.shape.resolution(func(n int) *Candidate { return s.candidate(first + n) })
-	if s.runs[run][sender].CompareAndSwap(nil, r) {
+	if s.slot(run, sender).CompareAndSwap(nil, r) {
 		s.add(resolutionBytes)
 	} else {
-		r = s.runs[run][sender].Load()
+		r = s.slot(run, sender).Load()
 	}
 	for as := range numEnds {
-		s.runs[run][as].Store(r.at(end(as)))
+		s.slot(run, end(as)).Store(r.at(end(as)))
 	}
 	return r.at(as)
 }
 
-// head is the first word of the track.
-func (s *saidAt) head() uint32 {
+// head is the first word of those that a search begins with.
+func (s *saidAt) head() int64 {
 	if s == nil {
 		return 0
 	}
-	return s.track[0]
+	return s.heads[0]
 }
 
 // candidate is who had a stay.
@@ -82,14 +82,9 @@ func (s *saidAt) over(span flow.Span, as end) *Resolution {
 	if !inTrack(span) {
 		return nil
 	}
-	run := s.find(span.From)
-	r := s.in(run, as)
-	if r == nil || span.Exactly() || run+1 == s.track.runs() || span.To < s.begin(run+1) {
-		return r
-	}
-	last := run + 1
-	for last+1 < s.track.runs() && s.begin(last+1) <= span.To {
-		last++
+	run, last := s.find(span.From), s.find(span.To)
+	if last <= run {
+		return s.in(run, as)
 	}
 	if as != sender && s.same(run, last) {
 		as = sender
@@ -97,10 +92,23 @@ func (s *saidAt) over(span flow.Span, as end) *Resolution {
 	return s.overAll(run, last, as)
 }
 
+// quick is what over says, and whether that is known without working anything out, 1 or
+// 0: of a flow that began in one run, of which something was asked before. It takes no
+// jump that hangs on when that was.
+func (s *saidAt) quick(span flow.Span, as end) (r *Resolution, known uint8) {
+	if !inTrack(span) {
+		return nil, 0
+	}
+	g := &s.groups[s.group(span.From)]
+	run := g.find(span.From)
+	r = g.said[as][run].Load()
+	return r, bit(r != nil) & bit(span.To < g.begins[run+1])
+}
+
 // same says whether the same is said for all ends in each of some runs.
 func (s *saidAt) same(first, last int) bool {
 	for run := first; run <= last; run++ {
-		if shape := s.view.tracks.outcome(s.outcome(run)).shape; shape == nil || shape.received != nil || shape.answered != nil {
+		if shape := s.view.tracks.outcome(s.track.outcome(run)).shape; shape == nil || shape.received != nil || shape.answered != nil {
 			return false
 		}
 	}

@@ -16,16 +16,12 @@ import (
 // Its words of 32 bits are, in this order:
 //
 //	1                runs, and stays in the upper half
-//	groups - 1       for each group of groupRuns runs but the first, when its first run begins
 //	2 for each run   its begin, in 256 ms since trackEpoch, rounded down, 0 in the first;
 //	                 the rest of the begin in ms (8 bits), outcome (8), first stay (16 bits)
 //	stays            number of the pod, and in the highest bit whether its neighbours at
 //	                 the address tell more of its brackets than the pod itself
 //	8 for each of    its four brackets, the lower half of each first
 //	those stays
-//
-// Memory is far away, and most of what a question costs is to wait for it: so a group
-// is a line of the cache, and where each group begins stands next to the counts.
 type track []uint32
 
 // trackEpoch is the start of 2014, the year of the first Kubernetes: no cluster has
@@ -37,19 +33,11 @@ const (
 	closer     = 1 << 31 // in the word of a stay
 )
 
-// groupRuns is how many runs fit a line of the cache, which has lineWords words on what
-// this runs on.
-const (
-	groupRuns = 8
-	lineWords = 16
-)
-
-func (t track) runs() int   { return int(t[0] & 0xffff) }
-func (t track) stays() int  { return int(t[0] >> 16) }
-func (t track) groups() int { return (t.runs() + groupRuns - 1) / groupRuns }
+func (t track) runs() int  { return int(t[0] & 0xffff) }
+func (t track) stays() int { return int(t[0] >> 16) }
 
 // at is where the words of a run stand.
-func (t track) at(run int) int { return t.groups() + 2*run }
+func (t track) at(run int) int { return 1 + 2*run }
 
 func (t track) begin(run int) int64 {
 	words := t[t.at(run):][:2]
@@ -58,45 +46,6 @@ func (t track) begin(run int) int64 {
 
 func (t track) outcome(run int) int { return int(t[t.at(run)+1] >> 16 & 0xff) }
 func (t track) first(run int) int   { return int(t[t.at(run)+1] & 0xffff) }
-
-// find is the run that holds a moment, which MUST lie within trackSpan.
-func (t track) find(at int64) int { return t.findIn(t.group(at), at) }
-
-// group is the group of runs in which to look for a moment.
-func (t track) group(at int64) int {
-	coarse := coarsely(at)
-	begins, passed := t[1:t.groups()], 0
-	for len(begins) > lineWords {
-		if half := len(begins) / 2; begins[half-1] <= coarse {
-			begins, passed = begins[half:], passed+half
-		} else {
-			begins = begins[:half]
-		}
-	}
-	for _, b := range begins {
-		passed += reached(b, coarse)
-	}
-	return passed
-}
-
-// findIn is the run that holds a moment, in the group for it or just before.
-func (t track) findIn(group int, at int64) int {
-	coarse, run := coarsely(at), group*groupRuns-1
-	words := t[t.at(run+1):t.at(min(run+1+groupRuns, t.runs()))]
-	for i := 0; i < len(words); i += 2 {
-		run += reached(words[i], coarse)
-	}
-	for run > 0 && t.begin(run) > at {
-		run--
-	}
-	return run
-}
-
-func coarsely(at int64) uint32 { return uint32((at - trackEpoch) >> 8) }
-
-// reached is 1 for a begin that is not after a moment, else 0: without a branch, which
-// the processor could not foresee.
-func reached(begin, coarse uint32) int { return int((uint64(begin) - uint64(coarse) - 1) >> 63) }
 
 // pod is the number of the pod of a stay.
 func (t track) pod(stay int) uint32 { return t[t.at(t.runs())+stay] &^ closer }
@@ -164,12 +113,11 @@ func (t *tracks) get(id uint32) (track, bool) {
 func (t *tracks) set(id uint32, words track) {
 	at := uint32(noTrack)
 	if words != nil && len(words) <= trackWords {
-		t.used += words.padding(t.used)
 		blocks := *t.blocks.Load()
 		if len(blocks) == 0 || t.used+len(words) > trackWords {
 			blocks = append(blocks[:len(blocks):len(blocks)], new(trackBlock))
 			t.blocks.Store(&blocks)
-			t.used = min(words.padding(0), trackWords-len(words))
+			t.used = 0
 		}
 		last := len(blocks) - 1
 		copy(blocks[last][t.used:], words)
@@ -177,16 +125,6 @@ func (t *tracks) set(id uint32, words track) {
 		t.used += len(words)
 	}
 	atomic.StoreUint32(&t.where[id&1][id>>1], at)
-}
-
-// padding is how many words to leave free at some place so that groups begin where a
-// line of the cache does. A track of one group, as most are where addresses are not
-// used again, is not worth them.
-func (t track) padding(at int) int {
-	if t.groups() < 2 {
-		return 0
-	}
-	return -(at + t.groups()) & (lineWords - 1)
 }
 
 // run is one run in the making.
@@ -284,13 +222,10 @@ func (t *tracks) shorten(runs []run) ([]run, bool) {
 
 func pack(runs []run, o *ownedAddress) track {
 	stays := o.pods.stays
-	words := make(track, 1, 1+len(runs)/groupRuns+2*len(runs)+len(stays))
+	words := make(track, 1, 1+2*len(runs)+len(stays))
 	words[0] = uint32(len(runs)) | uint32(len(stays))<<16
-	for i := groupRuns; i < len(runs); i += groupRuns {
-		words = append(words, coarsely(runs[i].begin))
-	}
 	for _, r := range runs {
-		words = append(words, coarsely(r.begin), uint32(r.begin-trackEpoch)<<24|uint32(r.outcome)<<16|uint32(r.first))
+		words = append(words, uint32((r.begin-trackEpoch)>>8), uint32(r.begin-trackEpoch)<<24|uint32(r.outcome)<<16|uint32(r.first))
 	}
 	var brackets []uint32
 	for i := range stays {

@@ -167,7 +167,38 @@ func TestResolveSaysWhatTheOracleSays(t *testing.T) {
 	}
 }
 
-// Tracks of every length, about and beyond what one search step covers, find the run
+// What is said of a run without working anything out is what was worked out for it.
+func TestQuickSaysWhatOverSays(t *testing.T) {
+	t.Parallel()
+	known, unknown := 0, 0
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(seed, 33))
+		v := viewOf(t, randomConfig(r), inCluster(uuidFacts(r), "c"))
+		for range 200 {
+			q, as := randomQuestion(r), end(r.IntN(numEnds))
+			track, id := v.track(q.Address)
+			if track == nil {
+				continue
+			}
+			s := v.saidBy(track, id)
+			before, sure := s.quick(q.Begin, as)
+			over := s.over(q.Begin, as)
+			after, later := s.quick(q.Begin, as)
+			if (sure == 1 && before != over) || (later == 1 && after != over) {
+				t.Fatalf("seed %d, %+v: said quickly %q and then %q, else %q", seed, q, text(before), text(after), text(over))
+			}
+			if one := s.find(q.Begin.From) == s.find(q.Begin.To); (later == 1) != (one && over != nil) {
+				t.Fatalf("seed %d, %+v: known is %d, in one run is %v", seed, q, later, one)
+			}
+			known, unknown = known+int(sure), unknown+int(1^later)
+		}
+	}
+	if known < 500 || unknown < 100 {
+		t.Errorf("%d known, %d not: the facts no longer do what this test is about", known, unknown)
+	}
+}
+
+// In tracks of every length, about and beyond what one search step covers, the run is found
 // that a scan finds.
 func TestTrackFindsRun(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
@@ -180,14 +211,15 @@ func TestTrackFindsRun(t *testing.T) {
 			}
 		}
 		packed := pack(runs, &ownedAddress{pods: &timeline{}})
+		said := saidRunsOf(packed)
 		for i := range runs {
 			for _, at := range []int64{runs[i].begin, runs[i].begin + 1, runs[max(i, 1)%n].begin - 1, trackEpoch + trackSpan - 1} {
 				want := 0
 				for want+1 < n && runs[want+1].begin <= at {
 					want++
 				}
-				if at = max(at, trackEpoch); packed.find(at) != want {
-					t.Fatalf("%d runs, at %d: found run %d, want %d", n, at, packed.find(at), want)
+				if at = max(at, trackEpoch); said.find(at) != want {
+					t.Fatalf("%d runs, at %d: found run %d, want %d", n, at, said.find(at), want)
 				}
 			}
 			if packed.begin(i) != runs[i].begin || packed.outcome(i) != runs[i].outcome || packed.first(i) != i {
