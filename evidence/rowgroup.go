@@ -112,9 +112,13 @@ func pick[T any](column []T, rows []int32, room *[]T) []T {
 	return *room
 }
 
-// extend makes room for n more, and returns it.
+// extend makes room for n more rows, and returns it. Where rows follow others, there is room
+// for all of the group at once: only an export of a single batch takes less.
 func extend[T any](s *[]T, n int) []T {
 	have := len(*s)
+	if have > 0 && cap(*s)-have < n {
+		*s = slices.Grow(*s, max(n, rowGroupRows-have))
+	}
 	*s = slices.Grow(*s, n)[:have+n]
 	return (*s)[have:]
 }
