@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/whichpod/whichpod/flow"
 	"github.com/whichpod/whichpod/internal/parquet"
@@ -13,18 +14,27 @@ type addressCodes struct {
 	addresses  []netip.Addr // by number
 	dictionary *flow.Dictionary
 	numbers    []uint32              // by code in the dictionary, or unset
+	codes      []uint32              // in the dictionary, of those that got their number from it
 	known      map[netip.Addr]uint32 // numbers of addresses, from the second dictionary on
 }
 
+// reset forgets all numbers. What it has of a dictionary is good for the next group, which
+// nearly always has the same one.
 func (t *addressCodes) reset() {
-	t.addresses, t.numbers, t.dictionary = t.addresses[:0], t.numbers[:0], nil
-	clear(t.known)
+	for _, code := range t.codes {
+		t.numbers[code] = unset
+	}
+	t.addresses, t.codes = t.addresses[:0], t.codes[:0]
+	if len(t.known) > 0 {
+		t.numbers, t.dictionary = t.numbers[:0], nil
+		clear(t.known)
+	}
 }
 
 // begin readies it for codes of a batch's dictionary.
 func (t *addressCodes) begin(b *flow.Batch) {
 	if t.dictionary == nil || t.dictionary != b.Dictionary {
-		t.numbers, t.dictionary = t.numbers[:0], b.Dictionary
+		t.numbers, t.codes, t.dictionary = t.numbers[:0], t.codes[:0], b.Dictionary
 		for n, a := range t.addresses {
 			if t.known == nil {
 				t.known = make(map[netip.Addr]uint32)
@@ -32,20 +42,34 @@ func (t *addressCodes) begin(b *flow.Batch) {
 			t.known[a] = uint32(n)
 		}
 	}
-	more := extend(&t.numbers, max(0, len(b.Addresses)-len(t.numbers)))
-	for i := range more {
-		more[i] = unset
+	for _, a := range b.Addresses[min(len(t.numbers), len(b.Addresses)):] {
+		n, ok := t.known[a]
+		if !ok {
+			n = unset
+		}
+		t.numbers = append(t.numbers, n)
 	}
 }
 
-// number gives an address without a number one.
-func (t *addressCodes) number(a netip.Addr) uint32 {
-	n, ok := t.known[a]
-	if !ok {
-		n = uint32(len(t.addresses))
-		t.addresses = append(t.addresses, a)
+// append appends numbers of addresses: of codes in a batch, for which it is ready. The
+// unknown one has none if it is to be null.
+func (t *addressCodes) append(numbers, codes []uint32, addresses []netip.Addr, null bool) []uint32 {
+	had, before := len(t.codes), len(t.addresses)
+	t.codes = numberNew(t.numbers, codes, t.codes, uint32(before))
+	fresh := t.codes[had:]
+	for _, code := range fresh {
+		t.addresses = append(t.addresses, addresses[code])
 	}
-	return n
+	if unknown := slices.Index(t.addresses[before:], flow.Unknown); null && unknown >= 0 {
+		for _, code := range fresh { // once for a dictionary: begin again, and know its code
+			t.numbers[code] = unset
+		}
+		t.numbers[fresh[unknown]] = parquet.None
+		t.codes, t.addresses = t.codes[:had], t.addresses[:before]
+		return t.append(numbers, codes, addresses, null)
+	}
+	translate(extend(&numbers, len(codes)), codes, t.numbers)
+	return numbers
 }
 
 // appendTexts appends the text of each address: parts of one string.
@@ -67,16 +91,5 @@ func (g *rowGroup) appendTexts(texts []string, addresses []netip.Addr) []string 
 func (g *rowGroup) addAddresses(side int, codes []uint32, batch *flow.Batch) {
 	t, c := &g.addresses[side], &g.chunks[[2]int{colSrcIP, colDstIP}[side]]
 	t.begin(batch)
-	out := extend(&c.Codes, len(codes))
-	for i, code := range codes {
-		n := t.numbers[code]
-		if n == unset {
-			n = parquet.None
-			if a := batch.Addresses[code]; a != flow.Unknown || side == 0 {
-				n = t.number(a)
-			}
-			t.numbers[code] = n
-		}
-		out[i] = n
-	}
+	c.Codes = t.append(c.Codes, codes, batch.Addresses, side == 1)
 }

@@ -86,9 +86,6 @@ func (g *rowGroup) code(column int, text string) uint32 {
 	return n
 }
 
-// unset marks what has no code yet.
-const unset = parquet.None - 1
-
 // unsetTable has room for the codes of n values.
 func (g *rowGroup) unsetTable(n int) []uint32 {
 	for len(g.blank) < n {

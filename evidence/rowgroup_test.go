@@ -323,6 +323,75 @@ func TestAddressCodes(t *testing.T) {
 	}
 }
 
+// Codes get numbers in the order in which they come first, those that have one keep it, and
+// those that came before it stay as they are.
+func TestNumberNew(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(8, 8))
+	for range 200 {
+		table := slices.Repeat([]uint32{unset}, 1+r.IntN(50))
+		table[0] = parquet.None
+		want, numbered := slices.Clone(table), []uint32{99}
+		inOrder := slices.Clone(numbered)
+		for range 5 {
+			var codes []uint32
+			for n := r.IntN(60); len(codes) < n; {
+				codes = append(codes, slices.Repeat([]uint32{r.Uint32N(uint32(len(table)))}, 1+r.IntN(3))...)
+			}
+			for _, code := range codes {
+				if want[code] == unset {
+					want[code], inOrder = 1000+uint32(len(inOrder)), append(inOrder, code)
+				}
+			}
+			numbered = numberNew(table, codes, numbered, 1000+uint32(len(numbered)))
+			if !slices.Equal(table, want) || !slices.Equal(numbered, inOrder) {
+				t.Fatalf("codes %d: table %d of %d, want %d of %d", codes, table, numbered, want, inOrder)
+			}
+		}
+	}
+}
+
+// A group numbers addresses anew also where it goes on with the dictionary of the group
+// before it, of which it knows the unknown address's code already.
+func TestAddressCodesOfNextGroup(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 8))
+	b := flow.NewBuilder(memory.DefaultAllocator)
+	defer b.Release()
+	g := newRowGroup()
+	for group := range 6 {
+		var want, inOrder []netip.Addr
+		for range 4 {
+			for range 150 {
+				row := flow.Row{Src: flow.Unknown, Dst: netip.AddrFrom4([4]byte{10, 0, byte(group + r.IntN(3)), byte(r.IntN(40))}), State: flow.Begin}
+				if group > 1 && r.IntN(9) == 0 {
+					row.Dst = flow.Unknown
+				}
+				b.Append(&row)
+			}
+			rows := b.NewBatch()
+			for _, code := range rows.Dst {
+				a := rows.Addresses[code]
+				if want = append(want, a); a != flow.Unknown && !slices.Contains(inOrder, a) {
+					inOrder = append(inOrder, a)
+				}
+			}
+			g.addAddresses(0, rows.Src, rows)
+			g.addAddresses(1, rows.Dst, rows)
+			rows.Release()
+		}
+		for i, n := range g.chunks[colDstIP].Codes {
+			if unknown := n == parquet.None; unknown != (want[i] == flow.Unknown) || !unknown && inOrder[n] != want[i] {
+				t.Fatalf("group %d: row %d has number %d, want that of %v", group, i, n, want[i])
+			}
+		}
+		if !slices.Equal(g.addresses[1].addresses, inOrder) || !slices.Equal(g.addresses[0].addresses, []netip.Addr{flow.Unknown}) {
+			t.Errorf("group %d: numbers are of %v and %v, want %v and the unknown one", group, g.addresses[1].addresses, g.addresses[0].addresses, inOrder)
+		}
+		g.reset()
+	}
+}
+
 // The same rows make the same bytes, whatever was written by the process before.
 func TestParquetIsDetermined(t *testing.T) {
 	t.Parallel()
