@@ -81,9 +81,7 @@ func (e *encoder) placeLists(c *Chunk) []uint32 {
 	return c.Of
 }
 
-// fillListLevels fills levels and repeats, and returns how many rows have elements. Two are
-// written of each row, as most have one or two and which one has two cannot be foretold;
-// the next row overwrites what is too much.
+// fillListLevels fills levels and repeats, and returns how many rows have elements.
 func (e *encoder) fillListLevels(rows []uint32) (lists int) {
 	most := 2
 	for _, s := range e.shapes {
@@ -91,47 +89,59 @@ func (e *encoder) fillListLevels(rows []uint32) (lists int) {
 	}
 	at, block := 0, max(1, listBlock/most)
 	for ; len(rows) > 0; rows = rows[min(block, len(rows)):] {
-		room := at + most*min(block, len(rows)) + 1
+		room := at + most*min(block, len(rows)) + 8
 		e.levels, e.repeats = slices.Grow(e.levels[:at], room-at)[:room], slices.Grow(e.repeats[:at], room-at)[:room]
-		levels, repeats, shapes := e.levels, e.repeats, e.shapes
-		for _, row := range rows[:min(block, len(rows))] {
-			s := shapes[row+1]
-			n := int(s >> 2)
-			binary.LittleEndian.PutUint16(levels[at:], uint16(s&3)|listElement<<8)
-			binary.LittleEndian.PutUint16(repeats[at:], 1<<8)
-			for k := 2; k < n; k += len(moreElements) {
-				copy(levels[at+k:at+n], moreElements)
-				copy(repeats[at+k:at+n], moreRepeats)
-			}
-			at, lists = at+n, lists+int(s>>1&1) // of an element
-		}
+		more := 0
+		at, more = putListLevels(e.levels, e.repeats, at, rows[:min(block, len(rows))], e.shapes)
+		lists += more
 	}
 	e.levels, e.repeats = e.levels[:at], e.repeats[:at]
 	return lists
 }
 
+// putListLevels writes levels and repeats of rows from a place on, for which there MUST be
+// room, and for 8 more. It returns the place after them, and how many rows have elements. Two
+// are written of each row, as most have one or two and which one has two cannot be foretold;
+// the next row overwrites what is too much. It calls nothing: so what it counts stays in
+// registers.
+func putListLevels(levels, repeats []uint8, at int, rows []uint32, shapes []shape) (next, lists int) {
+	repeats = repeats[:len(levels)]
+	for _, row := range rows {
+		s := shapes[row+1]
+		levels[at+1], levels[at] = listElement, uint8(s&3)
+		repeats[at+1], repeats[at] = 1, 0
+		n := int(s >> 2)
+		for k := 2; k < n; k += 8 {
+			binary.LittleEndian.PutUint64(levels[at+k:], listElement*ones)
+			binary.LittleEndian.PutUint64(repeats[at+k:], ones)
+		}
+		at, lists = at+n, lists+int(s>>1&1) // of an element
+	}
+	return at, lists
+}
+
 // listBlock is how many levels there is made room for at once.
 const listBlock = 1 << 14
 
-// What is said of the elements of a list but the first one.
-var (
-	moreElements = slices.Repeat([]uint8{listElement}, 64)
-	moreRepeats  = slices.Repeat([]uint8{1}, 64)
-)
-
-// fillElements fills codes with those of the elements, two of each row at least.
+// fillElements fills codes with those of the elements.
 func (e *encoder) fillElements(rows []uint32, elements int) {
-	codes, table, at := slices.Grow(e.codes[:0], elements+2)[:elements+2], e.listed, 0
+	e.codes = slices.Grow(e.codes[:0], elements+2)[:elements+2]
+	putElements(e.codes, rows, e.listed, e.flat)
+	e.codes = e.codes[:elements]
+}
+
+// putElements writes the elements of rows, two of each row at least. It calls nothing, either.
+func putElements(to, rows []uint32, table []listed, flat []uint32) {
+	at := 0
 	for _, row := range rows {
 		l := &table[row+1]
+		to[at+1], to[at] = l.second, l.first
 		n := int(l.elements)
-		codes[at], codes[at+1] = l.first, l.second
-		if n > 2 {
-			copy(codes[at:at+n], e.flat[l.from:])
+		for k := 2; k < n; k++ {
+			to[at+k] = flat[int(l.from)+k]
 		}
 		at += n
 	}
-	e.codes = codes[:elements]
 }
 
 // appendLists writes the codes of all lists in whole bytes.
