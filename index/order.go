@@ -17,9 +17,11 @@ type sorter struct {
 	words, spare []uint64 // a row's key, as far as it fits, above the row's number
 	keys
 
-	addressRank []uint32 // by the code that it had
-	nicRank     []uint32 // by group code; equal NICs have equal ranks, as have paths
-	pathRank    []uint32 // by ordinal code
+	addresses   []netip.Addr // those that rows hold, in their order
+	held        []uint32     // scratch: their codes
+	addressRank []uint32     // by the code that it had
+	nicRank     []uint32     // by group code; equal NICs have equal ranks, as have paths
+	pathRank    []uint32     // by ordinal code
 }
 
 // sort ranks the addresses, so that the code of an address is its place in the order
@@ -249,21 +251,22 @@ func rankTexts(list []string) []uint32 {
 }
 
 // rankAddresses sorts the dictionary and returns the new code of each old one that a row
-// holds, until the next time. Addresses that no row holds any more are dropped.
+// holds. Addresses that no row holds any more are dropped. Both are valid until the next
+// time.
 func (s *sorter) rankAddresses(c *columns) (rank []uint32) {
 	list := c.addresses.list
 	s.addressRank = slices.Grow(s.addressRank[:0], len(list))[:len(list)]
-	sorted := make([]netip.Addr, 0, len(list))
-	for _, code := range s.addressOrder(list, heldAddresses(c)) {
-		s.addressRank[code] = uint32(len(sorted))
-		sorted = append(sorted, list[code])
+	s.addresses = s.addresses[:0]
+	for i, code := range s.addressOrder(list, s.heldAddresses(c)) {
+		s.addressRank[code] = uint32(i)
+		s.addresses = append(s.addresses, list[code])
 	}
-	c.addresses.list = sorted
+	c.addresses.list = s.addresses
 	return s.addressRank
 }
 
 // heldAddresses are the codes of those that rows hold.
-func heldAddresses(c *columns) []uint32 {
+func (s *sorter) heldAddresses(c *columns) []uint32 {
 	held := c.addresses.held
 	if c.dropped {
 		clear(held)
@@ -271,13 +274,13 @@ func heldAddresses(c *columns) []uint32 {
 			held[e.src], held[e.dst] = 1, 1
 		}
 	}
-	codes := make([]uint32, 0, c.addresses.rows)
+	s.held = s.held[:0]
 	for code, h := range held {
 		if h == 1 {
-			codes = append(codes, uint32(code))
+			s.held = append(s.held, uint32(code))
 		}
 	}
-	return codes
+	return s.held
 }
 
 // addressOrder sorts codes by their addresses: IPv4 first.

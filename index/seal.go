@@ -31,6 +31,7 @@ type sealer struct {
 	chunks   []chunk // one a core
 	postings postings
 	page     blockWriter
+	buf      []byte // of the file under way
 }
 
 const (
@@ -53,13 +54,14 @@ func newSealer(fsys disk.FS) (*sealer, error) {
 // changed. It calls encoded, if that is not nil, when it needs the rows themselves no more,
 // and may not get there after an error. The caller MUST finish the file.
 func (s *sealer) seal(name string, id uint64, c *columns, encoded func()) *segmentWriter {
-	w := &segmentWriter{fs: s.fs, name: name, seg: &segment{id: id, rows: c.len()}}
+	w := &segmentWriter{fs: s.fs, name: name, seg: &segment{id: id, rows: c.len()}, buf: s.buf}
 	if w.f, w.err = s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); w.err != nil {
 		return w
 	}
 	s.sorter.sort(c)
 	s.write(w, c, encoded)
 	w.flush()
+	s.buf, w.buf = w.buf, nil
 	return w
 }
 

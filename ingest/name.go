@@ -47,13 +47,15 @@ func Containers() []string {
 	return []string{"insights-logs-flowlogflowevent", "insights-logs-networksecuritygroupflowevent", "insights-logs-azfw", "insights-logs-azurefirewall"}
 }
 
+var separators = strings.NewReplacer(":", "", "-", "", ".", "")
+
 // NormalMAC writes a MAC as flow logs do: 12 upper-case hexadecimal digits without
 // separators. It returns false where s is none.
 func NormalMAC(s string) (string, bool) {
 	if len(s) > 17 { // with a separator after each pair
 		return "", false
 	}
-	mac := strings.ToUpper(strings.NewReplacer(":", "", "-", "", ".", "").Replace(s))
+	mac := strings.ToUpper(separators.Replace(s))
 	if len(mac) != 12 {
 		return "", false
 	}
