@@ -41,9 +41,6 @@ func (g *arrowGroups) addTexts(c *cursor, o *arrowOpened) {
 // fill gives the cursor the rows that match, each as a run of its own.
 func (s *arrowSource) fill(c *cursor) {
 	c.time, c.offset = pick(c.time, s.time, s.rows), pick(c.offset, s.offset, s.rows)
-	for k := range c.counters {
-		c.counters[k] = pick(c.counters[k], s.counters[k], s.rows)
-	}
 	c.src, c.dst = pick(c.src, s.src, s.rows), pick(c.dst, s.dst, s.rows)
 	c.srcPort, c.dstPort = pick(c.srcPort, s.srcPort, s.rows), pick(c.dstPort, s.dstPort, s.rows)
 	c.state, c.protocol = pick(c.state, s.data[flow.ColState], s.rows), pick(c.protocol, s.data[flow.ColProtocol], s.rows)
@@ -51,13 +48,26 @@ func (s *arrowSource) fill(c *cursor) {
 	c.run, c.flags = c.run[:0], c.flags[:0]
 	for i, row := range s.rows {
 		c.run, c.flags = append(c.run, uint32(i)), append(c.flags, s.flagsOf(row))
-		for k := range c.counters {
+	}
+	s.fillCounters(c)
+	s.fillGroups(c)
+}
+
+func (s *arrowSource) fillCounters(c *cursor) {
+	c.counted = c.counted[:0]
+	for i := range s.rows {
+		c.counted = append(c.counted, uint32(i+1))
+	}
+	for k := range c.counters {
+		c.counters[k] = append(c.counters[k][:0], 0)
+		for i, row := range s.rows {
+			v := s.counters[k][row]
 			if c.flags[i]>>k&1 != 0 {
-				c.counters[k][i] = 0 // whatever the file has there
+				v = 0 // whatever the file has there
 			}
+			c.counters[k] = append(c.counters[k], v)
 		}
 	}
-	s.fillGroups(c)
 }
 
 func (s *arrowColumns) flagsOf(row uint32) (flags uint8) {

@@ -30,8 +30,7 @@ type blockScratch struct {
 	groups     []uint64 // of those rows
 	times      []int64  // likewise
 	values     []uint64
-	places     []uint32 // of the rows that match and are not quiet
-	loud       []uint32 // of those: the places of their counters
+	loud       []uint32 // of the rows that match and are not quiet: the places of their counters
 }
 
 // postingCodes is up to how many destinations postings are read for: beyond it most

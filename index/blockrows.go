@@ -170,57 +170,54 @@ func (s *blockSource) ofRuns(col int) []uint64 {
 	return s.values
 }
 
-// fillCounters sets state, flags and counters.
+// fillCounters sets state, flags and counters. Which rows are quiet nobody could foresee, so
+// that is no jump.
 func (s *blockSource) fillCounters(c *cursor) error {
 	b, n := &s.block, len(s.rows)
 	s.values = b.columns[packClass].pick(s.values[:0], s.rows)
-	c.state, c.flags = slices.Grow(c.state[:0], n)[:n], slices.Grow(c.flags[:0], n)[:n]
-	quiet := byte(flagQuiet)
+	c.state, c.flags, c.counted = slices.Grow(c.state[:0], n)[:n], slices.Grow(c.flags[:0], n)[:n], slices.Grow(c.counted[:0], n)[:n]
+	loud := uint32(0)
 	for i, class := range s.values {
 		c.state[i], c.flags[i] = byte(class), byte(class>>8)
-		quiet &= byte(class >> 8)
+		one := 1 - uint32(class/classQuiet&1)
+		loud += one
+		c.counted[i] = loud & -one
 	}
 	for k := range c.counters {
-		c.counters[k] = slices.Grow(c.counters[k][:0], n)[:n]
-		clear(c.counters[k])
+		c.counters[k] = append(c.counters[k][:0], 0)
 	}
-	if quiet != 0 {
-		return nil
+	if n < b.rows {
+		return s.pickCounters(c)
 	}
-	if err := s.findLoud(c); err != nil {
-		return err
+	if int(loud) != b.loud {
+		return fmt.Errorf("%d rows have counters, want %d", loud, b.loud)
 	}
 	for k := range c.counters {
-		s.values = b.columns[packCounter0+k].pick(s.values[:0], s.loud)
-		for i, place := range s.places {
-			c.counters[k][place] = s.values[i]
-		}
+		c.counters[k] = b.columns[packCounter0+k].all(c.counters[k])
 	}
 	return nil
 }
 
-// findLoud finds the rows that are not quiet, and their counters.
-func (s *blockSource) findLoud(c *cursor) error {
-	b, n := &s.block, len(s.rows)
-	all := n == b.rows
-	if !all {
-		if err := b.readClasses(); err != nil {
-			return err
+// pickCounters sets the counters of rows that are not all of the block's.
+func (s *blockSource) pickCounters(c *cursor) error {
+	s.loud = s.loud[:0]
+	for i, at := range c.counted {
+		if at > 0 {
+			s.loud = append(s.loud, s.rows[i])
 		}
 	}
-	s.places, s.loud = slices.Grow(s.places[:0], n)[:n], slices.Grow(s.loud[:0], n)[:n]
-	count := 0
-	for i, flags := range c.flags {
-		at := uint32(count)
-		if !all {
-			at = uint32(b.loudAt[s.rows[i]])
-		}
-		s.places[count], s.loud[count] = uint32(i), at
-		count += 1 - int(flags/flagQuiet&1) // without a jump, which could not be foreseen
+	if len(s.loud) == 0 {
+		return nil
 	}
-	if all && count != b.loud {
-		return fmt.Errorf("%d rows have counters, want %d", count, b.loud)
+	b := &s.block
+	if err := b.readClasses(); err != nil {
+		return err
 	}
-	s.places, s.loud = s.places[:count], s.loud[:count]
+	for i, row := range s.loud {
+		s.loud[i] = uint32(b.loudAt[row])
+	}
+	for k := range c.counters {
+		c.counters[k] = b.columns[packCounter0+k].pick(c.counters[k], s.loud)
+	}
 	return nil
 }

@@ -23,7 +23,8 @@ type cursor struct {
 	group        []groupKey
 	time, offset []int64
 	state, flags []uint8
-	counters     [4][]uint64
+	counted      []uint32    // where its counters are; 0 where there are none
+	counters     [4][]uint64 // not by row; the first ones are 0
 
 	// By run.
 	src, dst            []uint32 // codes in the dictionary of the scan

@@ -267,7 +267,7 @@ func (c *columns) appendCursor(from *cursor) {
 		own := make([]uint64, len(rows))
 		for i := range own {
 			if rows[i].flags>>k&1 == 0 {
-				own[i] = values[i]
+				own[i] = values[from.counted[i]]
 			}
 		}
 		c.counters[k] = own

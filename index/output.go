@@ -128,15 +128,15 @@ func (o *output) copy(c *cursor) {
 	scatter(o.state, to, c.state[from:])
 	scatter(o.flags, to, c.flags[from:])
 	for k := range o.counters {
-		scatter(o.counters[k], to, c.counters[k][from:])
+		scatterOf(o.counters[k], to, c.counters[k], c.counted[from:])
 	}
 	run := c.run[from:]
-	scatterRuns(o.srcPort, to, c.srcPort, run)
-	scatterRuns(o.dstPort, to, c.dstPort, run)
-	scatterRuns(o.protocol, to, c.protocol, run)
-	scatterRuns(o.direction, to, c.direction, run)
-	scatterRuns(o.src, to, c.src, run)
-	scatterRuns(o.dst, to, c.dst, run)
+	scatterOf(o.srcPort, to, c.srcPort, run)
+	scatterOf(o.dstPort, to, c.dstPort, run)
+	scatterOf(o.protocol, to, c.protocol, run)
+	scatterOf(o.direction, to, c.direction, run)
+	scatterOf(o.src, to, c.src, run)
+	scatterOf(o.dst, to, c.dst, run)
 	o.copyGroups(c, to)
 	c.sent, c.to = c.at, to[:0]
 }
@@ -149,11 +149,11 @@ func scatter[T any](dst []T, to []uint32, values []T) {
 	}
 }
 
-// scatterRuns copies the values of rows' runs to places.
-func scatterRuns[T any](dst []T, to []uint32, values []T, runs []uint32) {
-	runs = runs[:len(to)]
+// scatterOf copies to places the values of which rows say where they are.
+func scatterOf[T any](dst []T, to []uint32, values []T, of []uint32) {
+	of = of[:len(to)]
 	for i, place := range to {
-		dst[place] = values[runs[i]]
+		dst[place] = values[of[i]]
 	}
 }
 
