@@ -18,7 +18,7 @@ import (
 // batch, about 0.7 MB.
 type arrowSource struct {
 	arrowColumns
-	arrowGroups
+	arrowOrigins
 	seg         *segment
 	plan        *segmentPlan
 	nics, blobs []bool // by code: wanted; nil is every one

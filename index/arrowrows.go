@@ -19,28 +19,25 @@ type arrowColumns struct {
 	srcPort, dstPort     []uint16
 }
 
-// arrowGroups makes settings of rows, which segments of version 1 have not.
-type arrowGroups struct {
-	entries  [numDictionaries]int // texts of each dictionary
-	first    [numDictionaries]int // and where they begin among the cursor's
-	settings map[[4]uint32]uint32
+// arrowOrigins makes origins of rows, which segments of version 1 have not.
+type arrowOrigins struct {
+	entries [numDictionaries]int // texts of each dictionary
+	first   [numDictionaries]int // and where they begin among the cursor's
+	origins map[[5]uint32]uint32
 }
 
 // addTexts puts the dictionaries one behind the other.
-func (g *arrowGroups) addTexts(c *cursor, o *arrowOpened) {
-	g.settings = make(map[[4]uint32]uint32)
+func (g *arrowOrigins) addTexts(c *cursor, o *arrowOpened) {
+	g.origins = make(map[[5]uint32]uint32)
 	for dict, texts := range o.texts {
 		g.entries[dict], g.first[dict] = len(texts), len(c.texts)
 		c.texts = append(c.texts, texts...)
-	}
-	for i := range o.texts[dictBlob] {
-		c.paths = append(c.paths, uint32(g.first[dictBlob]+i))
 	}
 }
 
 // fill gives the cursor the rows that match, each as a run of its own.
 func (s *arrowSource) fill(c *cursor) {
-	c.time, c.offset = pick(c.time, s.time, s.rows), pick(c.offset, s.offset, s.rows)
+	c.time, c.record, c.offset = pick(c.time, s.time, s.rows), pick(c.record, s.record, s.rows), pick(c.offset, s.offset, s.rows)
 	c.src, c.dst = pick(c.src, s.src, s.rows), pick(c.dst, s.dst, s.rows)
 	c.srcPort, c.dstPort = pick(c.srcPort, s.srcPort, s.rows), pick(c.dstPort, s.dstPort, s.rows)
 	c.state, c.protocol = pick(c.state, s.data[flow.ColState], s.rows), pick(c.protocol, s.data[flow.ColProtocol], s.rows)
@@ -50,7 +47,7 @@ func (s *arrowSource) fill(c *cursor) {
 		c.run, c.flags = append(c.run, uint32(i)), append(c.flags, s.flagsOf(row))
 	}
 	s.fillCounters(c)
-	s.fillGroups(c)
+	s.fillOrigins(c)
 }
 
 func (s *arrowSource) fillCounters(c *cursor) {
@@ -82,19 +79,19 @@ func (s *arrowColumns) flagsOf(row uint32) (flags uint8) {
 	return flags
 }
 
-func (s *arrowSource) fillGroups(c *cursor) {
-	c.group = c.group[:0]
+func (s *arrowSource) fillOrigins(c *cursor) {
+	c.origin = c.origin[:0]
 	for _, row := range s.rows {
-		var texts [4]uint32
-		for i, dict := range tableOrder {
+		var texts [5]uint32
+		for i, dict := range originOrder {
 			texts[i] = uint32(s.first[dict]) + s.codes[dict][row]
 		}
-		set, ok := s.settings[texts]
+		code, ok := s.origins[texts]
 		if !ok {
-			set = uint32(len(c.settings))
-			s.settings[texts], c.settings = set, append(c.settings, texts)
+			code = uint32(len(c.origins))
+			s.origins[texts], c.origins = code, append(c.origins, origin{s.codes[dictBlob][row], texts})
 		}
-		c.group = append(c.group, groupKey{s.codes[dictBlob][row], set, s.record[row]})
+		c.origin = append(c.origin, code)
 	}
 }
 

@@ -28,8 +28,8 @@ type blockScratch struct {
 	rows, runs []uint32 // of the block: those that match
 	runOf      []uint32 // by row that matches: its run, as a place in runs
 	groups     []uint64 // of those rows
-	times      []int64  // likewise
 	values     []uint64
+	offsets    []uint64
 	loud       []uint32 // of the rows that match and are not quiet: the places of their counters
 }
 
@@ -55,8 +55,7 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker, d *scanAddresses
 	b.chooseGroups(p)
 	c.addresses = newAddressCoder(d, len(o.pages), p.addressBytes, b.readAddresses)
 	c.addresses.whole = p.whole()
-	t := b.tables
-	c.settings, c.ordinals, c.paths, c.texts = t.settings, t.ordinals, t.paths, t.texts
+	c.origins, c.ordinals, c.texts = b.tables.origins, b.tables.ordinals, b.tables.texts
 	return b, nil
 }
 

@@ -17,7 +17,6 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 	if err := s.readGroups(); err != nil {
 		return err
 	}
-	s.readTimes()
 	if s.wanted != nil || timed {
 		s.matchRows(timed)
 	}
@@ -25,7 +24,6 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 		return nil
 	}
 	s.window()
-	c.time = append(c.time[:0], s.times...)
 	s.fillGroups(c)
 	if err := s.fillCounters(c); err != nil {
 		return err
@@ -84,30 +82,30 @@ func (s *blockSource) readGroups() error {
 	return nil
 }
 
-func (s *blockSource) readTimes() {
-	s.values = s.block.columns[packTime].pick(s.values[:0], s.rows)
-	s.times = slices.Grow(s.times[:0], len(s.rows))[:len(s.rows)]
-	for i, v := range s.values {
-		s.times[i] = s.tables.groups[s.groups[i]].time + int64(v)
-	}
-}
-
 // matchRows leaves out rows by group and time, and then runs of which no row is left.
 func (s *blockSource) matchRows(timed bool) {
 	n, runs := 0, 0
 	last := ^uint32(0)
-	for i := range s.rows {
-		if s.wanted != nil && !s.wanted[s.groups[i]] || timed && (s.times[i] < s.plan.from || s.times[i] >= s.plan.to) {
+	if timed {
+		s.values = s.block.columns[packTime].pick(s.values[:0], s.rows)
+	}
+	for i, group := range s.groups {
+		if s.wanted != nil && !s.wanted[group] {
 			continue
+		}
+		if timed {
+			if t := s.tables.groups[group].time + int64(s.values[i]); t < s.plan.from || t >= s.plan.to {
+				continue
+			}
 		}
 		if run := s.runOf[i]; run != last {
 			s.runs[runs] = s.runs[run]
 			runs, last = runs+1, run
 		}
-		s.rows[n], s.runOf[n], s.groups[n], s.times[n] = s.rows[i], uint32(runs-1), s.groups[i], s.times[i]
+		s.rows[n], s.runOf[n], s.groups[n] = s.rows[i], uint32(runs-1), group
 		n++
 	}
-	s.rows, s.runOf, s.groups, s.times, s.runs = s.rows[:n], s.runOf[:n], s.groups[:n], s.times[:n], s.runs[:runs]
+	s.rows, s.runOf, s.groups, s.runs = s.rows[:n], s.runOf[:n], s.groups[:n], s.runs[:runs]
 }
 
 // window leaves only the next rows that the cursor has room for. done is 0 once they
@@ -122,7 +120,7 @@ func (s *blockSource) window() {
 		return
 	}
 	s.rows, s.runOf = append(s.rows[:0], s.rows[from:to]...), append(s.runOf[:0], s.runOf[from:to]...)
-	s.groups, s.times = append(s.groups[:0], s.groups[from:to]...), append(s.times[:0], s.times[from:to]...)
+	s.groups = append(s.groups[:0], s.groups[from:to]...)
 	first, last := s.runOf[0], s.runOf[len(s.runOf)-1]
 	s.runs = append(s.runs[:0], s.runs[first:last+1]...)
 	for i := range s.runOf {
@@ -130,16 +128,21 @@ func (s *blockSource) window() {
 	}
 }
 
-// fillGroups sets what rows have by their group, and their offsets, which are told by it.
-// Groups are far away in memory: each is read once here, and was for its time just before.
+// fillGroups sets what rows have by their group, and what is told by it: groups are far
+// away in memory.
 func (s *blockSource) fillGroups(c *cursor) {
 	n := len(s.rows)
-	s.values = s.block.columns[packOffset].pick(s.values[:0], s.rows)
-	c.offset, c.group = slices.Grow(c.offset[:0], n)[:n], slices.Grow(c.group[:0], n)[:n]
-	for i, v := range s.values {
-		g := &s.tables.groups[s.groups[i]]
-		c.offset[i] = g.expected(c.time[i]) + unzigzag(v)
-		c.group[i] = groupKey{g.ordinal, g.setting, g.record}
+	s.values = s.block.columns[packTime].pick(s.values[:0], s.rows)
+	s.offsets = s.block.columns[packOffset].pick(s.offsets[:0], s.rows)
+	values, offsets := s.values[:n], s.offsets[:n]
+	c.origin = slices.Grow(c.origin[:0], n)[:n]
+	c.time, c.record, c.offset = slices.Grow(c.time[:0], n)[:n], slices.Grow(c.record[:0], n)[:n], slices.Grow(c.offset[:0], n)[:n]
+	origins, times, records, expected := c.origin, c.time, c.record, c.offset
+	for i, group := range s.groups[:n] {
+		g := &s.tables.groups[group]
+		t := g.time + int64(values[i])
+		times[i], expected[i] = t, g.expected(t)+unzigzag(offsets[i])
+		origins[i], records[i] = g.origin, g.record
 	}
 }
 

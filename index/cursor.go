@@ -7,8 +7,8 @@ import (
 )
 
 // cursor walks the rows of one segment that match, in flow order. It holds what its
-// source decoded last: rows, runs of rows that follow each other and share a
-// five-tuple and direction, and groups of rows that stand together in a blob.
+// source decoded last: rows, and runs of rows that follow each other and share a
+// five-tuple and direction.
 type cursor struct {
 	seg       *segment
 	source    rowSource
@@ -19,12 +19,12 @@ type cursor struct {
 	to   []uint32 // of the rows from sent to at: the place in the batch under way
 
 	// By row. flags are a row's: nulls in bits 0 to 3, then allowed.
-	run          []uint32
-	group        []groupKey
-	time, offset []int64
-	state, flags []uint8
-	counted      []uint32    // where its counters are; 0 where there are none
-	counters     [4][]uint64 // not by row; the first ones are 0
+	run                  []uint32
+	origin               []uint32
+	time, record, offset []int64
+	state, flags         []uint8
+	counted              []uint32    // where its counters are; 0 where there are none
+	counters             [4][]uint64 // not by row; the first ones are 0
 
 	// By run.
 	src, dst            []uint32 // codes in the dictionary of the scan
@@ -32,14 +32,12 @@ type cursor struct {
 	protocol, direction []uint8
 	keys                []runKey
 
-	// Of the whole segment, or of what was decoded last; groups refer to them.
-	settings [][4]uint32 // texts of NIC, encryption, rule and ACL
+	// Of the whole segment, or of what was decoded last.
+	origins  []origin
 	ordinals []uint32
-	paths    []uint32 // by code of an ordinal: text of the blob's path
 	texts    []string
 
-	toPath    remap
-	toSetting []settingCodes
+	toOrigin []originCodes
 }
 
 // rowSource decodes the rows of a segment.
@@ -56,8 +54,8 @@ func (c *cursor) next() (bool, error) {
 	if ok {
 		c.at, c.sent = 0, 0
 		c.setKeys()
-		for len(c.toSetting) < len(c.settings) {
-			c.toSetting = append(c.toSetting, settingCodes{})
+		for len(c.toOrigin) < len(c.origins) {
+			c.toOrigin = append(c.toOrigin, originCodes{})
 		}
 	}
 	return ok, err
@@ -81,7 +79,6 @@ func (s *Store) newCursor(seg *segment, p *plan, u *unpacker, d *scanAddresses) 
 	if err != nil || c.source == nil {
 		return nil, err
 	}
-	c.toPath = make(remap, len(c.paths))
 	ok, err := c.next()
 	if err != nil || !ok {
 		return nil, errors.Join(err, c.source.close())

@@ -16,6 +16,8 @@ type group struct {
 	// The first row's time and offset, and how many 65,536ths of a byte the rows
 	// advance in a millisecond.
 	time, offset, slope int64
+
+	origin uint32 // once read: of its ordinal and setting
 }
 
 // expected is about where a row of time t stands in the blob. It wraps where it
@@ -76,10 +78,40 @@ type tables struct {
 	paths    []uint32 // by ordinal code: the text
 	settings [][4]uint32
 	groups   []group
+
+	origins []origin // of groups, once they were found
 }
 
-// tableOrder are the dictionaries of a setting's texts.
-var tableOrder = [4]int{dictNIC, dictEncryption, dictRule, dictACL}
+// origin is an ordinal and a setting that groups have.
+type origin struct {
+	ordinal uint32    // code
+	texts   [5]uint32 // of its dictionaries
+}
+
+// originOrder are the dictionaries of an origin's texts. The first four are a setting's.
+var originOrder = [5]int{dictNIC, dictEncryption, dictRule, dictACL, dictBlob}
+
+// findOrigins sets the origins of groups. Those of one setting are nearly always of the
+// blob that the one before is of.
+func (t *tables) findOrigins() {
+	known := make(map[[2]uint32]uint32)
+	last := make([]uint32, len(t.settings)) // by setting, as origin + 1
+	for i := range t.groups {
+		g := &t.groups[i]
+		if n := last[g.setting]; n > 0 && t.origins[n-1].ordinal == g.ordinal {
+			g.origin = n - 1
+			continue
+		}
+		key, s := [2]uint32{g.ordinal, g.setting}, &t.settings[g.setting]
+		n, ok := known[key]
+		if !ok {
+			n = uint32(len(t.origins))
+			known[key] = n
+			t.origins = append(t.origins, origin{g.ordinal, [5]uint32{s[0], s[1], s[2], s[3], t.paths[g.ordinal]}})
+		}
+		g.origin, last[g.setting] = n, n+1
+	}
+}
 
 func (c *columns) tables() tables {
 	t := tables{ordinals: c.ordinals, groups: c.groups}

@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,6 +34,37 @@ func TestTables(t *testing.T) {
 		}
 		if diff := cmp.Diff(&want, got, cmp.AllowUnexported(tables{}, group{})); diff != "" {
 			t.Errorf("%s: %.2000s", name, diff)
+		}
+	}
+}
+
+// TestOrigins looks at origins of groups whose settings and ordinals come in any order.
+func TestOrigins(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	for range 100 {
+		x := tables{paths: make([]uint32, 1+r.IntN(5)), settings: make([][4]uint32, 1+r.IntN(5))}
+		for i := range x.paths {
+			x.paths[i] = uint32(100 + i)
+		}
+		for i := range x.settings {
+			x.settings[i] = [4]uint32{uint32(i), 1, 2, 3}
+		}
+		for range r.IntN(200) {
+			x.groups = append(x.groups, group{ordinal: uint32(r.IntN(len(x.paths))), setting: uint32(r.IntN(len(x.settings)))})
+		}
+		x.findOrigins()
+		for i, g := range x.groups {
+			want := origin{g.ordinal, [5]uint32{g.setting, 1, 2, 3, 100 + g.ordinal}}
+			if got := x.origins[g.origin]; got != want {
+				t.Fatalf("group %d has origin %v, want %v", i, got, want)
+			}
+		}
+		once := make(map[origin]bool)
+		for _, o := range x.origins {
+			if once[o] {
+				t.Fatalf("origin %v is there twice", o)
+			}
+			once[o] = true
 		}
 	}
 }

@@ -105,11 +105,11 @@ func (c *cursor) compareRest(row int, o *cursor, theirs int) int {
 }
 
 func (c *cursor) nic(row int) string {
-	return c.texts[c.settings[c.group[row].setting][0]]
+	return c.texts[c.origins[c.origin[row]].texts[0]]
 }
 
 func (c *cursor) blob(row int) string {
-	return c.texts[c.paths[c.group[row].ordinal]]
+	return c.texts[c.origins[c.origin[row]].texts[4]]
 }
 
 // precede is how many rows from the next one on precede limit, at most the given number

@@ -249,12 +249,13 @@ func (c *columns) appendCursor(from *cursor) {
 	addresses := from.addresses.scan.list()
 	c.addresses.begin(addresses, from.addresses.scan.dictionary)
 	c.stretches = c.stretches[:0]
-	var last groupKey // of the cursor
-	code := noCode    // of ours
+	origin, record := noCode, int64(0) // of the row before
+	code := noCode
 	for i, run := range from.run {
 		place := rowPlace{from.time[i], from.offset[i]}
-		if k := from.group[i]; k != last || code == noCode {
-			last, code = k, c.groupLike(from, k, place)
+		if o, r := from.origin[i], from.record[i]; o != origin || r != record {
+			origin, record = o, r
+			code = c.groupLike(from, o, r, place)
 		}
 		c.stretches = append(c.stretches, code)
 		c.fits[code].add(place)
@@ -277,8 +278,9 @@ func (c *columns) appendCursor(from *cursor) {
 
 // groupLike is the code of a group like one of the cursor's, of which a row has the given
 // place.
-func (c *columns) groupLike(from *cursor, g groupKey, place rowPlace) uint32 {
-	t := from.settings[g.setting]
+func (c *columns) groupLike(from *cursor, origin uint32, record int64, place rowPlace) uint32 {
+	o := &from.origins[origin]
+	t := &o.texts
 	set := c.settingOf(setting{from.texts[t[0]], from.texts[t[1]], from.texts[t[2]], from.texts[t[3]]})
-	return c.groupOf(groupKey{c.ordinal(from.ordinals[g.ordinal], from.texts[from.paths[g.ordinal]]), set, g.record}, place)
+	return c.groupOf(groupKey{c.ordinal(from.ordinals[o.ordinal], from.texts[t[4]]), set, record}, place)
 }

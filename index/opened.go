@@ -174,6 +174,7 @@ func (o *opened) readTables(u *unpacker) (*tables, error) {
 	if err != nil {
 		return nil, CorruptError{Path: o.file.Name(), Offset: part.offset, Detail: err.Error()}
 	}
+	t.findOrigins()
 	o.tables.Store(t)
 	return t, nil
 }

@@ -35,7 +35,7 @@ type output struct {
 	flags                []uint8 // kept from one batch to the next
 	anyFlag              uint8   // of the batch's rows
 
-	// round tells this batch's entries in a cursor's remap from an earlier batch's.
+	// round tells this batch's codes in a cursor's toOrigin from an earlier batch's.
 	round uint32
 }
 
@@ -124,6 +124,7 @@ func (o *output) copy(c *cursor) {
 		return
 	}
 	scatter(o.time, to, c.time[from:])
+	scatter(o.record, to, c.record[from:])
 	scatter(o.offset, to, c.offset[from:])
 	scatter(o.state, to, c.state[from:])
 	scatter(o.flags, to, c.flags[from:])
@@ -137,7 +138,7 @@ func (o *output) copy(c *cursor) {
 	scatterOf(o.direction, to, c.direction, run)
 	scatterOf(o.src, to, c.src, run)
 	scatterOf(o.dst, to, c.dst, run)
-	o.copyGroups(c, to)
+	o.copyOrigins(c, to)
 	c.sent, c.to = c.at, to[:0]
 }
 
@@ -157,24 +158,17 @@ func scatterOf[T any](dst []T, to []uint32, values []T, of []uint32) {
 	}
 }
 
-// copyGroups copies what rows have by their group.
-func (o *output) copyGroups(c *cursor, to []uint32) {
-	group := c.group[c.sent:][:len(to)]
+// copyOrigins copies the texts that rows have by their origin.
+func (o *output) copyOrigins(c *cursor, to []uint32) {
+	origins := c.origin[c.sent:][:len(to)]
 	nic, encryption, rule := o.texts[dictNIC].codes, o.texts[dictEncryption].codes, o.texts[dictRule].codes
-	acl, blob, record := o.texts[dictACL].codes, o.texts[dictBlob].codes, o.record
+	acl, blob := o.texts[dictACL].codes, o.texts[dictBlob].codes
 	for i, place := range to {
-		g := group[i]
-		s := &c.toSetting[g.setting]
+		s := &c.toOrigin[origins[i]]
 		if s.round != o.round {
-			*s = o.settingCodes(c, g.setting)
+			*s = o.originCodes(c, origins[i])
 		}
-		nic[place], encryption[place], rule[place], acl[place] = s.codes[0], s.codes[1], s.codes[2], s.codes[3]
-		path := c.toPath[g.ordinal]
-		if uint32(path>>32) != o.round {
-			path = o.pathCode(c, g.ordinal)
-		}
-		blob[place] = uint32(path)
-		record[place] = g.record
+		nic[place], encryption[place], rule[place], acl[place], blob[place] = s.codes[0], s.codes[1], s.codes[2], s.codes[3], s.codes[4]
 	}
 }
 

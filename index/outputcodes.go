@@ -6,27 +6,18 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// remap says what a code is in the batch or the block under way: the round in the high
-// half, the code there in the low one.
-type remap []uint64
-
-// settingCodes says what the texts of a setting are in a batch.
-type settingCodes struct {
+// originCodes says what the texts of an origin are in a batch: that of a round.
+type originCodes struct {
 	round uint32
-	codes [4]uint32
+	codes [5]uint32
 }
 
-func (o *output) settingCodes(c *cursor, n uint32) settingCodes {
-	s := settingCodes{round: o.round}
-	for i, text := range c.settings[n] {
-		s.codes[i] = o.texts[tableOrder[i]].of(c.texts[text])
+func (o *output) originCodes(c *cursor, n uint32) originCodes {
+	s := originCodes{round: o.round}
+	for i, text := range c.origins[n].texts {
+		s.codes[i] = o.texts[originOrder[i]].of(c.texts[text])
 	}
 	return s
-}
-
-func (o *output) pathCode(c *cursor, ordinal uint32) uint64 {
-	c.toPath[ordinal] = uint64(o.round)<<32 | uint64(o.texts[dictBlob].of(c.texts[c.paths[ordinal]]))
-	return c.toPath[ordinal]
 }
 
 // textCodes is a text column of a batch.
