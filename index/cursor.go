@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // cursor walks the rows of one segment that match, in flow order. It holds what its
@@ -15,8 +16,10 @@ type cursor struct {
 	addresses *addressCoder
 
 	at   int      // the next row
+	on   int      // its run
 	sent int      // rows before it are in batches; those from it to at have only their places
 	to   []uint32 // of the rows from sent to at: the place in the batch under way
+	tied bool     // another cursor's next row may have the key of this one's
 
 	// By row. flags are a row's: nulls in bits 0 to 3, then allowed.
 	run                  []uint32
@@ -30,7 +33,7 @@ type cursor struct {
 	src, dst            []uint32 // codes in the dictionary of the scan
 	srcPort, dstPort    []uint16
 	protocol, direction []uint8
-	keys                []runKey
+	runs                []keyedRun
 
 	// Of the whole segment, or of what was decoded last.
 	origins  []origin
@@ -52,8 +55,9 @@ type rowSource interface {
 func (c *cursor) next() (bool, error) {
 	ok, err := c.source.next(c)
 	if ok {
-		c.at, c.sent = 0, 0
-		c.setKeys()
+		c.at, c.on, c.sent = 0, 0, 0
+		c.setRuns()
+		c.to = slices.Grow(c.to[:0], c.len()+fewRows)
 		for len(c.toOrigin) < len(c.origins) {
 			c.toOrigin = append(c.toOrigin, originCodes{})
 		}

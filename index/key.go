@@ -4,17 +4,17 @@ import (
 	"cmp"
 	"math"
 	"net/netip"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/whichpod/whichpod/flow"
 )
 
-// runKey is what flow.Compare looks at first, of the rows of a run. Two words decide
-// nearly always.
+// runKey is what flow.Compare looks at first, of the rows of a run: where keys differ, rows
+// are in the order of their keys. They do nearly always.
 type runKey struct {
 	addresses uint64 // see keyOfAddresses
-	ends      uint64 // protocol, source port, destination port
+	ends      uint64 // protocol, source port, destination port; 0 where addresses leave it open
 }
 
 // keyOfAddresses are two addresses, as [shorten] gives them, in a word that is in their
@@ -36,53 +36,48 @@ func shorten(a netip.Addr) uint32 {
 	return fourOf(a)
 }
 
-// setKeys fills the keys of runs that were decoded.
-func (c *cursor) setKeys() {
-	short := c.addresses.scan.short
-	c.keys = c.keys[:0]
-	for run, src := range c.src {
-		ends := uint64(c.protocol[run])<<32 | uint64(c.srcPort[run])<<16 | uint64(c.dstPort[run])
-		c.keys = append(c.keys, runKey{keyOfAddresses(short[src], short[c.dst[run]]), ends})
-	}
-}
-
-// head is the row that a cursor of a scan stands before.
-type head struct {
+// keyedRun is where the rows of a run end, and what comes first of them.
+type keyedRun struct {
 	runKey
-	c *cursor
+	until int
 }
 
-func (c *cursor) head() head { return head{c.keys[c.run[c.at]], c} }
-
-// before says whether the row of h precedes that of o.
-func (h *head) before(o *head) bool {
-	if h.addresses != o.addresses {
-		return h.addresses < o.addresses
+// setRuns fills the runs that were decoded.
+func (c *cursor) setRuns() {
+	short := c.addresses.scan.short
+	c.runs = slices.Grow(c.runs[:0], len(c.src))[:len(c.src)]
+	for run, src := range c.src {
+		k := runKey{keyOfAddresses(short[src], short[c.dst[run]]), uint64(c.protocol[run])<<32 | uint64(c.srcPort[run])<<16 | uint64(c.dstPort[run])}
+		if uint32(k.addresses) == math.MaxUint32 {
+			k.ends = 0
+		}
+		c.runs[run].runKey = k
 	}
-	return h.c.compareRow(h.c.at, o) < 0
+	for i, run := range c.run {
+		c.runs[run].until = i + 1
+	}
 }
 
-// compareRow is flow.Compare of a row that was decoded and that of a head.
-func (c *cursor) compareRow(row int, o *head) int {
-	run := c.run[row]
-	k := &c.keys[run]
-	if k.addresses != o.addresses {
-		return cmp.Compare(k.addresses, o.addresses)
-	}
-	theirs := o.c.run[o.c.at]
-	if uint32(k.addresses) == math.MaxUint32 {
+// key is that of the next row.
+func (c *cursor) key() runKey { return c.runs[c.on].runKey }
+
+// compare is flow.Compare of a row and the next one of another cursor, of which the keys
+// are equal.
+func (c *cursor) compare(row int, o *cursor) int {
+	run, theirs := c.run[row], o.run[o.at]
+	if uint32(c.runs[run].addresses) == math.MaxUint32 {
 		list := c.addresses.scan.table.list
-		if x := list[c.src[run]].Compare(list[o.c.src[theirs]]); x != 0 {
-			return x
-		}
-		if x := list[c.dst[run]].Compare(list[o.c.dst[theirs]]); x != 0 {
+		if x := cmp.Or(
+			list[c.src[run]].Compare(list[o.src[theirs]]),
+			list[c.dst[run]].Compare(list[o.dst[theirs]]),
+			cmp.Compare(c.protocol[run], o.protocol[theirs]),
+			cmp.Compare(c.srcPort[run], o.srcPort[theirs]),
+			cmp.Compare(c.dstPort[run], o.dstPort[theirs]),
+		); x != 0 {
 			return x
 		}
 	}
-	if k.ends != o.ends {
-		return cmp.Compare(k.ends, o.ends)
-	}
-	return c.compareRest(row, o.c, o.c.at)
+	return c.compareRest(row, o, o.at)
 }
 
 // compareRest is flow.Compare of rows that have one five-tuple, reading no more of them
@@ -110,21 +105,4 @@ func (c *cursor) nic(row int) string {
 
 func (c *cursor) blob(row int) string {
 	return c.texts[c.origins[c.origin[row]].texts[4]]
-}
-
-// precede is how many rows from the next one on precede limit, at most the given number
-// and at least one: the next one does. The end is looked for in steps that double, so
-// that both a short stretch and a long one are cheap.
-func (c *cursor) precede(limit *head, most int) int {
-	most = min(most, c.len()-c.at)
-	if limit == nil {
-		return most
-	}
-	low, step := 1, 1 // low rows precede limit
-	for low+step <= most && c.compareRow(c.at+low+step-1, limit) < 0 {
-		low += step
-		step *= 2
-	}
-	high := min(low+step-1, most) // not more than these do
-	return low + sort.Search(high-low, func(n int) bool { return c.compareRow(c.at+low+n, limit) >= 0 })
 }

@@ -110,12 +110,21 @@ func (o *output) abort() {
 // place gives the next n rows of the cursor their places and moves it past them. There
 // MUST be room, and they MUST be copied before the cursor's source moves on.
 func (o *output) place(c *cursor, n int) {
-	for range n {
-		c.to = append(c.to, uint32(o.n))
-		o.n++
+	at, place := len(c.to), uint32(o.n)
+	c.to = c.to[:at+n]
+	few := (*[fewRows]uint32)(c.to[at : at+fewRows])
+	few[0], few[1], few[2], few[3] = place, place+1, place+2, place+3
+	for i := fewRows; i < n; i++ {
+		c.to[at+i] = place + uint32(i)
 	}
-	c.at += n
+	o.n += n
+	if c.at += n; c.at == c.runs[c.on].until {
+		c.on++
+	}
 }
+
+// fewRows is how many places are written at once: how many there are nobody could foresee.
+const fewRows = 4
 
 // copy copies the rows of the cursor that have their places.
 func (o *output) copy(c *cursor) {

@@ -26,7 +26,7 @@ type Scanner struct {
 	manifest  *manifest
 	unpack    *unpacker
 	addresses *scanAddresses
-	heap      []head // a binary heap of cursors; those at their end are gone
+	contest   contest
 	out       *output
 	err       error // what Next returns from now on
 }
@@ -60,9 +60,6 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 			return nil, errors.Join(fmt.Errorf("scan index: %w", err), sc.Close())
 		}
 	}
-	for i := len(sc.heap)/2 - 1; i >= 0; i-- {
-		sc.sift(i)
-	}
 	return sc, nil
 }
 
@@ -84,7 +81,7 @@ func (sc *Scanner) add(seg *segment, p *plan) error {
 		return sc.tolerate(err)
 	}
 	if c != nil {
-		sc.heap = append(sc.heap, c.head())
+		sc.contest.cursors = append(sc.contest.cursors, c)
 	}
 	return nil
 }
@@ -106,7 +103,10 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 	if sc.err == nil {
 		sc.err = sc.ctx.Err()
 	}
-	if sc.err == nil && len(sc.heap) == 0 {
+	if sc.contest.lost == nil {
+		sc.contest.start()
+	}
+	if sc.err == nil && sc.contest.first() == nil {
 		sc.err = io.EOF
 	}
 	if sc.err != nil {
@@ -121,43 +121,34 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 }
 
 func (sc *Scanner) fill() (*flow.Batch, error) {
+	cursors := sc.contest.cursors
 	if sc.addresses.full() {
-		sc.addresses.renew(sc.heap)
+		sc.addresses.renew(cursors)
 	}
 	sc.out.begin()
-	for sc.out.room() > 0 && len(sc.heap) > 0 {
-		c := sc.heap[0].c
-		sc.out.place(c, c.precede(sc.second(), sc.out.room()))
+	for sc.out.room() > 0 {
+		c := sc.contest.first()
+		if c == nil {
+			break
+		}
+		sc.out.place(c, min(sc.contest.stretch(), sc.out.room()))
 		if err := sc.advance(c); err != nil {
 			sc.out.abort()
 			return nil, err
 		}
 	}
-	for i := range sc.heap {
-		sc.out.copy(sc.heap[i].c)
+	for _, c := range cursors {
+		if c != nil {
+			sc.out.copy(c)
+		}
 	}
 	return sc.out.finish(), nil
 }
 
-// second is the head that the first cursor's rows must not pass, or nil.
-func (sc *Scanner) second() *head {
-	switch len(sc.heap) {
-	case 1:
-		return nil
-	case 2:
-		return &sc.heap[1]
-	}
-	if sc.heap[2].before(&sc.heap[1]) {
-		return &sc.heap[2]
-	}
-	return &sc.heap[1]
-}
-
-// advance restores the heap after rows of its first cursor were placed.
+// advance goes on once rows of the first cursor were placed.
 func (sc *Scanner) advance(c *cursor) error {
 	if c.at < c.len() {
-		sc.heap[0] = c.head()
-		sc.sift(0)
+		sc.contest.moved()
 		return nil
 	}
 	sc.out.copy(c)
@@ -166,51 +157,22 @@ func (sc *Scanner) advance(c *cursor) error {
 		return err
 	}
 	if ok {
-		sc.heap[0] = c.head()
-		sc.sift(0)
+		sc.contest.moved()
 		return nil
 	}
-	last := len(sc.heap) - 1
-	sc.heap[0] = sc.heap[last]
-	sc.heap[last] = head{}
-	sc.heap = sc.heap[:last]
-	if err := c.source.close(); err != nil {
-		return err
-	}
-	sc.sift(0)
-	return nil
-}
-
-// sift moves the head at i down to where it belongs.
-func (sc *Scanner) sift(i int) {
-	if i >= len(sc.heap) {
-		return
-	}
-	h, moved := sc.heap, sc.heap[i]
-	for {
-		least := 2*i + 1
-		if least >= len(h) {
-			break
-		}
-		if least+1 < len(h) && h[least+1].before(&h[least]) {
-			least++
-		}
-		if !h[least].before(&moved) {
-			break
-		}
-		h[i] = h[least]
-		i = least
-	}
-	h[i] = moved
+	sc.contest.ended()
+	return c.source.close()
 }
 
 // Close ends the scan. Batches that were returned stay valid.
 func (sc *Scanner) Close() error {
 	var errs []error
-	for i := range sc.heap {
-		errs = append(errs, sc.heap[i].c.source.close())
+	for _, c := range sc.contest.cursors {
+		if c != nil {
+			errs = append(errs, c.source.close())
+		}
 	}
-	sc.heap = nil
+	sc.contest = contest{}
 	sc.out.close()
 	sc.addresses.release()
 	if sc.unpack != nil {

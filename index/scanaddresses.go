@@ -83,14 +83,16 @@ func (s *scanAddresses) full() bool { return len(s.table.list) > s.limit }
 
 // renew begins another dictionary, to which the cursors under way take what they still
 // need: that may be much, and then it may become larger.
-func (s *scanAddresses) renew(cursors []head) {
+func (s *scanAddresses) renew(cursors []*cursor) {
 	old := s.table.list
 	s.release()
 	s.table.list = nil
 	s.table.reset()
 	s.short, s.valued, s.dictionary = s.short[:0], 0, new(flow.Dictionary)
-	for i := range cursors {
-		cursors[i].c.recode(old)
+	for _, c := range cursors {
+		if c != nil {
+			c.recode(old)
+		}
 	}
 	s.limit = max(flow.DictionaryAddresses, 2*len(s.table.list))
 }

@@ -38,11 +38,9 @@ func TestScanWithoutRoom(t *testing.T) {
 		if n := len(sc.addresses.table.list); renewed && n > 2*window*len(m.segments) {
 			t.Errorf("%d addresses before the first row, which %d rows of each of %d segments cannot have", n, window, len(m.segments))
 		}
-		for i := len(sc.heap)/2 - 1; i >= 0; i-- {
-			sc.sift(i)
-		}
+		sc.contest.start()
 		dictionaries := make(map[*flow.Dictionary][]netip.Addr)
-		for len(sc.heap) > 0 {
+		for sc.contest.first() != nil {
 			if renewed {
 				sc.addresses.limit = 0
 			}
