@@ -227,7 +227,7 @@ func (b *block) parseColumn(col int, raw []byte) (err error) {
 		if len(raw) != (b.rows+7)/8 {
 			return fmt.Errorf("%d bytes for %d rows", len(raw), b.rows)
 		}
-		b.columns[col] = column{n: b.rows, width: 1, bits: raw}
+		b.columns[col] = column{n: b.rows, width: 1, bits: raw[:len(raw)+packPad]}
 		return nil
 	case col < packClass:
 		n = b.runs
@@ -240,42 +240,42 @@ func (b *block) parseColumn(col int, raw []byte) (err error) {
 
 // readRuns finds where each run starts.
 func (b *block) readRuns() error {
-	b.start = b.start[:0]
-	for i, x := range b.columns[packStarts].bits {
-		for ; x != 0; x &= x - 1 {
-			b.start = append(b.start, uint32(8*i+bits.TrailingZeros8(x)))
+	marks, size := b.columns[packStarts].bits, (b.rows+7)/8
+	b.start = slices.Grow(b.start[:0], 8*size+1)[:8*size+1]
+	runs := 0
+	for at := 0; at < size; at += 8 {
+		word := binary.LittleEndian.Uint64(marks[at:])
+		if left := size - at; left < 8 {
+			word &= 1<<(8*left) - 1
+		}
+		for ; word != 0; word &= word - 1 {
+			b.start[runs] = uint32(8*at + bits.TrailingZeros64(word))
+			runs++
 		}
 	}
-	if len(b.start) != b.runs || b.start[0] != 0 || int(b.start[b.runs-1]) >= b.rows {
-		return fmt.Errorf("%d runs are marked, want %d", len(b.start), b.runs)
+	if runs != b.runs || b.start[0] != 0 || int(b.start[runs-1]) >= b.rows {
+		return fmt.Errorf("%d runs are marked, want %d", runs, b.runs)
 	}
-	b.start = append(b.start, uint32(b.rows))
+	b.start = b.start[:runs+1]
+	b.start[runs] = uint32(b.rows)
 	return nil
 }
 
-// readEnds decodes the addresses' codes.
+// readEnds decodes the addresses' codes. Where a source begins nobody could foresee, so
+// that is no jump.
 func (b *block) readEnds(addresses int) error {
-	b.scratch = b.columns[packSrc].all(b.scratch[:0])
-	b.src, b.dst = b.src[:0], b.dst[:0]
-	src := uint64(0)
-	for _, d := range b.scratch {
+	b.scratch = b.columns[packDst].all(b.columns[packSrc].all(b.scratch[:0]))
+	srcs, dsts := b.scratch[:b.runs], b.scratch[b.runs:][:b.runs]
+	b.src, b.dst = slices.Grow(b.src[:0], b.runs)[:b.runs], slices.Grow(b.dst[:0], b.runs)[:b.runs]
+	src, dst := uint64(0), uint64(0)
+	for i, d := range srcs {
 		src += d
-		if src >= uint64(addresses) {
-			return fmt.Errorf("source has code %d, dictionary has %d entries", src, addresses)
+		dst &^= uint64(int64(d|-d) >> 63) // 0 where d is not
+		dst += dsts[i]
+		if max(src, dst) >= uint64(addresses) {
+			return fmt.Errorf("source and destination have codes %d and %d, dictionary has %d entries", src, dst, addresses)
 		}
-		b.src = append(b.src, uint32(src))
-	}
-	b.scratch = b.columns[packDst].all(b.scratch[:0])
-	dst := uint64(0)
-	for i, d := range b.scratch {
-		if i == 0 || b.src[i] != b.src[i-1] {
-			dst = 0
-		}
-		dst += d
-		if dst >= uint64(addresses) {
-			return fmt.Errorf("destination has code %d, dictionary has %d entries", dst, addresses)
-		}
-		b.dst = append(b.dst, uint32(dst))
+		b.src[i], b.dst[i] = uint32(src), uint32(dst)
 	}
 	return nil
 }

@@ -58,19 +58,18 @@ func (s *blockSource) matchRuns() {
 	}
 }
 
-// matchAll does what matchRuns does where every run matches.
+// matchAll does what matchRuns does where every run matches. How long runs are nobody
+// could foresee, so what a row's is comes of the marks.
 func (s *blockSource) matchAll() {
 	b := &s.block
-	s.rows, s.runOf = slices.Grow(s.rows, b.rows)[:b.rows], slices.Grow(s.runOf, b.rows)[:b.rows]
+	s.rows, s.runOf, s.runs = slices.Grow(s.rows, b.rows)[:b.rows], slices.Grow(s.runOf, b.rows)[:b.rows], slices.Grow(s.runs, b.runs)[:b.runs]
+	marks, run := b.columns[packStarts].bits, ^uint32(0)
 	for i := range s.rows {
-		s.rows[i] = uint32(i)
+		run += uint32(marks[i>>3]>>(i&7)) & 1
+		s.rows[i], s.runOf[i] = uint32(i), run
 	}
-	for run := range b.runs {
-		s.runs = append(s.runs, uint32(run))
-		rows := s.runOf[b.start[run]:b.start[run+1]]
-		for i := range rows {
-			rows[i] = uint32(run)
-		}
+	for i := range s.runs {
+		s.runs[i] = uint32(i)
 	}
 }
 
@@ -150,20 +149,12 @@ func (s *blockSource) fillGroups(c *cursor) {
 func (s *blockSource) fillRuns(c *cursor) error {
 	b := &s.block
 	c.run = append(c.run[:0], s.runOf...)
-	c.src, c.dst = c.src[:0], c.dst[:0]
-	for _, run := range s.runs {
-		c.src, c.dst = append(c.src, b.src[run]), append(c.dst, b.dst[run])
-	}
-	c.srcPort, c.dstPort = c.srcPort[:0], c.dstPort[:0]
-	for _, v := range s.ofRuns(packSrcPort) {
-		c.srcPort = append(c.srcPort, uint16(v))
-	}
-	for _, v := range s.ofRuns(packDstPort) {
-		c.dstPort = append(c.dstPort, uint16(v))
-	}
-	c.protocol, c.direction = c.protocol[:0], c.direction[:0]
-	for _, v := range s.ofRuns(packKind) {
-		c.protocol, c.direction = append(c.protocol, byte(v)), append(c.direction, byte(v>>8))
+	c.src, c.dst = pick(c.src, b.src, s.runs), pick(c.dst, b.dst, s.runs)
+	c.srcPort, c.dstPort = shorts(c.srcPort, s.ofRuns(packSrcPort)), shorts(c.dstPort, s.ofRuns(packDstPort))
+	kinds := s.ofRuns(packKind)
+	c.protocol, c.direction = slices.Grow(c.protocol[:0], len(kinds))[:len(kinds)], slices.Grow(c.direction[:0], len(kinds))[:len(kinds)]
+	for i, v := range kinds {
+		c.protocol[i], c.direction[i] = byte(v), byte(v>>8)
 	}
 	return c.addresses.encode(c.src, c.dst)
 }
@@ -171,6 +162,15 @@ func (s *blockSource) fillRuns(c *cursor) error {
 func (s *blockSource) ofRuns(col int) []uint64 {
 	s.values = s.block.columns[col].pick(s.values[:0], s.runs)
 	return s.values
+}
+
+// shorts puts values into dst, from its start.
+func shorts(dst []uint16, values []uint64) []uint16 {
+	dst = slices.Grow(dst[:0], len(values))[:len(values)]
+	for i, v := range values {
+		dst[i] = uint16(v)
+	}
+	return dst
 }
 
 // fillCounters sets state, flags and counters. Which rows are quiet nobody could foresee, so

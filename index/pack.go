@@ -371,15 +371,10 @@ func unpackBits(out []uint64, b []byte, width int, base uint64) {
 			out[i] = uint64(v) + base
 		}
 		return
-	case width <= 14: // four at a time: with up to 7 bits before them they fit a word
-		for ; i+4 <= len(out); i += 4 {
-			word, four := binary.LittleEndian.Uint64(b[at>>3:])>>(at&7), out[i:i+4:i+4]
-			four[0] = word&mask + base
-			four[1] = word>>(width&63)&mask + base
-			four[2] = word>>(2*width&63)&mask + base
-			four[3] = word>>(3*width&63)&mask + base
-			at += 4 * width
-		}
+	case width <= 16: // eight at a time: they begin with a byte of their own
+		i = len(out) &^ 7
+		unpackEights(out[:i], b, uint(width), base)
+		at = i * width
 	case width <= 28:
 		for ; i+2 <= len(out); i += 2 {
 			word, two := binary.LittleEndian.Uint64(b[at>>3:])>>(at&7), out[i:i+2:i+2]
@@ -390,6 +385,24 @@ func unpackBits(out []uint64, b []byte, width int, base uint64) {
 	}
 	for ; i < len(out); i++ {
 		out[i] = bitsAt(b, i, width) + base
+	}
+}
+
+// unpackEights is unpackBits for a multiple of eight values of at most 16 bits.
+func unpackEights(out []uint64, b []byte, width uint, base uint64) {
+	width &= 31 // as it is anyway: it spares a comparison for each shift
+	mask := uint64(1)<<width - 1
+	second, rest := width/2, 4*(width&1) // bytes and bits before the second four
+	for ; len(out) >= 8; out, b = out[8:], b[width:] {
+		low, high, v := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[second:])>>rest, (*[8]uint64)(out)
+		v[0] = low&mask + base
+		v[1] = low>>width&mask + base
+		v[2] = low>>(2*width&63)&mask + base
+		v[3] = low>>(3*width&63)&mask + base
+		v[4] = high&mask + base
+		v[5] = high>>width&mask + base
+		v[6] = high>>(2*width&63)&mask + base
+		v[7] = high>>(3*width&63)&mask + base
 	}
 }
 
