@@ -134,15 +134,30 @@ func newAddressCoder(s *scanAddresses, pages, room int, read func(page int) (add
 func (c *addressCoder) encode(columns ...[]uint32) error {
 	defer c.pass()
 	for _, column := range columns {
+		column = column[c.translate(column):]
+		if len(column) == 0 {
+			continue
+		}
 		if err := c.find(column); err != nil {
 			return err
 		}
 		c.learn()
-		for i, code := range column {
-			column[i] = c.pages[code/pageAddresses].codes[code%pageAddresses]
-		}
+		c.translate(column)
 	}
 	return nil
+}
+
+// translate puts codes of the scan in the places of the first codes, as far as they are
+// known, and returns of how many.
+func (c *addressCoder) translate(codes []uint32) int {
+	for i, code := range codes {
+		p, n := c.pages[code/pageAddresses], code%pageAddresses
+		if p == nil || p.known[n/64]>>(n%64)&1 == 0 {
+			return i
+		}
+		codes[i] = p.codes[n]
+	}
+	return len(codes)
 }
 
 // find reads the pages of codes, and lists those that are not known.
