@@ -47,8 +47,10 @@ func (t *addressTable) near(a netip.Addr) uint64 {
 	if !a.Is4() {
 		return 0
 	}
-	return t.slots[t.hash(fourOf(a))&uint64(len(t.slots)-1)]
+	return t.nearFour(fourOf(a))
 }
+
+func (t *addressTable) nearFour(a uint32) uint64 { return t.slots[t.hash(a)&uint64(len(t.slots)-1)] }
 
 // index makes an address with a code one that can be looked up.
 func (t *addressTable) index(a netip.Addr, code uint32) {

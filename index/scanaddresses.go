@@ -1,6 +1,7 @@
 package index
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 
@@ -42,6 +43,23 @@ func (s *scanAddresses) code(a netip.Addr) uint32 {
 		s.short = append(s.short, shorten(a))
 	}
 	return code
+}
+
+// fours puts the codes of IPv4 addresses in their places. All slots are read before the first
+// is used: see learn.
+func (s *scanAddresses) fours(list []uint32) {
+	touched := uint64(0)
+	for _, a := range list {
+		touched |= s.table.nearFour(a)
+	}
+	s.touched = touched
+	for i, a := range list {
+		if slot := s.table.slots[s.table.find(a)]; slot != 0 {
+			list[i] = uint32(slot) - 1
+		} else {
+			list[i] = s.code(fromFour(a))
+		}
+	}
 }
 
 // array returns the addresses as a batch has them. The caller MUST Release it.
@@ -200,14 +218,14 @@ func (c *addressCoder) learn() {
 // learnPage gives all addresses of a page their codes. Addresses that are near each other
 // have codes that are, as far as they are new: so what is kept by code is near, too.
 func (c *addressCoder) learnPage(p *codePage) {
-	touched := uint64(0)
-	for n := range p.codes {
-		touched |= c.scan.table.near(p.at(uint32(n)))
+	if p.all == nil {
+		c.scan.fours(p.codes)
 	}
-	c.scan.touched = touched
-	for n := range p.codes {
-		p.codes[n] = c.scan.code(p.at(uint32(n)))
-		p.known[n/64] |= 1 << (n % 64)
+	for n, a := range p.all {
+		p.codes[n] = c.scan.code(a)
+	}
+	for i := range p.known {
+		p.known[i] = math.MaxUint64
 	}
 }
 
