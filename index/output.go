@@ -128,50 +128,69 @@ const fewRows = 4
 
 // copy copies the rows of the cursor that have their places.
 func (o *output) copy(c *cursor) {
-	from, to := c.sent, c.to
+	to := c.to
 	if len(to) == 0 {
 		return
 	}
-	scatter(o.time, to, c.time[from:])
-	scatter(o.record, to, c.record[from:])
-	scatter(o.offset, to, c.offset[from:])
-	scatter(o.state, to, c.state[from:])
-	scatter(o.flags, to, c.flags[from:])
-	for k := range o.counters {
-		scatterOf(o.counters[k], to, c.counters[k], c.counted[from:])
-	}
-	run := c.run[from:]
-	scatterOf(o.srcPort, to, c.srcPort, run)
-	scatterOf(o.dstPort, to, c.dstPort, run)
-	scatterOf(o.protocol, to, c.protocol, run)
-	scatterOf(o.direction, to, c.direction, run)
-	scatterOf(o.src, to, c.src, run)
-	scatterOf(o.dst, to, c.dst, run)
+	o.copyRows(c, to)
+	o.copyCounters(c, to)
+	o.copyRuns(c, to)
 	o.copyOrigins(c, to)
 	c.sent, c.to = c.at, to[:0]
 }
 
-// scatter copies values to places.
-func scatter[T any](dst []T, to []uint32, values []T) {
-	values = values[:len(to)]
+// copyRows copies what each row has for itself. That all columns have one length spares a
+// look at each, here and below.
+func (o *output) copyRows(c *cursor, to []uint32) {
+	n, all := len(to), o.cap
+	time, record, offset := c.time[c.sent:][:n], c.record[c.sent:][:n], c.offset[c.sent:][:n]
+	times, records, offsets := o.time[:all], o.record[:all], o.offset[:all]
 	for i, place := range to {
-		dst[place] = values[i]
+		times[place], records[place], offsets[place] = time[i], record[i], offset[i]
+	}
+	state, flag := c.state[c.sent:][:n], c.flags[c.sent:][:n]
+	states, flags := o.state[:all], o.flags[:all]
+	for i, place := range to {
+		states[place], flags[place] = state[i], flag[i]
 	}
 }
 
-// scatterOf copies to places the values of which rows say where they are.
-func scatterOf[T any](dst []T, to []uint32, values []T, of []uint32) {
-	of = of[:len(to)]
+// copyCounters copies the counters of rows.
+func (o *output) copyCounters(c *cursor, to []uint32) {
+	n, all := len(c.counters[0]), o.cap
+	v0, v1, v2, v3 := c.counters[0], c.counters[1][:n], c.counters[2][:n], c.counters[3][:n]
+	o0, o1, o2, o3 := o.counters[0][:all], o.counters[1][:all], o.counters[2][:all], o.counters[3][:all]
+	counted := c.counted[c.sent:][:len(to)]
 	for i, place := range to {
-		dst[place] = values[of[i]]
+		at := counted[i]
+		o0[place], o1[place], o2[place], o3[place] = v0[at], v1[at], v2[at], v3[at]
+	}
+}
+
+// copyRuns copies what rows have by their run.
+func (o *output) copyRuns(c *cursor, to []uint32) {
+	n, all := len(c.src), o.cap
+	src, dst := c.src, c.dst[:n]
+	srcs, dsts := o.src[:all], o.dst[:all]
+	runs := c.run[c.sent:][:len(to)]
+	for i, place := range to {
+		run := runs[i]
+		srcs[place], dsts[place] = src[run], dst[run]
+	}
+	srcPort, dstPort, protocol, direction := c.srcPort[:n], c.dstPort[:n], c.protocol[:n], c.direction[:n]
+	srcPorts, dstPorts, protocols, directions := o.srcPort[:all], o.dstPort[:all], o.protocol[:all], o.direction[:all]
+	for i, place := range to {
+		run := runs[i]
+		srcPorts[place], dstPorts[place], protocols[place], directions[place] = srcPort[run], dstPort[run], protocol[run], direction[run]
 	}
 }
 
 // copyOrigins copies the texts that rows have by their origin.
 func (o *output) copyOrigins(c *cursor, to []uint32) {
 	origins := c.origin[c.sent:][:len(to)]
-	nic, encryption, rule := o.texts[dictNIC].codes, o.texts[dictEncryption].codes, o.texts[dictRule].codes
-	acl, blob := o.texts[dictACL].codes, o.texts[dictBlob].codes
+	all := o.cap
+	nic, encryption, rule := o.texts[dictNIC].codes[:all], o.texts[dictEncryption].codes[:all], o.texts[dictRule].codes[:all]
+	acl, blob := o.texts[dictACL].codes[:all], o.texts[dictBlob].codes[:all]
 	for i, place := range to {
 		s := &c.toOrigin[origins[i]]
 		if s.round != o.round {
