@@ -27,11 +27,14 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 		return s
 	}
 	s := &saidAt{saidRuns: saidRunsOf(t), view: v, track: t, id: id, stays: make([]atomic.Pointer[Candidate], t.stays())}
-	s.weight = v.said.weigh(int64(saidGroupBytes*len(s.groups) + pointerBytes*len(s.stays)))
+	s.weight = v.said.weigh(int64(saidAtBytes + saidGroupBytes*len(s.groups) + pointerBytes*len(s.stays)))
 	return v.said.put(id, s, s.weight)
 }
 
-const pointerBytes = 8
+const (
+	saidAtBytes  = 256 // with its place in the cache, about
+	pointerBytes = 8
+)
 
 // in is the resolution in a run for an end, or nil where only its verdict is kept.
 func (s *saidAt) in(run int, as end) *Resolution {
