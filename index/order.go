@@ -251,8 +251,8 @@ func rankTexts(list []string) []uint32 {
 }
 
 // rankAddresses sorts the dictionary and returns the new code of each old one that a row
-// holds. Addresses that no row holds any more are dropped. Both are valid until the next
-// time.
+// holds. Addresses that no row holds any more are dropped. The ranks, and the list that the
+// columns have then, are valid until the next time.
 func (s *sorter) rankAddresses(c *columns) (rank []uint32) {
 	list := c.addresses.list
 	s.addressRank = slices.Grow(s.addressRank[:0], len(list))[:len(list)]

@@ -44,9 +44,9 @@ func (s *Schedule) Amend(ctx context.Context, in Input, key Signer, l *Link) (Su
 	return s.write(ctx, in, key, l, nil)
 }
 
-// amend writes anew each window, of those that ended no earlier than since, that has other
-// rows now than the last bundle about it: as rows, pods or NAT evidence came late.
-func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link, since int64) (out []Summary, err error) {
+// amend writes anew each window, of those that ended between two times, both included, that
+// has other rows now than the last bundle about it: as rows, pods or NAT evidence came late.
+func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link, ended [2]int64) (out []Summary, err error) {
 	latest := make(map[[2]int64]*Link)
 	for i := range chain {
 		if l := &chain[i]; l.Since != 0 && l.Until != 0 {
@@ -58,13 +58,13 @@ func (s *Schedule) amend(ctx context.Context, in Input, key Signer, chain []Link
 		return nil, err
 	}
 	state, err := stateOf(&in)
-	if err != nil || state == seen.State {
+	if err != nil || state == seen.State && seen.Ended[0] <= ended[0] && ended[1] <= seen.Ended[1] {
 		return nil, err
 	}
-	next := &looked{State: state, Same: make(map[string]string)}
+	next := &looked{State: state, Ended: ended, Same: make(map[string]string)}
 	for i := range chain {
 		l := &chain[i]
-		if latest[[2]int64{l.Since, l.Until}] != l || l.Until < since {
+		if latest[[2]int64{l.Since, l.Until}] != l || l.Until < ended[0] || l.Until > ended[1] {
 			continue
 		}
 		seen.at = l.Digest
@@ -172,6 +172,7 @@ func (f files) part(name string) (string, error) {
 // again and had the same rows. Without them that is done once more.
 type looked struct {
 	State string            `json:"state"` // of the data folder, when no window was to be amended; else empty
+	Ended [2]int64          `json:"ended"` // between which times the windows ended that were looked at
 	Same  map[string]string `json:"same"`  // by digest of a bundle: evidence that gives its rows
 
 	at, now string // the bundle that is looked at, and the evidence about its window

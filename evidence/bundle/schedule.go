@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -34,11 +35,11 @@ func (s *Schedule) Run(ctx context.Context, in Input, key Signer) ([]Summary, er
 	if err != nil {
 		return nil, err
 	}
-	end := now
+	ended := [2]int64{now - amendable, math.MaxInt64}
 	if s.Until != 0 {
-		end = min(end, s.Until)
+		ended = [2]int64{min(now, s.Until) - amendable, s.Until}
 	}
-	out, err := s.amend(ctx, in, key, chain, end-amendable)
+	out, err := s.amend(ctx, in, key, chain, ended)
 	if err != nil {
 		return out, err
 	}
