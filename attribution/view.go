@@ -32,7 +32,7 @@ type View struct {
 // 28,000 pods had. Where it does not fit, nearly all is worked out each time.
 const (
 	addressBytes = 6 << 20
-	saidBytes    = 28 << 20
+	saidBytes    = 26 << 20
 )
 
 type nicOwner struct {
