@@ -168,7 +168,15 @@ func TestLateEvidenceAmends(t *testing.T) {
 	if out, err := l.run(0); err != nil || len(out) > 0 {
 		t.Errorf("a run without an end looks at windows of a month ago: %v, %v", out, err)
 	}
-	l.schedule.Until, l.schedule.Deadline = until, 0
+	l.schedule.Until, l.schedule.Deadline = l.minute(5), 0
+	out, err = l.run(0)
+	must(t, err)
+	for i := range out {
+		if link, err := readLink(filepath.Join(l.out, out[i].Name)); err != nil || link.Until > l.minute(5) {
+			t.Errorf("a run up to minute 5 amends %v, %v", link, err)
+		}
+	}
+	l.schedule.Until = until
 	byPods := l.amended("late pods: ", "late rows", "NAT")
 	l.translations()
 	byNAT := l.amended("late NAT evidence: it decides on ", "late rows")
