@@ -9,10 +9,12 @@ import (
 	"github.com/whichpod/whichpod/query"
 )
 
-// rowGroupRows is how many rows are held in memory before they are written: about 10 MB
-// while they gather, as much again while those before them are encoded, and as many
-// as a reader has to hold.
+// rowGroupRows is how many rows are held in memory before they are written, and as many
+// as a reader has to hold: about 10 MB.
 const rowGroupRows = 64 * 1024
+
+// rowGroups is how many groups there are at once.
+const rowGroups = 3
 
 // Numbers of columns, in the order of Columns.
 const (
@@ -75,7 +77,8 @@ func newParquetSchema() *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-// columnar writes Parquet. While one group of rows is encoded, the next one gathers.
+// columnar writes Parquet. While one group of rows is encoded, the next one gathers, and
+// one may wait between them: now one takes longer, now the other.
 type columnar struct {
 	group *rowGroup // gathers; nil once the output is lost
 	free  chan *rowGroup
@@ -90,8 +93,10 @@ func newParquet(w io.Writer) (*columnar, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &columnar{group: newRowGroup(), book: newEndBook(), free: make(chan *rowGroup, 2), full: make(chan *rowGroup), ended: make(chan error)}
-	c.free <- newRowGroup()
+	c := &columnar{group: newRowGroup(), book: newEndBook(), free: make(chan *rowGroup, rowGroups), full: make(chan *rowGroup, rowGroups-2), ended: make(chan error)}
+	for range rowGroups - 1 {
+		c.free <- newRowGroup()
+	}
 	go c.encode(file)
 	return c, nil
 }
