@@ -168,6 +168,14 @@ func TestLateEvidenceAmends(t *testing.T) {
 	if out, err := l.run(0); err != nil || len(out) > 0 {
 		t.Errorf("a run without an end looks at windows of a month ago: %v, %v", out, err)
 	}
+	clock := l.schedule.Now
+	l.schedule.Now = func() time.Time { return time.UnixMilli(l.minute(12) + 7*24*hour) }
+	out, err = l.run(0)
+	must(t, err)
+	if last := nameOf(4, l.minute(10), l.minute(15)); len(out) != 1 || out[0].Name != last {
+		t.Errorf("seven days after minute 12, a run without an end wrote %v, want only %s", out, last)
+	}
+	l.schedule.Now = clock
 	l.schedule.Until, l.schedule.Deadline = l.minute(5), 0
 	out, err = l.run(0)
 	must(t, err)
