@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -27,7 +28,8 @@ type rowGroup struct {
 	said      []endTexts      // of the ends of a side, in the order in which rows first have them
 	verdicts  []uint32        // by row
 	lists     []uint32        // what the lists of candidates are cut from
-	ports     [1 << 16]uint32
+	ports     [1 << 16]uint32 // codes of destination ports, or unset
+	protocols [1 << 8]uint32  // likewise
 
 	picked picked
 	table  []uint32
@@ -54,15 +56,27 @@ func newRowGroup() *rowGroup {
 	for i := range g.codes {
 		g.codes[i] = make(map[string]uint32)
 	}
+	for _, table := range [][]uint32{g.ports[:], g.protocols[:]} {
+		for i := range table {
+			table[i] = unset
+		}
+	}
 	g.reset()
 	return g
 }
 
 func (g *rowGroup) reset() {
 	g.rows = 0
+	for _, p := range g.chunks[colDstPort].Numbers {
+		g.ports[p] = unset
+	}
+	for _, p := range g.chunks[colProtocol].Numbers {
+		g.protocols[p] = unset
+	}
 	for i := range g.chunks {
 		c := &g.chunks[i]
-		c.Codes, c.Texts, c.Lists, c.Numbers, c.Null = c.Codes[:0], c.Texts[:0], c.Lists[:0], c.Numbers[:0], c.Null[:0]
+		c.Codes, c.Small, c.Texts, c.Lists, c.Null = c.Codes[:0], c.Small[:0], c.Texts[:0], c.Lists[:0], c.Null[:0]
+		c.Shorts, c.Words, c.Numbers = c.Shorts[:0], c.Words[:0], c.Numbers[:0]
 		clear(g.codes[i])
 	}
 	for side := range 2 {
@@ -70,9 +84,6 @@ func (g *rowGroup) reset() {
 		g.end[side] = g.end[side][:0]
 	}
 	g.book, g.lists = endBook{}, g.lists[:0]
-	for i := range g.ports {
-		g.ports[i] = parquet.None
-	}
 }
 
 // code is the number of a text in a column's dictionary, which keeps a copy of it.
@@ -122,17 +133,15 @@ func extend[T any](s *[]T, n int) []T {
 
 // add takes in some rows of a batch, at least one.
 func (g *rowGroup) add(a *query.Attributed, rows []int32, book *endBook) {
-	times := extend(&g.chunks[colTime].Numbers, len(rows))
-	for i, v := range pick(a.Time, rows, &g.picked.times) {
-		times[i] = int64(v)
+	times := pick(a.Time, rows, &g.picked.times)
+	if g.rows == 0 {
+		g.chunks[colTime].Base = int64(times[0]) - 1<<31 // in the middle, as later rows may be earlier
 	}
-	copy(extend(&g.chunks[colOffset].Numbers, len(rows)), pick(a.Offset, rows, &g.picked.offsets))
-	numbers := extend(&g.chunks[colSrcPort].Numbers, len(rows))
-	for i, v := range pick(a.SrcPort, rows, &g.picked.ports) {
-		numbers[i] = int64(v)
-	}
-	g.addPorts(pick(a.DstPort, rows, &g.picked.ports))
-	g.addProtocols(pick(a.Protocol, rows, &g.picked.bytes))
+	addNumbers(&g.chunks[colTime], times)
+	addNumbers(&g.chunks[colOffset], pick(a.Offset, rows, &g.picked.offsets))
+	copy(extend(&g.chunks[colSrcPort].Shorts, len(rows)), pick(a.SrcPort, rows, &g.picked.ports))
+	addCoded(&g.chunks[colDstPort], pick(a.DstPort, rows, &g.picked.ports), g.ports[:])
+	addCoded(&g.chunks[colProtocol], pick(a.Protocol, rows, &g.picked.bytes), g.protocols[:])
 	g.addLetters(colDirection, pick(a.Direction, rows, &g.picked.bytes))
 	g.addLetters(colState, pick(a.State, rows, &g.picked.bytes))
 	for _, c := range [][2]int{{flow.ColNIC, colNIC}, {flow.ColEncryption, colEncryption}, {flow.ColRule, colRule}, {flow.ColACL, colACL}, {flow.ColBlob, colBlob}} {
@@ -156,77 +165,109 @@ func (g *rowGroup) addEnds(a *query.Attributed, rows []int32, book *endBook) {
 
 // addLetters takes in a column of letters; 0 is null.
 func (g *rowGroup) addLetters(column int, letters []uint8) {
-	table, c := g.unsetTable(256), &g.chunks[column]
-	out := extend(&c.Codes, len(letters))
-	for i, l := range letters {
-		if table[l] == unset {
-			table[l] = parquet.None
-			if l != 0 {
-				table[l] = g.code(column, string(l))
-			}
+	addCodes(&g.chunks[column], letters, g.unsetTable(256), func(l uint8) uint32 {
+		if l == 0 {
+			return parquet.None
 		}
-		out[i] = table[l]
-	}
+		return g.code(column, string(l))
+	})
 }
 
-// addPorts takes in destination ports, of which there are few.
-func (g *rowGroup) addPorts(ports []uint16) {
-	c := &g.chunks[colDstPort]
-	out := extend(&c.Codes, len(ports))
-	for i, p := range ports {
-		code := g.ports[p]
-		if code == parquet.None {
-			code = uint32(len(c.Numbers))
-			g.ports[p], c.Numbers = code, append(c.Numbers, int64(p))
-		}
-		out[i] = code
-	}
-}
-
-// addProtocols takes in protocols, of which there are few.
-func (g *rowGroup) addProtocols(protocols []uint8) {
-	table, c := g.unsetTable(256), &g.chunks[colProtocol]
-	for code, p := range c.Numbers {
-		table[p] = uint32(code)
-	}
-	out := extend(&c.Codes, len(protocols))
-	for i, p := range protocols {
-		if table[p] == unset {
-			table[p] = uint32(len(c.Numbers))
-			c.Numbers = append(c.Numbers, int64(p))
-		}
-		out[i] = table[p]
-	}
+// addCoded takes in a column of numbers of which there are few.
+func addCoded[V uint8 | uint16](c *parquet.Chunk, values []V, table []uint32) {
+	addCodes(c, values, table, func(v V) uint32 {
+		c.Numbers = append(c.Numbers, int64(v))
+		return uint32(len(c.Numbers) - 1)
+	})
 }
 
 // addTexts takes in a text column; an empty text is null where the column can be.
 func (g *rowGroup) addTexts(column int, from *array.Dictionary, rows []int32) {
 	codes := pick(from.Indices().(*array.Uint32).Uint32Values(), rows, &g.picked.codes)
 	values := from.Dictionary().(*array.String)
-	table, c := g.unsetTable(values.Len()), &g.chunks[column]
-	out := extend(&c.Codes, len(codes))
-	for i, n := range codes {
-		if table[n] == unset {
-			table[n] = parquet.None
-			if v := values.Value(int(n)); v != "" || parquetColumns[column].Required {
-				table[n] = g.code(column, v)
+	addCodes(&g.chunks[column], codes, g.unsetTable(values.Len()), func(n uint32) uint32 {
+		if v := values.Value(int(n)); v != "" || parquetColumns[column].Required {
+			return g.code(column, v)
+		}
+		return parquet.None
+	})
+}
+
+// addCodes takes in what a table has for values, and code where that is unset.
+func addCodes[V uint8 | uint16 | uint32](c *parquet.Chunk, values []V, table []uint32, code func(V) uint32) {
+	if len(c.Codes) == 0 {
+		if values = addSmall(c, values, table, code); len(values) == 0 {
+			return
+		}
+		for _, n := range c.Small {
+			wide := uint32(n)
+			if n == parquet.SmallNone {
+				wide = parquet.None
+			}
+			c.Codes = append(c.Codes, wide)
+		}
+		c.Small = c.Small[:0]
+	}
+	out := extend(&c.Codes, len(values))
+	for i, v := range values {
+		if table[v] == unset {
+			table[v] = code(v)
+		}
+		out[i] = table[v]
+	}
+}
+
+// addSmall is addCodes while codes are small. It returns the values from the first one on
+// that has a larger one.
+func addSmall[V uint8 | uint16 | uint32](c *parquet.Chunk, values []V, table []uint32, code func(V) uint32) []V {
+	had := len(c.Small)
+	out := extend(&c.Small, len(values))
+	for i, v := range values {
+		n := table[v]
+		if n == unset {
+			n = code(v)
+			table[v] = n
+			if n != parquet.None && n >= parquet.MostSmall {
+				c.Small = c.Small[:had+i]
+				return values[i:]
 			}
 		}
-		out[i] = table[n]
+		out[i] = uint8(n)
+	}
+	return nil
+}
+
+// addNumbers takes in a column of numbers, in words while all of the group fit.
+func addNumbers[V ~int64 | ~uint64](c *parquet.Chunk, values []V) {
+	if len(c.Numbers) == 0 {
+		had := len(c.Words)
+		out, all := extend(&c.Words, len(values)), uint64(0)
+		for i, v := range values {
+			more := uint64(v) - uint64(c.Base)
+			out[i], all = uint32(more), all|more
+		}
+		if all <= math.MaxUint32 {
+			return
+		}
+		for _, more := range c.Words[:had] {
+			c.Numbers = append(c.Numbers, c.Base+int64(more))
+		}
+		c.Words = c.Words[:0]
+	}
+	out := extend(&c.Numbers, len(values))
+	for i, v := range values {
+		out[i] = int64(v)
 	}
 }
 
 // addCounters takes in a column of counters. Which are null is said from where one may be.
 func (g *rowGroup) addCounters(column int, from *array.Uint64, rows []int32) {
 	c := &g.chunks[column]
-	out := extend(&c.Numbers, len(rows))
-	for i, v := range pick(from.Uint64Values(), rows, &g.picked.counters) {
-		out[i] = int64(v)
-	}
+	addNumbers(c, pick(from.Uint64Values(), rows, &g.picked.counters))
 	if from.NullN() == 0 && len(c.Null) == 0 {
 		return
 	}
-	null := extend(&c.Null, len(c.Numbers)-len(c.Null))
+	null := extend(&c.Null, g.rows+len(rows)-len(c.Null))
 	clear(null)
 	null = null[len(null)-len(rows):]
 	for i, row := range rows {

@@ -139,6 +139,55 @@ func TestGroupsSayWhatRowsSay(t *testing.T) {
 	}
 }
 
+// Columns become wider in the middle of a group, where its dictionaries or numbers ask for
+// it, and the next group begins narrow again.
+func TestGroupsBecomeWider(t *testing.T) {
+	t.Parallel()
+	s := newSayings(rand.New(rand.NewPCG(10, 8)))
+	src := s.next(100)
+	var out bytes.Buffer
+	w, err := NewRowWriter(&out, "parquet", memory.DefaultAllocator)
+	must(t, err)
+	var want []Row
+	known := make(ends)
+	const batch = rowGroupRows / 16
+	for n := range 40 { // two groups and a half
+		b := flow.NewBuilder(memory.DefaultAllocator)
+		a := query.Attributed{}
+		for i := range batch {
+			at := n*batch + i
+			most := 1 + at%rowGroupRows/150 // different values: more than 255 from a place within a batch on
+			row := flow.Row{
+				Time: sec(1000), RecordTime: sec(1000), Src: netip.AddrFrom4([4]byte{10, 0, 0, 1}), Dst: flow.Unknown, State: byte(1 + s.IntN(min(most, 255))),
+				Direction: byte(s.IntN(min(most, 256))), Protocol: byte(s.IntN(min(most, 256))), DstPort: uint16(s.IntN(most)), Blob: fmt.Sprint("blob ", s.IntN(most)),
+				Counters: flow.Counters{PacketsSent: uint64(s.IntN(most)), BytesSent: s.Uint64N(1 << 32), PacketsReceived: 1<<32 - 1},
+			}
+			if name := s.IntN(most); name > 0 {
+				row.Rule = fmt.Sprint("rule ", name)
+			}
+			if at%rowGroupRows > 30_000 && s.IntN(1000) == 0 {
+				row.Time += []int64{-1 << 31, -1<<31 - 1, 1<<31 - 1, 1 << 31}[n%4]
+				row.Offset = 1<<32 - int64(s.IntN(2))
+				row.Counters.BytesSent, row.Counters.PacketsReceived, row.Counters.BytesReceived = 1<<32, 1<<63, 1<<64-1
+				row.Counters.Null = flow.Nulls(s.IntN(16))
+			}
+			b.Append(&row)
+			a.Joined.Src, a.Joined.Dst = append(a.Joined.Src, src), append(a.Joined.Dst, src)
+		}
+		a.Batch = b.NewBatch()
+		for i := range a.Len() {
+			var row Row
+			row.fill(a, i, known)
+			want = append(want, row)
+		}
+		must(t, w.Write(a, upTo(a.Len())))
+		a.Release()
+		b.Release()
+	}
+	must(t, w.Close())
+	equalRows(t, want, fromParquet(t, out.Bytes()))
+}
+
 func equalRows(t *testing.T, want, got []Row) {
 	t.Helper()
 	if len(got) != len(want) {

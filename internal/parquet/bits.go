@@ -73,74 +73,76 @@ func fourWide(a, b, c, d uint32, width uint) (uint64, uint64) {
 	return uint64(a) | uint64(b)<<width | two<<(2*width), two >> (64 - 2*width)
 }
 
-// appendLevels appends levels of 1 or 2 bits in the hybrid of runs and packed numbers.
-func appendLevels(out []byte, levels []uint8, width uint) []byte {
-	for i := 0; i < len(levels); {
-		if n := levelRun(levels[i:]); n >= 8 {
-			out = appendRun(out, n, uint32(levels[i]), width)
+// appendSmallRuns is appendRuns for codes of a byte each, as levels are, too.
+func appendSmallRuns(out []byte, codes []uint8, width uint) []byte {
+	if width == 0 && len(codes) > 0 {
+		return appendRun(out, len(codes), 0, 0)
+	}
+	for i := 0; i < len(codes); {
+		if n := smallRunOf(codes[i:]); n >= 8 {
+			out = appendRun(out, n, uint32(codes[i]), width)
 			i += n
 			continue
 		}
 		end := i + 8
-		for end < len(levels) && !sameLevels(levels[end:]) {
+		for end < len(codes) && !longSmallRun(codes[end:]) {
 			end += 8
 		}
-		out = appendPackedLevels(out, levels[i:min(end, len(levels))], width)
+		out = appendSmallPacked(out, codes[i:min(end, len(codes))], width)
 		i = end
 	}
 	return out
 }
 
-// ones has a level of 1 in each byte.
+// ones has 1 in each byte.
 const ones = 0x0101010101010101
 
-// levelRun is runOf for levels.
-func levelRun(levels []uint8) int {
-	n, same := 0, uint64(levels[0])*ones
-	for ; len(levels)-n >= 8; n += 8 {
-		if other := binary.LittleEndian.Uint64(levels[n:]) ^ same; other != 0 {
+// smallRunOf is how many codes from the first on are equal to it.
+func smallRunOf(codes []uint8) int {
+	n, same := 0, uint64(codes[0])*ones
+	for ; len(codes)-n >= 8; n += 8 {
+		if other := binary.LittleEndian.Uint64(codes[n:]) ^ same; other != 0 {
 			return n + bits.TrailingZeros64(other)/8
 		}
 	}
-	for n < len(levels) && levels[n] == levels[0] {
+	for n < len(codes) && codes[n] == codes[0] {
 		n++
 	}
 	return n
 }
 
-// sameLevels says whether the first 16 levels are equal.
-func sameLevels(levels []uint8) bool {
-	if len(levels) < 16 {
+// longSmallRun says whether the first 16 codes are equal.
+func longSmallRun(codes []uint8) bool {
+	if len(codes) < 16 {
 		return false
 	}
-	same := uint64(levels[0]) * ones
-	return (binary.LittleEndian.Uint64(levels)^same)|(binary.LittleEndian.Uint64(levels[8:])^same) == 0
+	first := binary.LittleEndian.Uint64(codes)
+	return first == binary.LittleEndian.Uint64(codes[8:]) && first == (first&0xff)*ones
 }
 
-// appendPackedLevels is appendPacked for levels.
-func appendPackedLevels(out []byte, levels []uint8, width uint) []byte {
-	out = binary.AppendUvarint(out, uint64(len(levels)+7)/8<<1|1)
-	for ; len(levels) >= 8; levels = levels[8:] {
-		out = appendEightLevels(out, binary.LittleEndian.Uint64(levels), width)
+// appendSmallPacked is appendPacked for codes of a byte each.
+func appendSmallPacked(out []byte, codes []uint8, width uint) []byte {
+	out = binary.AppendUvarint(out, uint64(len(codes)+7)/8<<1|1)
+	at, size := len(out), (len(codes)+7)/8*int(width)
+	out = slices.Grow(out, size+8)[:at+size+8]
+	to := out[at:]
+	for ; len(codes) >= 8; codes, to = codes[8:], to[width:] {
+		binary.LittleEndian.PutUint64(to, packEight(binary.LittleEndian.Uint64(codes), width))
 	}
-	if len(levels) > 0 {
+	if len(codes) > 0 {
 		var last [8]uint8
-		copy(last[:], levels)
-		out = appendEightLevels(out, binary.LittleEndian.Uint64(last[:]), width)
+		copy(last[:], codes)
+		binary.LittleEndian.PutUint64(to, packEight(binary.LittleEndian.Uint64(last[:]), width))
 	}
-	return out
+	return out[:at+size]
 }
 
-// appendEightLevels appends eight levels, of which each is a byte of the word: bits move
-// together in pairs, then in pairs of pairs.
-func appendEightLevels(out []byte, levels uint64, width uint) []byte {
-	if width == 1 {
-		levels = (levels | levels>>7) & 0x0003000300030003
-		levels = (levels | levels>>14) & 0x0000000f0000000f
-		return append(out, byte(levels|levels>>28))
-	}
-	levels = (levels | levels>>6) & 0x000f000f000f000f
-	levels = (levels | levels>>12) & 0x000000ff000000ff
-	levels |= levels >> 24
-	return append(out, byte(levels), byte(levels>>8))
+// packEight packs codes of at most width bits, of which each is a byte of a word: the upper one
+// of two bytes moves to the lower one, then of two pairs, then of two fours.
+func packEight(codes uint64, width uint) uint64 {
+	const lowerOne, lowerTwo = 0x00ff00ff00ff00ff, 0x0000ffff0000ffff
+	free := (8 - width) & 7 // as it is anyway
+	codes = codes&lowerOne | codes&^lowerOne>>free
+	codes = codes&lowerTwo | codes&^lowerTwo>>(2*free)
+	return codes&(1<<32-1) | codes>>32<<(32-4*free)
 }

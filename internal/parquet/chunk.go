@@ -16,7 +16,8 @@ type encoder struct {
 
 	levels, repeats      []uint8
 	codes                []uint32
-	numbers              []int64
+	small, smallByPlace  []uint8 // codes
+	present              numberRoom
 	distinct             distinct
 	listed, byCode       []listed // null, and then those of a chunk by the number of a row and 1 more, or by the code of a list
 	shapes, shapesByCode []shape  // likewise
@@ -41,9 +42,9 @@ type source struct {
 // presence is which rows of places have a value. Chunks that share places often share it.
 type presence struct {
 	of     []uint32
-	has    []uint8  // by place: 1 for a value, else 0
-	levels []byte   // of rows, as they stand in a page
-	places []uint32 // of the rows that have a value
+	has    []uint8 // by place: 1 for a value, else 0
+	levels []byte  // of rows, as they stand in a page
+	nulls  int
 }
 
 // same says whether two slices are the same memory.
@@ -57,76 +58,124 @@ func (e *encoder) encode(col *Column, c *Chunk, rows int, before *past) chunkMet
 	e.dictionary, e.longest = e.dictionary[:0], 0
 	m := chunkMeta{values: rows, encoding: encodingDictionary}
 	e.entries = c.size(col)
-	if c.Codes == nil || col.Kind == Texts {
-		e.data, e.made = e.data[:0], source{}
-	}
 	switch {
 	case col.Kind == Texts:
 		e.listsOf(c, &m)
-	case c.Codes != nil:
+	case len(c.Codes) > 0 || len(c.Small) > 0:
 		e.codesPage(col, c, &m)
 	default:
-		e.appendNumbers(col, c, &m, before)
+		e.numbersPage(col, c, &m, before)
 		return m
 	}
 	e.fillDictionary(col, c, &m)
 	return m
 }
 
-// codesPage makes a page of codes, or leaves the one before it where it is the same.
+// codesPage makes a page of codes.
 func (e *encoder) codesPage(col *Column, c *Chunk, m *chunkMeta) {
-	if c.Of == nil {
-		e.data, e.made = e.data[:0], source{}
-		e.appendCodes(e.codesOf(col, c, m))
+	if c.Of != nil {
+		e.placedPage(col, c, m)
 		return
 	}
+	e.data, e.made = e.data[:0], source{}
+	if len(c.Small) > 0 {
+		e.appendSmallCodes(present(e, &e.small, col, c.Small, bytes.IndexByte(c.Small, SmallNone) >= 0, m))
+		return
+	}
+	e.appendCodes(present(e, &e.codes, col, c.Codes, anyNone(c.Codes), m))
+}
+
+// placedPage makes a page of codes that come by place, or leaves the one before it where it
+// is the same.
+func (e *encoder) placedPage(col *Column, c *Chunk, m *chunkMeta) {
 	w := e.width()
 	if made := &e.made; same(c.Of, made.of) && w == made.width && col.Required == made.required && slices.Equal(c.Codes, made.codes) {
 		m.nulls = made.nulls
 		return
 	}
 	e.data = e.data[:0]
-	codes := e.placesOf(col, c, m)
-	if w > 0 { // else only how many there are counts
-		codes = e.gather(c.Codes, codes)
+	e.appendPlacedPresence(col, c, m)
+	switch {
+	case w == 0: // only how many there are counts
+		e.data = append(e.data, 0)
+		if n := m.values - m.nulls; n > 0 {
+			e.data = appendRun(e.data, n, 0, 0)
+		}
+	case e.entries <= MostSmall:
+		e.smallByPlace = e.smallByPlace[:0]
+		for _, code := range c.Codes {
+			e.smallByPlace = append(e.smallByPlace, uint8(code))
+		}
+		e.appendSmallCodes(spread(&e.small, e.smallByPlace, c.Of, m.nulls > 0))
+	default:
+		e.appendCodes(spread(&e.codes, c.Codes, c.Of, m.nulls > 0))
 	}
-	e.appendCodes(codes)
 	e.made = source{c.Of, c.Codes, w, col.Required, m.nulls}
 }
 
-// gather returns the code of each place.
-func (e *encoder) gather(codes, of []uint32) []uint32 {
-	e.codes = slices.Grow(e.codes[:0], len(of))
-	out := e.codes[:len(of)]
-	for i, place := range of {
-		out[i] = codes[place]
+// code is what a code of a dictionary is kept in. The greatest one is null.
+type code interface{ uint8 | uint32 }
+
+// spread returns the code of each place, but for null.
+func spread[C code](room *[]C, codes []C, of []uint32, nulls bool) []C {
+	*room = slices.Grow((*room)[:0], len(of))
+	out := (*room)[:len(of)]
+	if !nulls {
+		for i, place := range of {
+			out[i] = codes[place]
+		}
+		return out
 	}
-	return out
+	n := 0
+	for _, place := range of {
+		code := codes[place]
+		out[n] = code
+		n += int(bit(code != ^C(0)))
+	}
+	return out[:n]
 }
 
-// placesOf returns the places of rows that are not null, and writes which are.
-func (e *encoder) placesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
-	if col.Required || !anyNone(c.Codes) {
-		e.appendPresence(col, nil, m)
-		return c.Of
+// present returns the codes that are not null, and writes which are.
+func present[C code](e *encoder, room *[]C, col *Column, codes []C, nulls bool, m *chunkMeta) []C {
+	if nulls && !col.Required {
+		e.levels, *room = slices.Grow(e.levels[:0], len(codes))[:len(codes)], slices.Grow((*room)[:0], len(codes))[:len(codes)]
+		levels, out, n := e.levels, *room, 0
+		for i, code := range codes {
+			out[n], levels[i] = code, bit(code != ^C(0))
+			n += int(levels[i])
+		}
+		codes = out[:n]
 	}
-	p := e.presence(c)
-	if m.nulls = m.values - len(p.places); m.nulls == 0 {
-		e.appendPresence(col, nil, m)
-	} else {
-		e.data = append(e.data, p.levels...)
+	m.nulls = m.values - len(codes)
+	e.appendPresence(col, e.levels, m)
+	return codes
+}
+
+// bit is 1 for true, without a jump.
+func bit(b bool) uint8 {
+	if b {
+		return 1
 	}
-	return p.places
+	return 0
+}
+
+// appendPlacedPresence writes which rows of places have a value.
+func (e *encoder) appendPlacedPresence(col *Column, c *Chunk, m *chunkMeta) {
+	if !col.Required && anyNone(c.Codes) {
+		p := e.presence(c)
+		if m.nulls = p.nulls; p.nulls > 0 {
+			e.data = append(e.data, p.levels...)
+			return
+		}
+	}
+	e.appendPresence(col, nil, m)
 }
 
 // presence is that of a chunk, which may be another one's of the group.
 func (e *encoder) presence(c *Chunk) *presence {
 	e.levels = slices.Grow(e.levels[:0], len(c.Codes))[:len(c.Codes)]
 	for i, code := range c.Codes {
-		e.levels[i] = 0
-		if code != None {
-			e.levels[i] = 1
-		}
+		e.levels[i] = bit(code != None)
 	}
 	for i := range e.presences {
 		if p := &e.presences[i]; same(p.of, c.Of) && bytes.Equal(p.has, e.levels) {
@@ -142,17 +191,17 @@ func (e *encoder) presence(c *Chunk) *presence {
 
 // fillPresence looks at each row.
 func (e *encoder) fillPresence(p *presence) {
-	of, has, n := p.of, p.has, 0
-	e.levels, p.places = slices.Grow(e.levels[:0], len(of)), slices.Grow(p.places[:0], len(of))
-	levels, places := e.levels[:len(of)], p.places[:len(of)]
-	for i, place := range of { // without a jump that hangs on the place
-		one := has[place]
-		levels[i], places[n] = one, place
-		n += int(one)
+	has, values := p.has, 0
+	e.levels = slices.Grow(e.levels[:0], len(p.of))[:len(p.of)]
+	levels := e.levels
+	for i, place := range p.of {
+		levels[i] = has[place]
+		values += int(levels[i])
 	}
+	p.nulls = len(p.of) - values
 	at := len(e.data)
 	e.appendLevels(levels, 1)
-	p.levels, p.places = append(p.levels[:0], e.data[at:]...), places[:n]
+	p.levels = append(p.levels[:0], e.data[at:]...)
 	e.data = e.data[:at]
 }
 
@@ -164,34 +213,16 @@ func (e *encoder) appendCodes(codes []uint32) {
 	e.data = appendRuns(append(e.data, byte(e.width())), codes, e.width())
 }
 
+func (e *encoder) appendSmallCodes(codes []uint8) {
+	e.data = appendSmallRuns(append(e.data, byte(e.width())), codes, e.width())
+}
+
 // size is the number of entries of the dictionary.
 func (c *Chunk) size(col *Column) int {
 	if col.Kind == Text || col.Kind == Texts {
 		return len(c.Texts)
 	}
 	return len(c.Numbers)
-}
-
-// codesOf returns the codes that are not null, and writes which are.
-func (e *encoder) codesOf(col *Column, c *Chunk, m *chunkMeta) []uint32 {
-	codes := c.Codes
-	if !col.Required && anyNone(codes) {
-		e.levels, e.codes = slices.Grow(e.levels[:0], len(codes))[:len(codes)], slices.Grow(e.codes[:0], len(codes))[:len(codes)]
-		n := 0
-		for i, code := range codes { // without a jump that hangs on the code
-			e.codes[n] = code
-			present := uint8(0)
-			if code != None {
-				present = 1
-			}
-			e.levels[i] = present
-			n += int(present)
-		}
-		codes = e.codes[:n]
-	}
-	m.nulls = m.values - len(codes)
-	e.appendPresence(col, e.levels, m)
-	return codes
 }
 
 // anyNone says whether one of the codes is None, which alone has the highest bit set: no
@@ -224,7 +255,7 @@ func (e *encoder) appendPresence(col *Column, levels []uint8, m *chunkMeta) {
 // appendLevels appends levels of width bits, with their length in bytes before them.
 func (e *encoder) appendLevels(levels []uint8, width uint) {
 	at := e.beginLevels()
-	e.data = appendLevels(e.data, levels, width)
+	e.data = appendSmallRuns(e.data, levels, width)
 	e.endLevels(at)
 }
 
@@ -241,9 +272,10 @@ func (e *encoder) endLevels(at int) {
 // fillDictionary writes the dictionary page. Every entry is taken to be in use.
 func (e *encoder) fillDictionary(col *Column, c *Chunk, m *chunkMeta) {
 	if col.Kind != Text && col.Kind != Texts {
-		e.dictionary = appendPlain(e.dictionary, c.Numbers, col.Kind.size())
-		if len(c.Numbers) > 0 {
-			lo, hi := col.Kind.extremes(c.Numbers)
+		n := numbers[int64]{kept: c.Numbers}
+		e.dictionary = appendPlain(e.dictionary, n, col.Kind.size())
+		if len(n.kept) > 0 {
+			lo, hi := n.extremes(col.Kind)
 			m.min, m.max = plain(lo, col.Kind), plain(hi, col.Kind)
 		}
 		return

@@ -3,6 +3,7 @@ package parquet
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // A block of deltas: https://parquet.apache.org/docs/file-format/data-pages/encodings
@@ -13,48 +14,69 @@ const (
 )
 
 // near says whether the least and the greatest of some numbers differ by less than
-// 2^31, so that what is packed of a delta has at most 32 bits. Of numbers without a sign
-// that are not near as signed ones, it says no.
+// 2^31, so that a delta has at most 32 bits, and what is packed of it as well. Of numbers
+// without a sign that are not near as signed ones, it says no.
 func near(least, most int64) bool { return least <= most && uint64(most)-uint64(least) < 1<<31 }
 
 // appendDeltas appends numbers that are near each other, at least one, each as what it
-// adds to the one before it.
-func appendDeltas(out []byte, numbers []int64) []byte {
+// adds to the one before it. Of each the lower 32 bits are enough for that.
+func appendDeltas[N number](out []byte, n numbers[N]) []byte {
 	out = binary.AppendUvarint(out, deltaBlock)
 	out = binary.AppendUvarint(out, deltaBlock/deltaPart)
-	out = binary.AppendUvarint(out, uint64(len(numbers)))
-	out = binary.AppendVarint(out, numbers[0])
-	for before, rest := numbers[0], numbers[1:]; len(rest) > 0; {
+	out = binary.AppendUvarint(out, uint64(len(n.kept)))
+	out = binary.AppendVarint(out, n.full(n.kept[0]))
+	for before, rest := n.kept[0], n.kept[1:]; len(rest) > 0; {
 		block := rest[:min(deltaBlock, len(rest))]
-		out = appendDeltaBlock(out, before, block)
+		out = appendDeltaBlock(out, int32(before), block)
 		before, rest = block[len(block)-1], rest[len(block):]
 	}
 	return out
 }
 
+// deltas are those of a block, and behind them what makes the last part whole.
+type deltas [deltaBlock]int32
+
+// fillDeltas returns the least one. It looks at two at a time, as each has to wait for the
+// least one before it.
+func fillDeltas[N number](d *deltas, before int32, block []N) int32 {
+	least := int32(block[0]) - before
+	n, other := 0, least
+	for ; n+2 <= len(block); n += 2 {
+		a, b := int32(block[n])-before, int32(block[n+1])-int32(block[n])
+		d[n&(deltaBlock-1)], d[(n+1)&(deltaBlock-1)] = a, b
+		least, other, before = min(least, a), min(other, b), int32(block[n+1])
+	}
+	if n < len(block) {
+		d[n] = int32(block[n]) - before
+		least = min(least, d[n])
+	}
+	return min(least, other)
+}
+
 // appendDeltaBlock appends the least delta, the width of each part, and the parts:
 // deltas less the least one. A part that is not full is filled up with zeros.
-func appendDeltaBlock(out []byte, before int64, numbers []int64) []byte {
-	var deltas [deltaBlock]int64
-	least := numbers[0] - before
-	for i, v := range numbers {
-		d := v - before
-		before, deltas[i] = v, d
-		least = min(least, d)
+func appendDeltaBlock[N number](out []byte, before int32, block []N) []byte {
+	var d deltas
+	least := fillDeltas(&d, before, block)
+	for i := len(block); i < len(d); i++ {
+		d[i] = least
 	}
-	out = binary.AppendVarint(out, least)
+	out = binary.AppendVarint(out, int64(least))
 	widths := len(out)
-	out = append(out, make([]byte, deltaBlock/deltaPart)...)
-	for part := 0; part*deltaPart < len(numbers); part++ {
+	at := widths + deltaBlock/deltaPart
+	out = slices.Grow(out, deltaBlock/deltaPart+4*deltaBlock+wordsOfEight)[:at+4*deltaBlock+wordsOfEight]
+	clear(out[widths:at])
+	for part := 0; part*deltaPart < len(block); part++ {
 		var packed [deltaPart]uint32
 		all := uint32(0)
-		for i, d := range deltas[part*deltaPart : min((part+1)*deltaPart, len(numbers))] {
-			packed[i] = uint32(d - least)
+		for i, v := range (*[deltaPart]int32)(d[part*deltaPart:]) {
+			packed[i] = uint32(v - least)
 			all |= packed[i]
 		}
 		width := bits.Len32(all)
 		out[widths+part] = byte(width)
-		out = appendBits(out, packed[:], uint(width))
+		putEights(out[at:], packed[:], uint(width))
+		at += deltaPart / 8 * width
 	}
-	return out
+	return out[:at]
 }

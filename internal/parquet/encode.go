@@ -87,18 +87,18 @@ func appendPacked(out []byte, codes []uint32, width uint) []byte {
 }
 
 // appendPlain appends numbers of 4 or 8 bytes each.
-func appendPlain(out []byte, values []int64, size int) []byte {
+func appendPlain[N number](out []byte, n numbers[N], size int) []byte {
 	at := len(out)
-	out = slices.Grow(out, size*len(values))[:at+size*len(values)]
+	out = slices.Grow(out, size*len(n.kept))[:at+size*len(n.kept)]
 	to := out[at:]
 	if size == 4 {
-		for i, v := range values {
-			binary.LittleEndian.PutUint32(to[4*i:], uint32(v))
+		for i, v := range n.kept {
+			binary.LittleEndian.PutUint32(to[4*i:], uint32(n.full(v)))
 		}
 		return out
 	}
-	for i, v := range values {
-		binary.LittleEndian.PutUint64(to[8*i:], uint64(v))
+	for i, v := range n.kept {
+		binary.LittleEndian.PutUint64(to[8*i:], uint64(n.full(v)))
 	}
 	return out
 }

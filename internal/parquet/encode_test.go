@@ -3,6 +3,7 @@ package parquet
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -87,23 +88,27 @@ func runsOf(r *rand.Rand, n int, most uint32) []uint32 {
 	return out
 }
 
+// Codes of all widths are read back from runs and packed stretches, and are the same bytes
+// whether a code has a byte or a word.
 func TestRuns(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(2, 5))
-	for range 2000 {
+	for range 4000 {
 		width := uint(r.IntN(21))
 		codes := runsOf(r, r.IntN(120), 1<<width)
-		if got := readHybrid(t, appendRuns(nil, codes, width), len(codes), width); !slices.Equal(got, codes) {
+		runs := appendRuns(nil, codes, width)
+		if got := readHybrid(t, runs, len(codes), width); !slices.Equal(got, codes) {
 			t.Fatalf("%d bits: got %d, want %d", width, got, codes)
 		}
-		width = uint(1 + r.IntN(2))
-		codes = runsOf(r, r.IntN(120), 1<<width)
-		levels := make([]uint8, len(codes))
-		for i, c := range codes {
-			levels[i] = uint8(c)
+		if width > 8 {
+			continue
 		}
-		if got := readHybrid(t, appendLevels(nil, levels, width), len(codes), width); !slices.Equal(got, codes) {
-			t.Fatalf("levels of %d bits: got %d, want %d", width, got, codes)
+		small := make([]uint8, len(codes))
+		for i, c := range codes {
+			small[i] = uint8(c)
+		}
+		if got := appendSmallRuns(nil, small, width); !bytes.Equal(got, runs) {
+			t.Fatalf("%d in %d bits: %x of bytes, %x of words", codes, width, got, runs)
 		}
 	}
 }
@@ -136,12 +141,13 @@ func TestFrames(t *testing.T) {
 	for lower := 1; lower <= widest; lower++ {
 		for _, n := range []int{leastMany, leastMany + 1, leastMany + 2, block, block + 1, block + 2, block + 3, 2*block + 129, 2*block + 130, 5 * block} {
 			for _, most := range []uint64{1, 1 << 6, 1 << (8*lower - 7), 1 << (8 * lower)} {
-				page, numbers := []byte("levels"), make([]int64, n)
-				for i := range numbers {
-					numbers[i] = r.Int64N(min(int64(most), 1<<(8*lower)))
-					page = binary.LittleEndian.AppendUint64(page, uint64(numbers[i]))
+				page, kept := []byte("levels"), numbers[int64]{kept: make([]int64, n), base: r.Int64N(2)}
+				for i := range kept.kept {
+					v := r.Int64N(min(int64(most), 1<<(8*lower)))
+					kept.kept[i] = v - kept.base
+					page = binary.LittleEndian.AppendUint64(page, uint64(v))
 				}
-				frame := s.appendFrame(nil, []byte("levels"), numbers, lower)
+				frame := appendNarrow(&s, nil, []byte("levels"), kept, lower)
 				check(fmt.Sprintf("%d numbers below %d, %d lower bytes", n, most, lower), frame, page)
 				if room := 100 + n*lower + n/50; len(frame) > room {
 					t.Errorf("%d numbers of %d bytes: the frame has %d bytes, want at most %d", n, lower, len(frame), room)
@@ -249,6 +255,60 @@ func TestChunksSharePlaces(t *testing.T) {
 		}
 		if one.Close() != nil || other.Close() != nil || !bytes.Equal(shared.Bytes(), own.Bytes()) {
 			t.Errorf("%d rows: shared places made other bytes", rows)
+		}
+	}
+}
+
+// Codes and numbers make the same bytes in whichever width they are given.
+func TestWidthsMakeTheSameBytes(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(6, 5))
+	columns := []Column{{"text", Text, false}, {"coded", Uint16, true}, {"time", Millis, true}, {"maybe", Uint64, false}, {"count", Uint64, true}, {"port", Uint16, true}}
+	for range 300 {
+		rows := 1 + r.IntN([]int{3, 300, 20_000}[r.IntN(3)])
+		entries := 1 + r.IntN([]int{3, MostSmall}[r.IntN(2)])
+		most := int64(1) << (1 + r.IntN(32))
+		base := []int64{0, 1_795_168_801_000 - 1<<31, -5}[r.IntN(3)]
+		wide, narrow := make([]Chunk, len(columns)), make([]Chunk, len(columns))
+		for range entries {
+			wide[0].Texts, wide[1].Numbers = append(wide[0].Texts, fmt.Sprint(r.Uint32())), append(wide[1].Numbers, r.Int64N(1<<16))
+		}
+		narrow[0].Texts, narrow[1].Numbers = wide[0].Texts, wide[1].Numbers
+		number := func(k int, more, base int64) {
+			wide[k].Numbers = append(wide[k].Numbers, base+more)
+			narrow[k].Words, narrow[k].Base = append(narrow[k].Words, uint32(more)), base
+		}
+		some := make([]int64, 1+r.IntN(2*maxDistinct)) // of which a column may have few
+		for i := range some {
+			some[i] = r.Int64N(most)
+		}
+		for range rows {
+			code := r.Uint32N(uint32(entries))
+			wide[1].Codes, narrow[1].Small = append(wide[1].Codes, code), append(narrow[1].Small, uint8(code))
+			if r.IntN(3) == 0 {
+				code = None
+			}
+			wide[0].Codes, narrow[0].Small = append(wide[0].Codes, code), append(narrow[0].Small, uint8(code))
+			number(2, r.Int64N(most), base)
+			number(3, some[r.IntN(len(some))], 0)
+			number(4, r.Int64N(most), 0)
+			null := r.IntN(4) == 0
+			wide[3].Null, narrow[3].Null = append(wide[3].Null, null), append(narrow[3].Null, null)
+			port := uint16(r.Uint32())
+			wide[5].Numbers, narrow[5].Shorts = append(wide[5].Numbers, int64(port)), append(narrow[5].Shorts, port)
+		}
+		var files [2]bytes.Buffer
+		for i, chunks := range [][]Chunk{wide, narrow} {
+			w, err := NewWriter(&files[i], columns, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(w.WriteGroup(rows, chunks), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(files[0].Bytes(), files[1].Bytes()) {
+			t.Errorf("%d rows, %d entries, numbers below %d from %d on: other bytes", rows, entries, most, base)
 		}
 	}
 }

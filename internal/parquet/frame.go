@@ -70,19 +70,32 @@ const (
 	huffmanFrom = 3
 )
 
-// appendFrame appends a page: what stands before the numbers, and those. There are at least
-// leastMany, and only their lower bytes may be other than 0.
-func (s *narrowing) appendFrame(out, before []byte, numbers []int64, lower int) []byte {
+// appendNarrow appends the frame of a page: what stands before the numbers, and those. There are
+// at least leastMany, and only their lower bytes may be other than 0.
+func appendNarrow[N number](s *narrowing, out, before []byte, n numbers[N], lower int) []byte {
 	const blockNumbers = frameBlock / 8
-	s.first = binary.LittleEndian.AppendUint64(append(s.first[:0], before...), uint64(numbers[0]))
-	out = appendBlocks(beginFrame(out, len(before)+8*len(numbers)), s.first, false)
-	out = s.appendBlock(out, numbers[1:2], lower, farSequence, false)
-	for numbers = numbers[2:]; len(numbers) > 0; {
-		block := numbers[:min(len(numbers), blockNumbers)]
-		numbers = numbers[len(block):]
-		out = s.appendBlock(out, block, lower, nearSequence, len(numbers) == 0)
+	s.first = binary.LittleEndian.AppendUint64(append(s.first[:0], before...), uint64(n.full(n.kept[0])))
+	out = appendBlocks(beginFrame(out, len(before)+8*len(n.kept)), s.first, false)
+	fillLiterals(&s.literals, n, 1, 2, lower)
+	out = s.appendBlock(out, 1, lower, farSequence, false)
+	for from := 2; from < len(n.kept); from += blockNumbers {
+		to := min(from+blockNumbers, len(n.kept))
+		fillLiterals(&s.literals, n, from, to, lower)
+		out = s.appendBlock(out, to-from, lower, nearSequence, to == len(n.kept))
 	}
 	return out
+}
+
+// fillLiterals fills literals with the lower bytes of some of the numbers. It writes whole
+// numbers, of which the next one overwrites what is too much.
+func fillLiterals[N number](l *literals, n numbers[N], from, to, lower int) {
+	size := (to - from) * lower
+	out := slices.Grow(l.b[:0], size+8)[:size+8]
+	l.b = out[:size]
+	for _, v := range n.kept[from:to] {
+		binary.LittleEndian.PutUint64(out, uint64(n.full(v)))
+		out = out[lower:]
+	}
 }
 
 // Sequences: the code of the offset of a match, and the bits of all offsets, with a 1
@@ -98,12 +111,11 @@ var (
 // allRLE says that of literals' lengths, offsets and matches' lengths each has one code.
 const allRLE = 0b01_01_01_00
 
-// appendBlock appends numbers as a block of sequences.
-func (s *narrowing) appendBlock(out []byte, numbers []int64, lower int, seq sequence, last bool) []byte {
+// appendBlock appends numbers, of which literals has the lower bytes, as a block of sequences.
+func (s *narrowing) appendBlock(out []byte, numbers, lower int, seq sequence, last bool) []byte {
 	at := len(out)
-	s.fillLiterals(numbers, lower)
 	out = s.literals.append(append(out, 0, 0, 0), lower >= huffmanFrom)
-	out = appendCount(out, len(numbers))
+	out = appendCount(out, numbers)
 	match := 8 - lower
 	out = append(out, allRLE, byte(lower), seq.offset, byte(match-3), seq.bits)
 	putBlockHead(out[at:], len(out)-at-3, blockPacked, last)
@@ -123,18 +135,6 @@ const (
 	literalsAsIs    = 0 | 3<<2
 	literalsHuffman = 2 | 3<<2
 )
-
-// fillLiterals fills literals with the lower bytes of numbers. It writes whole numbers, of
-// which the next one overwrites what is too much.
-func (s *narrowing) fillLiterals(numbers []int64, lower int) {
-	size := len(numbers) * lower
-	to := slices.Grow(s.literals.b[:0], size+8)[:size+8]
-	s.literals.b = to[:size]
-	for _, v := range numbers {
-		binary.LittleEndian.PutUint64(to, uint64(v))
-		to = to[lower:]
-	}
-}
 
 // literals are those of a block.
 type literals struct {

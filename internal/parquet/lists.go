@@ -37,6 +37,7 @@ func shapeOf(elements int) shape { return shape(elements)<<2 | listElement }
 // have the same list, which compression finds only where its bytes are the same, wherever
 // it stands; so each list is made once, and copied.
 func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
+	e.data, e.made = e.data[:0], source{}
 	e.fillListed(c)
 	rows := e.placeLists(c)
 	lists := e.fillListLevels(rows)

@@ -1,101 +1,140 @@
 package parquet
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 )
 
-// appendNumbers writes numbers that have no dictionary: counters with one after all where
-// there are few different ones, as deltas what is near each other, else plain. Counters
-// are never deltas: arrow/go v17 loses its place in those of 8 bytes that can be null.
-func (e *encoder) appendNumbers(col *Column, c *Chunk, m *chunkMeta, before *past) {
-	numbers := e.numbersOf(col, c, m)
-	m.encoding = encodingPlain
-	if len(numbers) == 0 {
-		return
-	}
-	lo, hi := col.Kind.extremes(numbers)
-	m.min, m.max = plain(lo, col.Kind), plain(hi, col.Kind)
-	switch {
-	case col.Kind == Uint64 && e.few(numbers, lo, hi, before):
-		m.encoding = encodingDictionary
-		e.entries = len(e.distinct.numbers)
-		e.appendCodes(e.distinct.codes)
-		e.dictionary = appendPlain(e.dictionary, e.distinct.numbers, col.Kind.size())
-	case near(lo, hi) && (col.Required || col.Kind.size() == 4):
-		m.encoding = encodingDelta
-		e.data = appendDeltas(e.data, numbers)
+// number is what a number of a column is kept in.
+type number interface{ uint16 | uint32 | int64 }
+
+// numbers are those of a chunk: each is base more than what is kept of it.
+type numbers[N number] struct {
+	kept []N
+	base int64
+}
+
+func (n numbers[N]) full(v N) int64 { return n.base + int64(v) }
+
+// numberRoom is room for those numbers of a chunk that are not null.
+type numberRoom struct {
+	shorts []uint16
+	words  []uint32
+	longs  []int64
+}
+
+// numbersPage makes a page of numbers that were given without a dictionary.
+func (e *encoder) numbersPage(col *Column, c *Chunk, m *chunkMeta, before *past) {
+	e.data, e.made = e.data[:0], source{}
+	switch room := &e.present; {
+	case len(c.Shorts) > 0:
+		appendNumbers(e, &room.shorts, col, c, numbers[uint16]{kept: c.Shorts}, m, before)
+	case len(c.Words) > 0:
+		appendNumbers(e, &room.words, col, c, numbers[uint32]{c.Words, c.Base}, m, before)
 	default:
-		lower := (bits.Len64(uint64(lo|hi)) + 7) / 8 // those of the greatest, and all where one is below 0
-		if col.Kind.size() == 8 && len(numbers) >= leastMany && 1 <= lower && lower <= widest {
-			m.narrow, m.lower = numbers, lower
-			return
-		}
-		e.data = appendPlain(e.data, numbers, col.Kind.size())
+		appendNumbers(e, &room.longs, col, c, numbers[int64]{kept: c.Numbers}, m, before)
 	}
 }
 
-// few gives numbers codes while there are few different ones. Where there were too many,
-// it takes the next chunks to have too many as well.
-func (e *encoder) few(numbers []int64, lo, hi int64, before *past) bool {
-	if 0 <= lo && lo <= hi && hi < maxDistinct {
-		e.distinct.ofSmall(numbers)
+// appendNumbers writes counters with a dictionary after all where there are few different
+// ones, as deltas what is near each other, else plain. Counters are never deltas: arrow/go
+// v17 loses its place in those of 8 bytes that can be null.
+func appendNumbers[N number](e *encoder, room *[]N, col *Column, c *Chunk, n numbers[N], m *chunkMeta, before *past) {
+	n.kept = presentNumbers(e, room, col, c, n.kept, m)
+	m.encoding = encodingPlain
+	if len(n.kept) == 0 {
+		return
+	}
+	lo, hi := n.extremes(col.Kind)
+	m.min, m.max = plain(lo, col.Kind), plain(hi, col.Kind)
+	switch size := col.Kind.size(); {
+	case col.Kind == Uint64 && few(e, n, lo, hi, before):
+		m.encoding = encodingDictionary
+		e.dictionary = appendPlain(e.dictionary, numbers[int64]{kept: e.distinct.numbers}, size)
+	case near(lo, hi) && (col.Required || size == 4):
+		m.encoding = encodingDelta
+		e.data = appendDeltas(e.data, n)
+	default:
+		lower := (bits.Len64(uint64(lo|hi)) + 7) / 8 // those of the greatest, and all where one is below 0
+		if size == 8 && len(n.kept) >= leastMany && 1 <= lower && lower <= widest {
+			e.squeezed[1] = appendNarrow(&e.narrowing, e.squeezed[1][:0], e.data, n, lower)
+			m.framed = size * len(n.kept)
+			return
+		}
+		e.data = appendPlain(e.data, n, size)
+	}
+}
+
+// few writes codes of numbers while there are few different ones. Where there were too
+// many, it takes the next chunks to have too many as well.
+func few[N number](e *encoder, n numbers[N], lo, hi int64, before *past) bool {
+	d := &e.distinct
+	switch small := 0 <= lo && lo <= hi && hi < maxDistinct; {
+	case small && ofSmall(d, &e.small, n):
+		e.entries = len(d.numbers)
+		e.appendSmallCodes(e.small)
 		return true
-	}
-	if !before.distinct.over() {
+	case small:
+		ofSmall(d, &e.codes, n)
+	case !before.distinct.over():
 		return false
-	}
-	if !e.distinct.of(numbers) {
+	case !of(d, &e.codes, n):
 		before.distinct.begin()
 		return false
 	}
+	e.entries = len(d.numbers)
+	e.appendCodes(e.codes)
 	return true
 }
 
-// numbersOf returns the numbers that are not null, and writes which are.
-func (e *encoder) numbersOf(col *Column, c *Chunk, m *chunkMeta) []int64 {
-	numbers := c.Numbers
+// presentNumbers returns the numbers that are not null, and writes which are.
+func presentNumbers[N number](e *encoder, room *[]N, col *Column, c *Chunk, kept []N, m *chunkMeta) []N {
+	all := len(kept)
 	if slices.Contains(c.Null, true) {
-		e.levels, e.numbers = slices.Grow(e.levels[:0], len(numbers))[:len(numbers)], slices.Grow(e.numbers[:0], len(numbers))[:len(numbers)]
-		n := 0
-		for i, null := range c.Null { // without a jump that hangs on null
-			e.numbers[n] = numbers[i]
-			present := uint8(1)
-			if null {
-				present = 0
-			}
-			e.levels[i] = present
-			n += int(present)
+		e.levels, *room = slices.Grow(e.levels[:0], all)[:all], slices.Grow((*room)[:0], all)[:all]
+		levels, out, n := e.levels, *room, 0
+		for i, null := range c.Null {
+			out[n], levels[i] = kept[i], 1-bit(null)
+			n += int(levels[i])
 		}
-		numbers = e.numbers[:n]
+		kept = out[:n]
 	}
-	m.nulls = len(c.Numbers) - len(numbers)
+	m.nulls = all - len(kept)
 	e.appendPresence(col, e.levels, m)
-	return numbers
+	return kept
 }
 
-// extremes are the least and the greatest of some numbers.
-func (k Kind) extremes(numbers []int64) (least, most int64) {
-	flip := int64(0)
+// extremes are the least and the greatest of some numbers. It looks at two at a time, as
+// each has to wait for the one before it.
+func (n numbers[N]) extremes(k Kind) (least, most int64) {
+	sign := int64(0)
 	if k == Uint64 {
-		flip = -1 << 63 // then their order is that of signed ones
+		sign = math.MinInt64 // without it, their order is that of numbers with one
 	}
-	lo, hi := numbers[0]^flip, numbers[0]^flip
-	for _, v := range numbers {
-		lo, hi = min(lo, v^flip), max(hi, v^flip)
+	flip, rest := N(sign), n.kept // nothing to flip where all fit in less than 64 bits
+	lo, hi := rest[0]^flip, rest[0]^flip
+	otherLo, otherHi := lo, hi
+	for ; len(rest) >= 2; rest = rest[2:] {
+		a, b := rest[0]^flip, rest[1]^flip
+		lo, hi, otherLo, otherHi = min(lo, a), max(hi, a), min(otherLo, b), max(otherHi, b)
 	}
-	return lo ^ flip, hi ^ flip
+	if len(rest) > 0 {
+		lo, hi = min(lo, rest[0]^flip), max(hi, rest[0]^flip)
+	}
+	return n.full(min(lo, otherLo) ^ flip), n.full(max(hi, otherHi) ^ flip)
 }
 
 // plain is a number as a plain value of its kind.
-func plain(v int64, k Kind) []byte { return appendPlain(nil, []int64{v}, k.size()) }
+func plain(v int64, k Kind) []byte {
+	return appendPlain(nil, numbers[int64]{kept: []int64{v}}, k.size())
+}
 
 // distinct gives numbers codes while there are few. Its memory is used again.
 type distinct struct {
 	slots   [2 * maxDistinct]distinctSlot
-	small   [maxDistinct]uint32 // codes of numbers that are less, and 1 more; 0 has none
+	small   [maxDistinct]uint16 // codes of numbers that are less, and 1 more; 0 has none
 	numbers []int64             // by code
-	codes   []uint32
 }
 
 // maxDistinct is of how many numbers a dictionary is made for a column that was not
@@ -108,10 +147,11 @@ type distinctSlot struct {
 }
 
 // of fills codes and numbers. It returns false where there are too many.
-func (d *distinct) of(numbers []int64) bool {
+func of[N number](d *distinct, codes *[]uint32, n numbers[N]) bool {
 	clear(d.slots[:])
-	d.numbers, d.codes = d.numbers[:0], d.codes[:0]
-	for _, v := range numbers {
+	d.numbers, *codes = d.numbers[:0], slices.Grow((*codes)[:0], len(n.kept))[:len(n.kept)]
+	for i, kept := range n.kept {
+		v := n.full(kept)
 		at := uint64(v) * 0x9e3779b97f4a7c15 >> (64 - 13) // as many bits as slots have numbers
 		for d.slots[at].code != 0 && d.slots[at].number != v {
 			at = (at + 1) % uint64(len(d.slots))
@@ -124,21 +164,29 @@ func (d *distinct) of(numbers []int64) bool {
 			d.numbers = append(d.numbers, v)
 			s.number, s.code = v, uint32(len(d.numbers))
 		}
-		d.codes = append(d.codes, s.code-1)
+		(*codes)[i] = s.code - 1
 	}
 	return true
 }
 
-// ofSmall is of for numbers that all are less than maxDistinct, and not less than 0.
-func (d *distinct) ofSmall(numbers []int64) {
+// ofSmall is of for numbers that all are less than maxDistinct, and not less than 0. There
+// are too many where a code has no room for them.
+func ofSmall[C code, N number](d *distinct, codes *[]C, n numbers[N]) bool {
 	clear(d.small[:])
-	d.numbers, d.codes = d.numbers[:0], slices.Grow(d.codes[:0], len(numbers))[:len(numbers)]
-	for i, v := range numbers {
-		code := &d.small[v]
-		if *code == 0 {
+	d.numbers, *codes = d.numbers[:0], slices.Grow((*codes)[:0], len(n.kept))[:len(n.kept)]
+	out := *codes
+	for i, kept := range n.kept {
+		v := n.full(kept)
+		code := d.small[v]
+		if code == 0 {
+			if uint64(len(d.numbers)) == uint64(^C(0)) {
+				return false
+			}
 			d.numbers = append(d.numbers, v)
-			*code = uint32(len(d.numbers))
+			code = uint16(len(d.numbers))
+			d.small[v] = code
 		}
-		d.codes[i] = *code - 1
+		out[i] = C(code - 1)
 	}
+	return true
 }

@@ -15,10 +15,10 @@ type Kind uint8
 const (
 	Text   Kind = iota // UTF-8: Codes and Texts
 	Texts              // a list of texts: Codes, Lists and Texts
-	Millis             // a time in UTC, in milliseconds: Numbers
-	Int64              // Numbers
-	Uint64             // Numbers, as the int64 of the same bits
-	Uint16             // Numbers, or Codes and Numbers for their dictionary
+	Millis             // a time in UTC, in milliseconds: numbers
+	Int64              // numbers
+	Uint64             // numbers, as the int64 of the same bits
+	Uint16             // numbers, or Codes and Numbers for their dictionary
 	Uint8              // likewise
 )
 
@@ -29,17 +29,27 @@ type Column struct {
 	Required bool // never null
 }
 
-// None is the code of null.
-const None = ^uint32(0)
+// None is the code of null, among [Chunk.Small] SmallNone: so a dictionary has at most
+// MostSmall entries there.
+const (
+	None      = ^uint32(0)
+	SmallNone = ^uint8(0)
+	MostSmall = 1<<8 - 1
+)
 
-// Chunk is a column of a group.
+// Chunk is a column of a group. One of Codes, Small, Shorts, Words and Numbers has one a row,
+// and no other does.
 type Chunk struct {
-	Codes   []uint32 // one a row, or with Of one a place; None is null. Nil where Numbers has one a row
+	Codes   []uint32 // one a row, or with Of one a place; None is null
+	Small   []uint8  // the same, one a row: of a dictionary of at most MostSmall entries
 	Of      []uint32 // nil, or of each row the place of its code among Codes. Chunks of a group may share it, and what is the same in them is made once
 	Texts   []string // the dictionary: by code, or by what Lists names
 	Lists   [][]uint32
-	Numbers []int64
-	Null    []bool // with one number a row: nil where none is null
+	Shorts  []uint16
+	Words   []uint32 // what numbers are more than Base
+	Base    int64
+	Numbers []int64 // one a row, or the dictionary
+	Null    []bool  // with one number a row: nil where none is null
 }
 
 // Writer writes a file.
@@ -70,9 +80,8 @@ type chunkMeta struct {
 	nulls                int
 	encoding             int
 	compressed           bool
-	narrow               []int64 // plain numbers of 8 bytes that stand at the end of the page, and only in its frame
-	lower                int     // how many of their lower bytes may be other than 0
-	min, max             []byte  // nil: not known
+	framed               int    // bytes of plain numbers that stand at the end of the page, and only in its frame
+	min, max             []byte // nil: not known
 }
 
 var magic = []byte("PAR1")
@@ -128,7 +137,7 @@ func (p *Writer) writeChunk(col *Column, c *Chunk, rows int, before *past) chunk
 		m.raw += int64(len(head) + len(pages[0]))
 	}
 	m.data = p.at
-	size := len(pages[1]) + 8*len(m.narrow)
+	size := len(pages[1]) + m.framed
 	head := p.enc.dataHeader(&m, size, len(stored[1]))
 	p.write(head)
 	p.write(stored[1])
@@ -144,8 +153,8 @@ func (p *Writer) squeeze(m *chunkMeta, before *past) [2][]byte {
 	pages := [2][]byte{e.dictionary, e.data}
 	var smaller [2]bool
 	for i, page := range pages {
-		if i == 1 && len(m.narrow) > 0 {
-			e.squeezed[i], smaller[i] = e.narrowing.appendFrame(e.squeezed[i][:0], page, m.narrow, m.lower), true
+		if i == 1 && m.framed > 0 {
+			smaller[i] = true // it was framed where it was made
 			continue
 		}
 		if i == 0 && 0 < e.longest && e.longest <= mostFront && len(page) >= leastFronts {
