@@ -6,10 +6,37 @@ import (
 	"github.com/whichpod/whichpod/internal/parquet"
 )
 
+// endPlaces are which ends the rows of a side have: places in a list of those that any has,
+// in the order in which rows first have them.
+type endPlaces struct {
+	of      []uint16 // by row; a group has no more rows than that
+	numbers []uint32 // in the book, by place
+	places  []uint32 // by number in the book, or unset
+}
+
+func (p *endPlaces) reset() {
+	for _, n := range p.numbers {
+		p.places[n] = unset
+	}
+	p.of, p.numbers = p.of[:0], p.numbers[:0]
+}
+
+// append takes in numbers of ends of rows, all less than most.
+func (p *endPlaces) append(numbers []uint32, most int) {
+	for len(p.places) < most {
+		p.places = append(p.places, unset)
+	}
+	p.numbers = numberNew(p.places, numbers, p.numbers, uint32(len(p.numbers)))
+	translate(extend(&p.of, len(numbers)), numbers, p.places)
+}
+
 // partEnds fills the columns of an end, from the first one on, with a code for each end
 // and for each row which end it has.
-func (g *rowGroup) partEnds(first int, ends []uint32) {
-	g.renumber(ends)
+func (g *rowGroup) partEnds(first int, ends *endPlaces) {
+	g.said = g.said[:0]
+	for _, n := range ends.numbers {
+		g.said = append(g.said, g.book.ends[n])
+	}
 	for k := range endColumns {
 		c, column := &g.chunks[first+k], k
 		if k == endCandidates {
@@ -17,7 +44,7 @@ func (g *rowGroup) partEnds(first int, ends []uint32) {
 		}
 		texts := g.book.texts[column].texts
 		table := g.unsetTable(len(texts))
-		c.Of = ends
+		c.Of = ends.of
 		for i := range g.said {
 			code := uint32(0)
 			if k == endCandidates {
@@ -30,36 +57,21 @@ func (g *rowGroup) partEnds(first int, ends []uint32) {
 	}
 }
 
-// renumber numbers ends anew, in the order in which rows have them, and notes what is
-// said of them.
-func (g *rowGroup) renumber(ends []uint32) {
-	table := g.unsetTable(len(g.book.ends))
-	g.said = g.said[:0]
-	for i, e := range ends {
-		if table[e] == unset {
-			table[e] = uint32(len(g.said))
-			g.said = append(g.said, g.book.ends[e])
-		}
-		ends[i] = table[e]
-	}
-}
-
 // dropVerdicts takes away the verdicts on destinations that are not known: there is none
-// on nothing.
+// on nothing. So they are by row.
 func (g *rowGroup) dropVerdicts() {
 	addresses, c := g.chunks[colDstIP].Codes, &g.chunks[colDst]
 	if !slices.Contains(addresses, parquet.None) {
 		return
 	}
-	g.verdicts = g.verdicts[:0]
+	verdicts := extend(&c.Small, len(addresses)) // a byte is enough for one
 	for i, address := range addresses {
-		verdict := c.Codes[c.Of[i]]
+		verdicts[i] = uint8(c.Codes[c.Of[i]])
 		if address == parquet.None {
-			verdict = parquet.None
+			verdicts[i] = parquet.SmallNone
 		}
-		g.verdicts = append(g.verdicts, verdict)
 	}
-	c.Codes, g.verdicts, c.Of = g.verdicts, c.Codes, nil
+	c.Codes, c.Of = c.Codes[:0], nil
 }
 
 // codeOf is the code in a column of a text with a number, or None.

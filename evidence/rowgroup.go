@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"math"
 	"slices"
 	"strings"
 
@@ -23,10 +22,9 @@ type rowGroup struct {
 	codes  [numColumns]map[string]uint32 // of texts, but for those of addresses and ends
 
 	addresses [2]addressCodes // of src and dst
-	end       [2][]uint32     // what is said of src and dst, by its number in the book
+	ends      [2]endPlaces    // of src and dst
 	book      endBook         // from when rows gathered
-	said      []endTexts      // of the ends of a side, in the order in which rows first have them
-	verdicts  []uint32        // by row
+	said      []endTexts      // of the ends of a side, by place
 	lists     []uint32        // what the lists of candidates are cut from
 	ports     [1 << 16]uint32 // codes of destination ports, or unset
 	protocols [1 << 8]uint32  // likewise
@@ -40,11 +38,12 @@ type rowGroup struct {
 	err      error // from when it was written
 }
 
-// picked is room for what some rows have in a column.
+// picked is room for what some rows have in a column, and numbers of their ends in the book.
 type picked struct {
 	bytes       []uint8
 	ports       []uint16
 	codes       []uint32
+	numbers     []uint32
 	counters    []uint64
 	offsets     []int64
 	times       []arrow.Timestamp
@@ -81,7 +80,7 @@ func (g *rowGroup) reset() {
 	}
 	for side := range 2 {
 		g.addresses[side].reset()
-		g.end[side] = g.end[side][:0]
+		g.ends[side].reset()
 	}
 	g.book, g.lists = endBook{}, g.lists[:0]
 }
@@ -139,7 +138,7 @@ func (g *rowGroup) add(a *query.Attributed, rows []int32, book *endBook) {
 	}
 	addNumbers(&g.chunks[colTime], times)
 	addNumbers(&g.chunks[colOffset], pick(a.Offset, rows, &g.picked.offsets))
-	copy(extend(&g.chunks[colSrcPort].Shorts, len(rows)), pick(a.SrcPort, rows, &g.picked.ports))
+	addNumbers(&g.chunks[colSrcPort], pick(a.SrcPort, rows, &g.picked.ports))
 	addCoded(&g.chunks[colDstPort], pick(a.DstPort, rows, &g.picked.ports), g.ports[:])
 	addCoded(&g.chunks[colProtocol], pick(a.Protocol, rows, &g.picked.bytes), g.protocols[:])
 	g.addLetters(colDirection, pick(a.Direction, rows, &g.picked.bytes))
@@ -159,7 +158,8 @@ func (g *rowGroup) addEnds(a *query.Attributed, rows []int32, book *endBook) {
 	for side, codes := range [2][]uint32{a.Batch.Src, a.Batch.Dst} {
 		said := [2][]*attribution.Resolution{a.Joined.Src, a.Joined.Dst}[side]
 		g.addAddresses(side, pick(codes, rows, &g.picked.codes), a.Batch)
-		g.end[side] = book.append(g.end[side], pick(said, rows, &g.picked.resolutions))
+		g.picked.numbers = book.append(g.picked.numbers[:0], pick(said, rows, &g.picked.resolutions))
+		g.ends[side].append(g.picked.numbers, len(book.ends))
 	}
 }
 
@@ -237,27 +237,48 @@ func addSmall[V uint8 | uint16 | uint32](c *parquet.Chunk, values []V, table []u
 	return nil
 }
 
-// addNumbers takes in a column of numbers, in words while all of the group fit.
-func addNumbers[V ~int64 | ~uint64](c *parquet.Chunk, values []V) {
-	if len(c.Numbers) == 0 {
-		had := len(c.Words)
-		out, all := extend(&c.Words, len(values)), uint64(0)
-		for i, v := range values {
-			more := uint64(v) - uint64(c.Base)
-			out[i], all = uint32(more), all|more
-		}
-		if all <= math.MaxUint32 {
+// addNumbers takes in a column of numbers, in as few bytes each as is enough for all of the
+// group so far.
+func addNumbers[V ~uint16 | ~int64 | ~uint64](c *parquet.Chunk, values []V) {
+	if len(c.Words)+len(c.Numbers) == 0 {
+		if addNarrow(&c.Shorts, c.Base, values) {
 			return
 		}
-		for _, more := range c.Words[:had] {
-			c.Numbers = append(c.Numbers, c.Base+int64(more))
+		widen(&c.Words, &c.Shorts, 0)
+	}
+	if len(c.Numbers) == 0 {
+		if addNarrow(&c.Words, c.Base, values) {
+			return
 		}
-		c.Words = c.Words[:0]
+		widen(&c.Numbers, &c.Words, c.Base)
 	}
 	out := extend(&c.Numbers, len(values))
 	for i, v := range values {
 		out[i] = int64(v)
 	}
+}
+
+// addNarrow appends what values are more than a base, or nothing where one has no room.
+func addNarrow[N uint16 | uint32, V ~uint16 | ~int64 | ~uint64](to *[]N, base int64, values []V) bool {
+	had := len(*to)
+	out, all := extend(to, len(values)), uint64(0)
+	for i, v := range values {
+		more := uint64(v) - uint64(base)
+		out[i], all = N(more), all|more
+	}
+	if all > uint64(^N(0)) {
+		*to = (*to)[:had]
+		return false
+	}
+	return true
+}
+
+// widen moves numbers to where they have more room.
+func widen[W uint32 | int64, N uint16 | uint32](to *[]W, from *[]N, base W) {
+	for _, v := range *from {
+		*to = append(*to, base+W(v))
+	}
+	*from = (*from)[:0]
 }
 
 // addCounters takes in a column of counters. Which are null is said from where one may be.
@@ -280,7 +301,7 @@ func (g *rowGroup) write(file *parquet.Writer) error {
 	for side, columns := range [2][2]int{{colSrcIP, colSrc}, {colDstIP, colDst}} {
 		c := &g.chunks[columns[0]]
 		c.Texts = g.appendTexts(c.Texts, g.addresses[side].addresses)
-		g.partEnds(columns[1], g.end[side])
+		g.partEnds(columns[1], &g.ends[side])
 	}
 	g.dropVerdicts()
 	return file.WriteGroup(g.rows, g.chunks[:])

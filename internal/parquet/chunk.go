@@ -14,25 +14,25 @@ type encoder struct {
 	entries          int // of the dictionary
 	longest          int // bytes of a text of it; 0 where it has none
 
-	levels, repeats      []uint8
-	codes                []uint32
-	small, smallByPlace  []uint8 // codes
-	present              numberRoom
-	distinct             distinct
-	listed, byCode       []listed // null, and then those of a chunk by the number of a row and 1 more, or by the code of a list
-	shapes, shapesByCode []shape  // likewise
-	flat                 []uint32 // the elements of all lists
-	lists                []byte   // flat as it stands in the page
-	made                 source   // of the data page
-	presences            []presence
-	head                 compact
-	narrowing            narrowing
-	fronts               fronts
+	levels, repeats     []uint8
+	codes               []uint32
+	small, smallByPlace []uint8 // codes
+	present             numberRoom
+	distinct            distinct
+	listed              []listed // by place
+	shapes              []shape  // likewise
+	flat                []uint32 // the elements of all lists
+	lists               []byte   // flat as it stands in the page
+	made                source   // of the data page
+	presences           []presence
+	head                compact
+	narrowing           narrowing
+	fronts              fronts
 }
 
 // source is what a data page of codes was made of.
 type source struct {
-	of       []uint32
+	of       []uint16
 	codes    []uint32
 	width    uint
 	required bool
@@ -41,14 +41,14 @@ type source struct {
 
 // presence is which rows of places have a value. Chunks that share places often share it.
 type presence struct {
-	of     []uint32
+	of     []uint16
 	has    []uint8 // by place: 1 for a value, else 0
 	levels []byte  // of rows, as they stand in a page
 	nulls  int
 }
 
 // same says whether two slices are the same memory.
-func same(a, b []uint32) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+func same(a, b []uint16) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // beginGroup forgets what chunks were made of: memory may be the same with other codes.
 func (e *encoder) beginGroup() { e.made, e.presences = source{}, e.presences[:0] }
@@ -117,7 +117,7 @@ func (e *encoder) placedPage(col *Column, c *Chunk, m *chunkMeta) {
 type code interface{ uint8 | uint32 }
 
 // spread returns the code of each place, but for null.
-func spread[C code](room *[]C, codes []C, of []uint32, nulls bool) []C {
+func spread[C code](room *[]C, codes []C, of []uint16, nulls bool) []C {
 	*room = slices.Grow((*room)[:0], len(of))
 	out := (*room)[:len(of)]
 	if !nulls {
@@ -284,12 +284,29 @@ func (e *encoder) fillDictionary(col *Column, c *Chunk, m *chunkMeta) {
 		return
 	}
 	least, most := c.Texts[0], c.Texts[0]
+	lo, hi := front(least), front(most)
 	for _, t := range c.Texts {
 		e.dictionary = append(binary.LittleEndian.AppendUint32(e.dictionary, uint32(len(t))), t...)
-		least, most = min(least, t), max(most, t)
 		e.longest = max(e.longest, len(t))
+		f := front(t) // which mostly says enough
+		if f <= lo && t < least {
+			least, lo = t, f
+		}
+		if f >= hi && t > most {
+			most, hi = t, f
+		}
 	}
 	m.min, m.max = []byte(least), []byte(most)
+}
+
+// front is the first eight bytes of a text, in whose order texts are, but for those with the same.
+func front(t string) uint64 {
+	if len(t) < 8 {
+		var b [8]byte
+		copy(b[:], t)
+		return binary.BigEndian.Uint64(b[:])
+	}
+	return uint64(t[0])<<56 | uint64(t[1])<<48 | uint64(t[2])<<40 | uint64(t[3])<<32 | uint64(t[4])<<24 | uint64(t[5])<<16 | uint64(t[6])<<8 | uint64(t[7])
 }
 
 // Kinds of pages.

@@ -25,58 +25,55 @@ func appendDeltas[N number](out []byte, n numbers[N]) []byte {
 	out = binary.AppendUvarint(out, deltaBlock/deltaPart)
 	out = binary.AppendUvarint(out, uint64(len(n.kept)))
 	out = binary.AppendVarint(out, n.full(n.kept[0]))
+	var room [deltaBlock]uint32
 	for before, rest := n.kept[0], n.kept[1:]; len(rest) > 0; {
 		block := rest[:min(deltaBlock, len(rest))]
-		out = appendDeltaBlock(out, int32(before), block)
+		out = appendDeltaBlock(out, &room, int32(before), block)
 		before, rest = block[len(block)-1], rest[len(block):]
 	}
 	return out
 }
 
-// deltas are those of a block, and behind them what makes the last part whole.
-type deltas [deltaBlock]int32
-
-// fillDeltas returns the least one. It looks at two at a time, as each has to wait for the
-// least one before it.
-func fillDeltas[N number](d *deltas, before int32, block []N) int32 {
-	least := int32(block[0]) - before
-	n, other := 0, least
-	for ; n+2 <= len(block); n += 2 {
-		a, b := int32(block[n])-before, int32(block[n+1])-int32(block[n])
-		d[n&(deltaBlock-1)], d[(n+1)&(deltaBlock-1)] = a, b
-		least, other, before = min(least, a), min(other, b), int32(block[n+1])
-	}
-	if n < len(block) {
-		d[n] = int32(block[n]) - before
-		least = min(least, d[n])
-	}
-	return min(least, other)
-}
-
 // appendDeltaBlock appends the least delta, the width of each part, and the parts:
 // deltas less the least one. A part that is not full is filled up with zeros.
-func appendDeltaBlock[N number](out []byte, before int32, block []N) []byte {
-	var d deltas
-	least := fillDeltas(&d, before, block)
-	for i := len(block); i < len(d); i++ {
-		d[i] = least
+func appendDeltaBlock[N number](out []byte, room *[deltaBlock]uint32, before int32, block []N) []byte {
+	least := fillDeltas(room, before, block)
+	for i := len(block); i < len(room); i++ {
+		room[i] = uint32(least)
 	}
 	out = binary.AppendVarint(out, int64(least))
+	const most = deltaBlock/deltaPart + 4*deltaBlock + wordsOfEight
 	widths := len(out)
+	out = slices.Grow(out, most)[:widths+most]
 	at := widths + deltaBlock/deltaPart
-	out = slices.Grow(out, deltaBlock/deltaPart+4*deltaBlock+wordsOfEight)[:at+4*deltaBlock+wordsOfEight]
 	clear(out[widths:at])
 	for part := 0; part*deltaPart < len(block); part++ {
-		var packed [deltaPart]uint32
-		all := uint32(0)
-		for i, v := range (*[deltaPart]int32)(d[part*deltaPart:]) {
-			packed[i] = uint32(v - least)
-			all |= packed[i]
+		deltas, all := (*[deltaPart]uint32)(room[part*deltaPart:]), uint32(0)
+		for i := range deltas {
+			deltas[i] -= uint32(least)
+			all |= deltas[i]
 		}
 		width := bits.Len32(all)
 		out[widths+part] = byte(width)
-		putEights(out[at:], packed[:], uint(width))
+		putEights(out[at:], deltas[:], uint(width))
 		at += deltaPart / 8 * width
 	}
 	return out[:at]
+}
+
+// fillDeltas returns the least one. It looks at two at a time, as each has to wait for the
+// least one before it.
+func fillDeltas[N number](deltas *[deltaBlock]uint32, before int32, block []N) int32 {
+	least := int32(block[0]) - before
+	n, other := 0, least
+	for ; n+2 <= len(block) && n+2 <= len(deltas); n += 2 {
+		a, b := int32(block[n])-before, int32(block[n+1])-int32(block[n])
+		deltas[n], deltas[n+1] = uint32(a), uint32(b)
+		least, other, before = min(least, a), min(other, b), int32(block[n+1])
+	}
+	if n < len(block) {
+		a := int32(block[n]) - before
+		deltas[n], least = uint32(a), min(least, a)
+	}
+	return min(least, other)
 }

@@ -213,11 +213,11 @@ func TestChunksSharePlaces(t *testing.T) {
 			t.Fatal(err)
 		}
 		const places = 40
-		of, another := make([]uint32, rows), make([]uint32, rows)
+		of, another := make([]uint16, rows), make([]uint16, rows)
 		var codes [6][places]uint32
 		for range 3 {
 			for i := range rows {
-				of[i], another[i] = r.Uint32N(places), r.Uint32N(places)
+				of[i], another[i] = uint16(r.IntN(places)), uint16(r.IntN(places))
 			}
 			nulls := r.Uint64()
 			for i := range places {
@@ -242,8 +242,11 @@ func TestChunksSharePlaces(t *testing.T) {
 			b := make([]Chunk, len(a))
 			for k, c := range a {
 				b[k] = Chunk{Texts: c.Texts, Lists: c.Lists}
-				for _, place := range c.Of {
+				for i, place := range c.Of {
 					b[k].Codes = append(b[k].Codes, c.Codes[place])
+					if columns[k].Kind == Texts {
+						b[k].Of = append(b[k].Of, uint16(i))
+					}
 				}
 			}
 			if err := one.WriteGroup(rows, a); err != nil {

@@ -13,8 +13,8 @@ const (
 	listElement = 3
 )
 
-// listed is a list of a chunk: its first two codes, how many it has, and where they stand
-// among those of all lists.
+// listed is what a place has, a list or null: its first two codes, how many it has, and
+// where they stand among those of all lists.
 type listed struct {
 	first, second uint32
 	elements      int32
@@ -39,61 +39,51 @@ func shapeOf(elements int) shape { return shape(elements)<<2 | listElement }
 func (e *encoder) listsOf(c *Chunk, m *chunkMeta) {
 	e.data, e.made = e.data[:0], source{}
 	e.fillListed(c)
-	rows := e.placeLists(c)
-	lists := e.fillListLevels(rows)
-	elements := len(e.levels) - (len(rows) - lists)
-	m.values, m.nulls = len(e.levels), len(rows)-lists
+	lists := e.fillListLevels(c.Of)
+	elements := len(e.levels) - (len(c.Of) - lists)
+	m.values, m.nulls = len(e.levels), len(c.Of)-lists
 	e.appendLevels(e.repeats, 1)
 	e.appendLevels(e.levels, 2)
 	if elements > 2*lists {
-		e.appendLists(rows, elements)
+		e.appendLists(c.Of, elements)
 		return
 	}
-	e.fillElements(rows, elements)
+	e.fillElements(c.Of, elements)
 	e.appendCodes(e.codes)
 }
 
-// fillListed describes null, which is first, and each list.
+// fillListed describes what each place has.
 func (e *encoder) fillListed(c *Chunk) {
-	e.listed, e.shapes, e.flat = append(e.listed[:0], listed{}), append(e.shapes[:0], shapeNull), e.flat[:0]
-	for _, list := range c.Lists {
-		l, s := listed{elements: int32(len(list)), from: int32(len(e.flat))}, shapeEmpty
-		if len(list) > 0 {
-			l.first, s = list[0], shapeOf(len(list))
-		}
-		if len(list) > 1 {
-			l.second = list[1]
-		}
-		e.listed, e.shapes, e.flat = append(e.listed, l), append(e.shapes, s), append(e.flat, list...)
-	}
-}
-
-// placeLists returns a number of each row: with 1 more, which makes 0 of None, it is that of
-// what is listed. With places, those are listed.
-func (e *encoder) placeLists(c *Chunk) []uint32 {
-	if c.Of == nil {
-		return c.Codes
-	}
-	e.byCode, e.listed = e.listed, append(e.byCode[:0], listed{})
-	e.shapesByCode, e.shapes = e.shapes, append(e.shapesByCode[:0], shapeNull)
+	e.listed, e.shapes, e.flat = e.listed[:0], e.shapes[:0], e.flat[:0]
 	for _, code := range c.Codes {
-		e.listed, e.shapes = append(e.listed, e.byCode[code+1]), append(e.shapes, e.shapesByCode[code+1])
+		l, s := listed{from: int32(len(e.flat))}, shapeNull
+		if code != None {
+			list := c.Lists[code]
+			l.elements, s = int32(len(list)), shapeEmpty
+			if len(list) > 0 {
+				l.first, s = list[0], shapeOf(len(list))
+			}
+			if len(list) > 1 {
+				l.second = list[1]
+			}
+			e.flat = append(e.flat, list...)
+		}
+		e.listed, e.shapes = append(e.listed, l), append(e.shapes, s)
 	}
-	return c.Of
 }
 
 // fillListLevels fills levels and repeats, and returns how many rows have elements.
-func (e *encoder) fillListLevels(rows []uint32) (lists int) {
+func (e *encoder) fillListLevels(of []uint16) (lists int) {
 	most := 2
 	for _, s := range e.shapes {
 		most = max(most, int(s>>2))
 	}
 	at, block := 0, max(1, listBlock/most)
-	for ; len(rows) > 0; rows = rows[min(block, len(rows)):] {
-		room := at + most*min(block, len(rows)) + 8
+	for ; len(of) > 0; of = of[min(block, len(of)):] {
+		room := at + most*min(block, len(of)) + 8
 		e.levels, e.repeats = slices.Grow(e.levels[:at], room-at)[:room], slices.Grow(e.repeats[:at], room-at)[:room]
 		more := 0
-		at, more = putListLevels(e.levels, e.repeats, at, rows[:min(block, len(rows))], e.shapes)
+		at, more = putListLevels(e.levels, e.repeats, at, of[:min(block, len(of))], e.shapes)
 		lists += more
 	}
 	e.levels, e.repeats = e.levels[:at], e.repeats[:at]
@@ -105,10 +95,10 @@ func (e *encoder) fillListLevels(rows []uint32) (lists int) {
 // are written of each row, as most have one or two and which one has two cannot be foretold;
 // the next row overwrites what is too much. It calls nothing: so what it counts stays in
 // registers.
-func putListLevels(levels, repeats []uint8, at int, rows []uint32, shapes []shape) (next, lists int) {
+func putListLevels(levels, repeats []uint8, at int, of []uint16, shapes []shape) (next, lists int) {
 	repeats = repeats[:len(levels)]
-	for _, row := range rows {
-		s := shapes[row+1]
+	for _, place := range of {
+		s := shapes[place]
 		levels[at+1], levels[at] = listElement, uint8(s&3)
 		repeats[at+1], repeats[at] = 1, 0
 		n := int(s >> 2)
@@ -125,17 +115,17 @@ func putListLevels(levels, repeats []uint8, at int, rows []uint32, shapes []shap
 const listBlock = 1 << 14
 
 // fillElements fills codes with those of the elements.
-func (e *encoder) fillElements(rows []uint32, elements int) {
+func (e *encoder) fillElements(of []uint16, elements int) {
 	e.codes = slices.Grow(e.codes[:0], elements+2)[:elements+2]
-	putElements(e.codes, rows, e.listed, e.flat)
+	putElements(e.codes, of, e.listed, e.flat)
 	e.codes = e.codes[:elements]
 }
 
 // putElements writes the elements of rows, two of each row at least. It calls nothing, either.
-func putElements(to, rows []uint32, table []listed, flat []uint32) {
+func putElements(to []uint32, of []uint16, table []listed, flat []uint32) {
 	at := 0
-	for _, row := range rows {
-		l := &table[row+1]
+	for _, place := range of {
+		l := &table[place]
 		to[at+1], to[at] = l.second, l.first
 		n := int(l.elements)
 		for k := 2; k < n; k++ {
@@ -146,14 +136,14 @@ func putElements(to, rows []uint32, table []listed, flat []uint32) {
 }
 
 // appendLists writes the codes of all lists in whole bytes.
-func (e *encoder) appendLists(rows []uint32, elements int) {
+func (e *encoder) appendLists(of []uint16, elements int) {
 	bytes := (bits.Len(uint(max(2, e.entries)-1)) + 7) / 8
 	e.fillLists(bytes)
 	groups := (elements + 7) / 8
 	e.data = binary.AppendUvarint(append(e.data, byte(8*bytes)), uint64(groups)<<1|1)
 	e.data = slices.Grow(e.data, groups*8*bytes)
-	for _, row := range rows {
-		l := &e.listed[row+1]
+	for _, place := range of {
+		l := &e.listed[place]
 		e.data = append(e.data, e.lists[int(l.from)*bytes:int(l.from+l.elements)*bytes]...)
 	}
 	for range (groups*8 - elements) * bytes {

@@ -29,7 +29,7 @@ func (e *encoder) numbersPage(col *Column, c *Chunk, m *chunkMeta, before *past)
 	e.data, e.made = e.data[:0], source{}
 	switch room := &e.present; {
 	case len(c.Shorts) > 0:
-		appendNumbers(e, &room.shorts, col, c, numbers[uint16]{kept: c.Shorts}, m, before)
+		appendNumbers(e, &room.shorts, col, c, numbers[uint16]{c.Shorts, c.Base}, m, before)
 	case len(c.Words) > 0:
 		appendNumbers(e, &room.words, col, c, numbers[uint32]{c.Words, c.Base}, m, before)
 	default:

@@ -14,7 +14,7 @@ type Kind uint8
 // Kinds of columns, and what gives their values in a [Chunk].
 const (
 	Text   Kind = iota // UTF-8: Codes and Texts
-	Texts              // a list of texts: Codes, Lists and Texts
+	Texts              // a list of texts: Codes by place, Lists and Texts
 	Millis             // a time in UTC, in milliseconds: numbers
 	Int64              // numbers
 	Uint64             // numbers, as the int64 of the same bits
@@ -42,11 +42,11 @@ const (
 type Chunk struct {
 	Codes   []uint32 // one a row, or with Of one a place; None is null
 	Small   []uint8  // the same, one a row: of a dictionary of at most MostSmall entries
-	Of      []uint32 // nil, or of each row the place of its code among Codes. Chunks of a group may share it, and what is the same in them is made once
+	Of      []uint16 // nil, or of each row the place of its code among Codes. Chunks of a group may share it, and what is the same in them is made once
 	Texts   []string // the dictionary: by code, or by what Lists names
 	Lists   [][]uint32
-	Shorts  []uint16
-	Words   []uint32 // what numbers are more than Base
+	Shorts  []uint16 // what numbers are more than Base
+	Words   []uint32 // likewise
 	Base    int64
 	Numbers []int64 // one a row, or the dictionary
 	Null    []bool  // with one number a row: nil where none is null

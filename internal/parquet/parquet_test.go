@@ -55,7 +55,7 @@ func randomGroup(r *rand.Rand, rows int) []Chunk {
 	extreme := []int64{math.MinInt64, math.MaxInt64, 0, -1, 1 << 40}
 	return []Chunk{
 		{Codes: codes(5, false), Texts: texts}, {Codes: codes(1, true), Texts: texts[2:3]},
-		{Codes: codes(3, true), Lists: [][]uint32{{}, {1}, {2, 0, 1}}, Texts: texts[1:4]},
+		placed(Chunk{Codes: codes(3, true), Lists: [][]uint32{{}, {1}, {2, 0, 1}}, Texts: texts[1:4]}),
 		{Numbers: numbers(func() int64 { return 1_795_168_801_000 + r.Int64N(3_600_000) })},
 		{Numbers: numbers(func() int64 { return extreme[r.IntN(len(extreme))] })},
 		{Numbers: numbers(func() int64 { return extreme[r.IntN(len(extreme))] }), Null: nulls},
@@ -65,9 +65,25 @@ func randomGroup(r *rand.Rand, rows int) []Chunk {
 	}
 }
 
+// placed has codes by place that were by row: of null, and then of those below it.
+func placed(c Chunk) Chunk {
+	codes := []uint32{None}
+	for _, code := range c.Codes {
+		for uint32(len(codes)) < code+2 {
+			codes = append(codes, uint32(len(codes)-1))
+		}
+		c.Of = append(c.Of, uint16(code+1))
+	}
+	c.Codes = codes
+	return c
+}
+
 // textOf is the value of a row, as [array.Array.ValueStr] writes it.
 func textOf(col *Column, c *Chunk, row int) string {
 	const null = array.NullValueStr
+	if c.Of != nil {
+		row = int(c.Of[row])
+	}
 	switch {
 	case c.Codes != nil && c.Codes[row] == None, c.Null != nil && c.Null[row]:
 		return null
@@ -154,10 +170,13 @@ func TestListsOfManyTexts(t *testing.T) {
 			}
 			c.Lists = append(c.Lists, codes)
 		}
-		var want []string
 		for range rows {
 			c.Codes = append(c.Codes, []uint32{None, r.Uint32N(50), r.Uint32N(50)}[r.IntN(3)])
-			want = append(want, textOf(&testColumns[list], &c, len(c.Codes)-1))
+		}
+		c = placed(c)
+		var want []string
+		for row := range rows {
+			want = append(want, textOf(&testColumns[list], &c, row))
 		}
 		group[list] = c
 		if diff := cmp.Diff(want, read(t, write(t, []int{rows}, [][]Chunk{group}))[list]); diff != "" {
@@ -275,7 +294,7 @@ func read(t *testing.T, data []byte) [][]string {
 // Readers skip groups by the least and the greatest value.
 func TestStatistics(t *testing.T) {
 	data := write(t, []int{3}, [][]Chunk{{
-		{Codes: []uint32{1, 0, 1}, Texts: []string{"m", "b"}}, {Codes: []uint32{None, 0, None}, Texts: []string{"x"}}, {Codes: []uint32{None, None, None}},
+		{Codes: []uint32{1, 0, 1}, Texts: []string{"m", "b"}}, {Codes: []uint32{None, 0, None}, Texts: []string{"x"}}, placed(Chunk{Codes: []uint32{None, None, None}}),
 		{Numbers: []int64{30, 10, 20}}, {Numbers: []int64{-5, 7, 0}}, {Numbers: []int64{-1, 1, 9}, Null: []bool{false, false, true}},
 		{Numbers: []int64{1, 65535, 2}}, {Codes: []uint32{0, 0, 0}, Numbers: []int64{443}}, {Codes: []uint32{0, 0, 0}, Numbers: []int64{6}},
 		{Codes: []uint32{None, None, None}}, {Numbers: make([]int64, 3), Null: []bool{true, true, true}},
