@@ -9,6 +9,21 @@ import (
 // unset marks what has no number yet.
 const unset = parquet.None - 1
 
+// tables is room for a table from codes to numbers.
+type tables struct {
+	table []uint32
+	blank []uint32 // of unset
+}
+
+// unset is a table of n codes without numbers, until the next one is asked for.
+func (t *tables) unset(n int) []uint32 {
+	for len(t.blank) < n {
+		t.blank = append(t.blank, unset)
+	}
+	t.table = append(t.table[:0], t.blank[:n]...)
+	return t.table
+}
+
 // numberNew gives codes that are unset in a table the next numbers, from one on, in order,
 // and appends them to those that got theirs so. First it puts aside what is unset, of equal
 // codes that follow each other, as they often do, one: no jump hangs on a code there, so

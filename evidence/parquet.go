@@ -80,12 +80,12 @@ func newParquetSchema() *arrow.Schema {
 // columnar writes Parquet. While one group of rows is encoded, the next one gathers, and
 // one may wait between them: now one takes longer, now the other.
 type columnar struct {
-	group *rowGroup // gathers; nil once the output is lost
-	free  chan *rowGroup
-	full  chan *rowGroup
-	ended chan error
-	book  endBook
-	err   error
+	gatherer *gatherer
+	free     chan *rowGroup
+	full     chan *rowGroup
+	ended    chan error
+	book     endBook
+	err      error
 }
 
 func newParquet(w io.Writer) (*columnar, error) {
@@ -93,9 +93,9 @@ func newParquet(w io.Writer) (*columnar, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &columnar{group: newRowGroup(), book: newEndBook(), free: make(chan *rowGroup, rowGroups), full: make(chan *rowGroup, rowGroups-2), ended: make(chan error)}
+	c := &columnar{gatherer: newGatherer(&rowGroup{}), book: newEndBook(), free: make(chan *rowGroup, rowGroups), full: make(chan *rowGroup, rowGroups-2), ended: make(chan error)}
 	for range rowGroups - 1 {
-		c.free <- newRowGroup()
+		c.free <- &rowGroup{}
 	}
 	go c.encode(file)
 	return c, nil
@@ -103,8 +103,9 @@ func newParquet(w io.Writer) (*columnar, error) {
 
 // encode writes groups as they become full, and at last what completes the file.
 func (c *columnar) encode(file *parquet.Writer) {
+	w := groupWriter{file: file}
 	for g := range c.full {
-		g.err = g.write(file)
+		g.err = w.write(g)
 		g.reset()
 		c.free <- g
 	}
@@ -113,9 +114,10 @@ func (c *columnar) encode(file *parquet.Writer) {
 
 func (c *columnar) Write(a query.Attributed, rows []int32) error {
 	for len(rows) > 0 && c.err == nil {
-		n := min(len(rows), rowGroupRows-c.group.rows)
-		c.group.add(&a, rows[:n], &c.book)
-		if rows = rows[n:]; c.group.rows == rowGroupRows {
+		g := c.gatherer.group
+		n := min(len(rows), rowGroupRows-g.rows)
+		c.gatherer.add(&a, rows[:n], &c.book)
+		if rows = rows[n:]; g.rows == rowGroupRows {
 			c.flush()
 		}
 	}
@@ -125,20 +127,22 @@ func (c *columnar) Write(a query.Attributed, rows []int32) error {
 // flush hands the group over and goes on with another one.
 func (c *columnar) flush() {
 	c.hand()
-	c.group = <-c.free
-	c.err = c.group.err
+	g := <-c.free
+	c.gatherer.group, c.err = g, g.err
 	c.book.trim()
 }
 
 // hand hands the group over with what the book has now.
 func (c *columnar) hand() {
-	c.group.book = c.book
-	c.full <- c.group
+	c.gatherer.finish()
+	g := c.gatherer.group
+	g.book = c.book
+	c.full <- g
 }
 
 // Close completes the file, also after an error: then it only ends the encoding.
 func (c *columnar) Close() error {
-	if c.err == nil && c.group.rows > 0 {
+	if c.err == nil && c.gatherer.group.rows > 0 {
 		c.hand()
 	}
 	close(c.full)

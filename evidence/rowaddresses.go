@@ -73,14 +73,14 @@ func (t *addressCodes) append(numbers, codes []uint32, addresses []netip.Addr, n
 }
 
 // appendTexts appends the text of each address: parts of one string.
-func (g *rowGroup) appendTexts(texts []string, addresses []netip.Addr) []string {
-	g.text, g.textEnds = g.text[:0], g.textEnds[:0]
+func (w *groupWriter) appendTexts(texts []string, addresses []netip.Addr) []string {
+	w.text, w.textEnds = w.text[:0], w.textEnds[:0]
 	for _, a := range addresses {
-		g.text = a.AppendTo(g.text)
-		g.textEnds = append(g.textEnds, len(g.text))
+		w.text = a.AppendTo(w.text)
+		w.textEnds = append(w.textEnds, len(w.text))
 	}
-	all, from := string(g.text), 0
-	for _, to := range g.textEnds {
+	all, from := string(w.text), 0
+	for _, to := range w.textEnds {
 		texts = append(texts, all[from:to])
 		from = to
 	}
@@ -88,8 +88,8 @@ func (g *rowGroup) appendTexts(texts []string, addresses []netip.Addr) []string 
 }
 
 // addAddresses takes in the addresses of a side, 0 or 1: their codes in the batch.
-func (g *rowGroup) addAddresses(side int, codes []uint32, batch *flow.Batch) {
-	t, c := &g.addresses[side], &g.chunks[[2]int{colSrcIP, colDstIP}[side]]
-	t.begin(batch)
-	c.Codes = t.append(c.Codes, codes, batch.Addresses, side == 1)
+func (t *gatherer) addAddresses(side int, codes []uint32, batch *flow.Batch) {
+	a, c := &t.addresses[side], &t.group.chunks[[2]int{colSrcIP, colDstIP}[side]]
+	a.begin(batch)
+	c.Codes = a.append(c.Codes, codes, batch.Addresses, side == 1)
 }

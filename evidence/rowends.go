@@ -6,51 +6,41 @@ import (
 	"github.com/whichpod/whichpod/internal/parquet"
 )
 
-// endPlaces are which ends the rows of a side have: places in a list of those that any has,
-// in the order in which rows first have them.
-type endPlaces struct {
-	of      []uint16 // by row; a group has no more rows than that
-	numbers []uint32 // in the book, by place
-	places  []uint32 // by number in the book, or unset
-}
-
-func (p *endPlaces) reset() {
-	for _, n := range p.numbers {
-		p.places[n] = unset
+// addPlaces takes in which ends rows have, by their numbers in the book, all less than most.
+func (t *gatherer) addPlaces(side int, numbers []uint32, most int) {
+	places, ends := t.places[side], &t.group.ends[side]
+	if n := most - len(places); n > 0 {
+		places = slices.Grow(places, n)
+		for len(places) < most {
+			places = append(places, unset)
+		}
+		t.places[side] = places
 	}
-	p.of, p.numbers = p.of[:0], p.numbers[:0]
+	ends.numbers = numberNew(places, numbers, ends.numbers, uint32(len(ends.numbers)))
+	translate(extend(&ends.of, len(numbers)), numbers, places)
 }
 
-// append takes in numbers of ends of rows, all less than most.
-func (p *endPlaces) append(numbers []uint32, most int) {
-	for len(p.places) < most {
-		p.places = append(p.places, unset)
-	}
-	p.numbers = numberNew(p.places, numbers, p.numbers, uint32(len(p.numbers)))
-	translate(extend(&p.of, len(numbers)), numbers, p.places)
-}
-
-// partEnds fills the columns of an end, from the first one on, with a code for each end
-// and for each row which end it has.
-func (g *rowGroup) partEnds(first int, ends *endPlaces) {
-	g.said = g.said[:0]
+// partEnds fills the columns of an end with a code for each end, and for each row which
+// end it has.
+func (w *groupWriter) partEnds(columns []parquet.Chunk, ends *groupEnds, book *endBook) {
+	w.said = w.said[:0]
 	for _, n := range ends.numbers {
-		g.said = append(g.said, g.book.ends[n])
+		w.said = append(w.said, book.ends[n])
 	}
-	for k := range endColumns {
-		c, column := &g.chunks[first+k], k
+	for k := range columns {
+		c, column := &columns[k], k
 		if k == endCandidates {
 			column = endPodUID
 		}
-		texts := g.book.texts[column].texts
-		table := g.unsetTable(len(texts))
+		texts := book.texts[column].texts
+		table := w.unset(len(texts))
 		c.Of = ends.of
-		for i := range g.said {
+		for i := range w.said {
 			code := uint32(0)
 			if k == endCandidates {
-				code = g.list(c, g.said[i].candidates, table, texts)
+				code = w.list(c, w.said[i].candidates, table, texts)
 			} else {
-				code = codeOf(c, g.said[i].texts[k], table, texts)
+				code = codeOf(c, w.said[i].texts[k], table, texts)
 			}
 			c.Codes = append(c.Codes, code)
 		}
@@ -87,14 +77,14 @@ func codeOf(c *parquet.Chunk, number uint32, table []uint32, texts []string) uin
 }
 
 // list is the code of a list of candidates, or None.
-func (g *rowGroup) list(c *parquet.Chunk, candidates []uint32, table []uint32, texts []string) uint32 {
+func (w *groupWriter) list(c *parquet.Chunk, candidates []uint32, table []uint32, texts []string) uint32 {
 	if len(candidates) == 0 {
 		return parquet.None
 	}
-	from := len(g.lists)
+	from := len(w.lists)
 	for _, number := range candidates {
-		g.lists = append(g.lists, codeOf(c, number, table, texts))
+		w.lists = append(w.lists, codeOf(c, number, table, texts))
 	}
-	c.Lists = append(c.Lists, g.lists[from:len(g.lists):len(g.lists)])
+	c.Lists = append(c.Lists, w.lists[from:len(w.lists):len(w.lists)])
 	return uint32(len(c.Lists) - 1)
 }

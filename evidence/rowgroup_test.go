@@ -319,7 +319,7 @@ func textIn(b *endBook, column int, number uint32) *string {
 func TestAddressCodes(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(4, 8))
-	g := newRowGroup()
+	g := newGatherer(&rowGroup{})
 	for range 2 {
 		var want, got []netip.Addr // of rows
 		b := flow.NewBuilder(memory.DefaultAllocator)
@@ -349,7 +349,7 @@ func TestAddressCodes(t *testing.T) {
 		}
 		b.Release()
 		numbers := g.addresses[1].addresses
-		for _, n := range g.chunks[colDstIP].Codes {
+		for _, n := range g.group.chunks[colDstIP].Codes {
 			if n == parquet.None {
 				got = append(got, flow.Unknown)
 			} else {
@@ -368,7 +368,8 @@ func TestAddressCodes(t *testing.T) {
 		if src := g.addresses[0].addresses; !slices.Equal(src, []netip.Addr{flow.Unknown}) {
 			t.Errorf("sources are %v, want only the unknown one", src)
 		}
-		g.reset()
+		g.finish()
+		g.group.reset()
 	}
 }
 
@@ -407,7 +408,7 @@ func TestAddressCodesOfNextGroup(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	b := flow.NewBuilder(memory.DefaultAllocator)
 	defer b.Release()
-	g := newRowGroup()
+	g := newGatherer(&rowGroup{})
 	for group := range 6 {
 		var want, inOrder []netip.Addr
 		for range 4 {
@@ -429,7 +430,7 @@ func TestAddressCodesOfNextGroup(t *testing.T) {
 			g.addAddresses(1, rows.Dst, rows)
 			rows.Release()
 		}
-		for i, n := range g.chunks[colDstIP].Codes {
+		for i, n := range g.group.chunks[colDstIP].Codes {
 			if unknown := n == parquet.None; unknown != (want[i] == flow.Unknown) || !unknown && inOrder[n] != want[i] {
 				t.Fatalf("group %d: row %d has number %d, want that of %v", group, i, n, want[i])
 			}
@@ -437,7 +438,8 @@ func TestAddressCodesOfNextGroup(t *testing.T) {
 		if !slices.Equal(g.addresses[1].addresses, inOrder) || !slices.Equal(g.addresses[0].addresses, []netip.Addr{flow.Unknown}) {
 			t.Errorf("group %d: numbers are of %v and %v, want %v and the unknown one", group, g.addresses[1].addresses, g.addresses[0].addresses, inOrder)
 		}
-		g.reset()
+		g.finish()
+		g.group.reset()
 	}
 }
 
