@@ -16,8 +16,13 @@ func (t *gatherer) addPlaces(side int, numbers []uint32, most int) {
 		}
 		t.places[side] = places
 	}
-	ends.numbers = numberNew(places, numbers, ends.numbers, uint32(len(ends.numbers)))
-	translate(extend(&ends.of, len(numbers)), numbers, places)
+	of := extend(&ends.of, len(numbers))
+	for i, n := range numbers {
+		if places[n] == unset {
+			places[n], ends.numbers = uint32(len(ends.numbers)), append(ends.numbers, n)
+		}
+		of[i] = uint16(places[n])
+	}
 }
 
 // partEnds fills the columns of an end with a code for each end, and for each row which
