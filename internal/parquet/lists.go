@@ -28,6 +28,7 @@ type shape uint32
 const (
 	shapeNull  shape = 1<<2 | listNull
 	shapeEmpty shape = 1<<2 | listEmpty
+	shapeLong  shape = 3 << 2 // and above, of lists of more than two
 )
 
 func shapeOf(elements int) shape { return shape(elements)<<2 | listElement }
@@ -91,24 +92,30 @@ func (e *encoder) fillListLevels(of []uint16) (lists int) {
 }
 
 // putListLevels writes levels and repeats of rows from a place on, for which there MUST be
-// room, and for 8 more. It returns the place after them, and how many rows have elements. Two
-// are written of each row, as most have one or two and which one has two cannot be foretold;
-// the next row overwrites what is too much. It calls nothing: so what it counts stays in
-// registers.
+// room, and for 8 more. It returns the place after them, and how many rows have elements. Most
+// rows have one or two, and which one has two cannot be foretold: two are written, and the next
+// row overwrites what is too much. The loop for them does nothing else, so that all it has stays
+// in registers.
 func putListLevels(levels, repeats []uint8, at int, of []uint16, shapes []shape) (next, lists int) {
 	repeats = repeats[:len(levels)]
-	for _, place := range of {
-		s := shapes[place]
-		levels[at+1], levels[at] = listElement, uint8(s&3)
-		repeats[at+1], repeats[at] = 1, 0
-		n := int(s >> 2)
-		for k := 2; k < n; k += 8 {
+	for i := 0; ; i++ {
+		for ; i < len(of) && shapes[of[i]] < shapeLong; i++ {
+			s := shapes[of[i]]
+			levels[at+1], levels[at] = listElement, uint8(s&3)
+			repeats[at+1], repeats[at] = 1, 0
+			at, lists = at+int(s>>2), lists+int(s>>1&1) // of an element
+		}
+		if i == len(of) {
+			return at, lists
+		}
+		n := int(shapes[of[i]] >> 2)
+		levels[at], repeats[at] = listElement, 0
+		for k := 1; k < n; k += 8 {
 			binary.LittleEndian.PutUint64(levels[at+k:], listElement*ones)
 			binary.LittleEndian.PutUint64(repeats[at+k:], ones)
 		}
-		at, lists = at+n, lists+int(s>>1&1) // of an element
+		at, lists = at+n, lists+1
 	}
-	return at, lists
 }
 
 // listBlock is how many levels there is made room for at once.
@@ -121,17 +128,20 @@ func (e *encoder) fillElements(of []uint16, elements int) {
 	e.codes = e.codes[:elements]
 }
 
-// putElements writes the elements of rows, two of each row at least. It calls nothing, either.
+// putElements writes the elements of rows, two of each row where it has no more, likewise.
 func putElements(to []uint32, of []uint16, table []listed, flat []uint32) {
 	at := 0
-	for _, place := range of {
-		l := &table[place]
-		to[at+1], to[at] = l.second, l.first
-		n := int(l.elements)
-		for k := 2; k < n; k++ {
-			to[at+k] = flat[int(l.from)+k]
+	for i := 0; ; i++ {
+		for ; i < len(of) && table[of[i]].elements <= 2; i++ {
+			l := &table[of[i]]
+			to[at+1], to[at] = l.second, l.first
+			at += int(l.elements)
 		}
-		at += n
+		if i == len(of) {
+			return
+		}
+		l := &table[of[i]]
+		at += copy(to[at:], flat[l.from:l.from+l.elements])
 	}
 }
 
