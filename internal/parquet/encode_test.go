@@ -315,3 +315,31 @@ func TestWidthsMakeTheSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// The least and the greatest number are found wherever they stand, with a sign and without.
+func TestExtremes(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 5))
+	for range 3000 {
+		n := numbers[int64]{base: r.Int64N(3)}
+		narrow := numbers[uint16]{base: r.Int64N(3)}
+		for range 1 + r.IntN(40) {
+			v := int64(r.Uint64()) >> r.IntN(64)
+			n.kept, narrow.kept = append(n.kept, v/2), append(narrow.kept, uint16(v))
+		}
+		if lo, hi := n.extremes(Int64); lo != n.full(slices.Min(n.kept)) || hi != n.full(slices.Max(n.kept)) {
+			t.Fatalf("%d: %d and %d", n.kept, lo, hi)
+		}
+		if lo, hi := narrow.extremes(Uint64); lo != narrow.full(slices.Min(narrow.kept)) || hi != narrow.full(slices.Max(narrow.kept)) {
+			t.Fatalf("%d: %d and %d", narrow.kept, lo, hi)
+		}
+		n.base = 0
+		var unsigned []uint64
+		for _, v := range n.kept {
+			unsigned = append(unsigned, uint64(v))
+		}
+		if lo, hi := n.extremes(Uint64); uint64(lo) != slices.Min(unsigned) || uint64(hi) != slices.Max(unsigned) {
+			t.Fatalf("%d: %d and %d", unsigned, uint64(lo), uint64(hi))
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"math"
 	"math/bits"
 	"slices"
 )
@@ -105,24 +104,30 @@ func presentNumbers[N number](e *encoder, room *[]N, col *Column, c *Chunk, kept
 	return kept
 }
 
-// extremes are the least and the greatest of some numbers. It looks at two at a time, as
-// each has to wait for the one before it.
+// extremes are the least and the greatest of some numbers. Nearly all lie between those that
+// were found before: their distance from the least one says so, whether they have a sign or not.
 func (n numbers[N]) extremes(k Kind) (least, most int64) {
-	sign := int64(0)
-	if k == Uint64 {
-		sign = math.MinInt64 // without it, their order is that of numbers with one
+	rest := n.kept
+	lo, hi := rest[0], rest[0]
+	between := uint64(0)
+	for len(rest) > 0 {
+		for ; len(rest) >= 4; rest = rest[4:] {
+			v := (*[4]N)(rest)
+			if uint64(v[0])-uint64(lo) > between || uint64(v[1])-uint64(lo) > between || uint64(v[2])-uint64(lo) > between || uint64(v[3])-uint64(lo) > between {
+				break
+			}
+		}
+		for _, v := range rest[:min(4, len(rest))] {
+			if k == Uint64 {
+				lo, hi = N(min(uint64(lo), uint64(v))), N(max(uint64(hi), uint64(v)))
+			} else {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+		rest = rest[min(4, len(rest)):]
+		between = uint64(hi) - uint64(lo)
 	}
-	flip, rest := N(sign), n.kept // nothing to flip where all fit in less than 64 bits
-	lo, hi := rest[0]^flip, rest[0]^flip
-	otherLo, otherHi := lo, hi
-	for ; len(rest) >= 2; rest = rest[2:] {
-		a, b := rest[0]^flip, rest[1]^flip
-		lo, hi, otherLo, otherHi = min(lo, a), max(hi, a), min(otherLo, b), max(otherHi, b)
-	}
-	if len(rest) > 0 {
-		lo, hi = min(lo, rest[0]^flip), max(hi, rest[0]^flip)
-	}
-	return n.full(min(lo, otherLo) ^ flip), n.full(max(hi, otherHi) ^ flip)
+	return n.full(lo), n.full(hi)
 }
 
 // plain is a number as a plain value of its kind.
