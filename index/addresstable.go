@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 )
 
 // addressTable gives addresses codes, in the order in which they are first looked up.
@@ -31,15 +32,33 @@ func (t *addressTable) lookUp(a netip.Addr) uint32 {
 	for ; t.known < len(t.list); t.known++ {
 		t.index(t.list[t.known], uint32(t.known))
 	}
-	if !a.Is4() {
-		if code, ok := t.six[a]; ok {
-			return code
-		}
-	} else if s := t.slots[t.find(fourOf(a))]; s != 0 {
+	if a.Is4() {
+		return t.lookUpFour(fourOf(a))
+	}
+	code, ok := t.six[a]
+	if !ok {
+		code = t.add(a)
+		t.six[a] = code
+	}
+	return code
+}
+
+// lookUpFour is lookUp of an IPv4 address, where all of list can be looked up.
+func (t *addressTable) lookUpFour(v uint32) uint32 {
+	i := t.find(v)
+	if s := t.slots[i]; s != 0 {
 		return uint32(s) - 1
 	}
+	code := t.add(fromFour(v))
+	t.put(i, v, code)
+	return code
+}
+
+// add gives an address the next code. The caller makes it one that can be looked up.
+func (t *addressTable) add(a netip.Addr) uint32 {
 	t.list = append(t.list, a)
-	return uint32(len(t.list) - 1)
+	t.known = len(t.list)
+	return uint32(t.known - 1)
 }
 
 // near is what stands where an address is looked for first.
@@ -58,11 +77,16 @@ func (t *addressTable) index(a netip.Addr, code uint32) {
 		t.six[a] = code
 		return
 	}
-	if t.used++; 2*t.used > len(t.slots) {
-		t.grow()
-	}
 	v := fourOf(a)
-	t.slots[t.find(v)] = uint64(v)<<32 | uint64(code+1)
+	t.put(t.find(v), v, code)
+}
+
+// put puts an IPv4 address into the free slot where it belongs.
+func (t *addressTable) put(i uint64, v, code uint32) {
+	t.slots[i] = uint64(v)<<32 | uint64(code+1)
+	if t.used++; 2*t.used > len(t.slots) {
+		t.resize(2 * len(t.slots))
+	}
 }
 
 func fourOf(a netip.Addr) uint32 {
@@ -85,13 +109,22 @@ func (t *addressTable) hash(v uint32) uint64 {
 	return high ^ low
 }
 
-func (t *addressTable) grow() {
+// resize makes it one of so many slots, a power of two.
+func (t *addressTable) resize(slots int) {
 	old := t.slots
-	t.slots = make([]uint64, 2*len(old))
+	t.slots = make([]uint64, slots)
 	for _, s := range old {
 		if s != 0 {
 			t.slots[t.find(uint32(s>>32))] = s
 		}
+	}
+}
+
+// reserve makes room for so many addresses.
+func (t *addressTable) reserve(n int) {
+	t.list = slices.Grow(t.list, n)
+	if slots := 1 << bits.Len(uint(2*n)); slots > len(t.slots) {
+		t.resize(slots)
 	}
 }
 

@@ -55,6 +55,9 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 	p := newPlan(f, m.live)
 	wanted := slices.DeleteFunc(slices.Clone(m.segments), func(seg *segment) bool { return !p.wants(seg) })
 	p.share(len(wanted))
+	if p.whole() {
+		sc.reserve(wanted)
+	}
 	for _, seg := range wanted {
 		if err := errors.Join(ctx.Err(), sc.add(seg, p)); err != nil {
 			return nil, errors.Join(fmt.Errorf("scan index: %w", err), sc.Close())
@@ -66,6 +69,15 @@ func (s *Store) scan(ctx context.Context, m *manifest, f Filter) (*Scanner, erro
 func (s *Store) newScanner(ctx context.Context, m *manifest, u *unpacker) *Scanner {
 	addresses := newScanAddresses(s.mem)
 	return &Scanner{ctx: ctx, store: s, manifest: m, unpack: u, addresses: addresses, out: newOutput(s.mem, addresses)}
+}
+
+// reserve makes room for the addresses of segments, most of which have the same ones.
+func (sc *Scanner) reserve(segments []*segment) {
+	n := 0
+	for _, seg := range segments {
+		n += seg.addresses
+	}
+	sc.addresses.reserve(n)
 }
 
 // add opens a segment and puts a cursor at its first match, if it has any.

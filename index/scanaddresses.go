@@ -36,6 +36,14 @@ func newScanAddresses(mem memory.Allocator) *scanAddresses {
 // list is the addresses by code.
 func (s *scanAddresses) list() []netip.Addr { return slices.Clip(s.table.list) }
 
+// reserve makes room for so many addresses, which are expected: so nothing is copied when
+// they come.
+func (s *scanAddresses) reserve(n int) {
+	n = min(n, s.limit)
+	s.table.reserve(n)
+	s.short = slices.Grow(s.short, n)
+}
+
 // code is that of an address, which it has from now on.
 func (s *scanAddresses) code(a netip.Addr) uint32 {
 	code := s.table.lookUp(a)
@@ -54,11 +62,11 @@ func (s *scanAddresses) fours(list []uint32) {
 	}
 	s.touched = touched
 	for i, a := range list {
-		if slot := s.table.slots[s.table.find(a)]; slot != 0 {
-			list[i] = uint32(slot) - 1
-		} else {
-			list[i] = s.code(fromFour(a))
+		code := s.table.lookUpFour(a)
+		if int(code) == len(s.short) {
+			s.short = append(s.short, a)
 		}
+		list[i] = code
 	}
 }
 
