@@ -72,16 +72,17 @@ func (w *blockWriter) appendPage(dst []byte, addresses []netip.Addr, first int, 
 	return appendBits(dst, w.numbers, 0, width)
 }
 
-// parsePage reads a page of which the first address is known. raw MUST have packPad
-// bytes behind its length; the page keeps a copy of what it needs.
-func parsePage(raw []byte, first netip.Addr, want, blocks int) (*addressPage, error) {
+// parse reads a page of which the first address is known, into the memory of the one
+// before. raw MUST have packPad bytes behind its length; the page keeps a copy of what it
+// needs.
+func (p *addressPage) parse(raw []byte, first netip.Addr, want, blocks int) error {
 	const head = 8
 	if len(raw) < head {
-		return nil, fmt.Errorf("page has %d bytes", len(raw))
+		return fmt.Errorf("page has %d bytes", len(raw))
 	}
 	n := int(binary.LittleEndian.Uint16(raw))
 	if n != want || n > pageAddresses {
-		return nil, fmt.Errorf("page has %d addresses, want %d", n, want)
+		return fmt.Errorf("page has %d addresses, want %d", n, want)
 	}
 	at := head
 	var columns [3][]uint64
@@ -89,16 +90,17 @@ func parsePage(raw []byte, first netip.Addr, want, blocks int) (*addressPage, er
 	for i := range columns {
 		size := int(binary.LittleEndian.Uint16(raw[2+2*i:]))
 		if size > len(raw)-at {
-			return nil, fmt.Errorf("column %d of a page has %d bytes, %d are left", i, size, len(raw)-at)
+			return fmt.Errorf("column %d of a page has %d bytes, %d are left", i, size, len(raw)-at)
 		}
 		c, err := parseColumn(raw[at:at+size], n)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		columns[i] = c.all(scratch[i][:0])
 		at += size
 	}
-	p := &addressPage{addresses: newAddressList(n), starts: make([]uint32, n+1)}
+	p.addresses.reset(n)
+	p.starts = slices.Grow(p.starts[:0], n+1)[:n+1]
 	high, low := halves(first)
 	total := uint64(0)
 	for i := range n {
@@ -106,21 +108,21 @@ func parsePage(raw []byte, first netip.Addr, want, blocks int) (*addressPage, er
 		p.addresses.add(high, low)
 		p.starts[i] = uint32(total)
 		if columns[2][i] > uint64(blocks) {
-			return nil, fmt.Errorf("address %d of a page is in %d blocks of %d", i, columns[2][i], blocks)
+			return fmt.Errorf("address %d of a page is in %d blocks of %d", i, columns[2][i], blocks)
 		}
 		total += columns[2][i]
 	}
 	p.starts[n] = uint32(total)
 	if at >= len(raw) {
-		return nil, fmt.Errorf("page has no postings")
+		return fmt.Errorf("page has no postings")
 	}
 	p.width = int(raw[at])
 	at++
 	if p.width > 32 || len(raw)-at != bitsLen(int(total), p.width) {
-		return nil, fmt.Errorf("postings have %d bytes of %d numbers of %d bits", len(raw)-at, total, p.width)
+		return fmt.Errorf("postings have %d bytes of %d numbers of %d bits", len(raw)-at, total, p.width)
 	}
-	p.blocks = append(append(make([]byte, 0, len(raw)-at+packPad), raw[at:]...), make([]byte, packPad)...)
-	return p, nil
+	p.blocks = append(append(slices.Grow(p.blocks[:0], len(raw)-at+packPad), raw[at:]...), make([]byte, packPad)...)
+	return nil
 }
 
 // appendBlocks appends the blocks in which address i of the page is a destination.

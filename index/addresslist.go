@@ -1,9 +1,12 @@
 package index
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // addressList is addresses in little memory: four bytes each where all are IPv4. It is
-// not written to once it is made.
+// not written to once it is made, until it is reset.
 type addressList struct {
 	v4  []uint32
 	all []netip.Addr // where any is IPv6
@@ -12,7 +15,9 @@ type addressList struct {
 // mappedIPv4 is the upper half of the low 8 bytes of an IPv4 address mapped into IPv6.
 const mappedIPv4 = 0xffff
 
-func newAddressList(n int) addressList { return addressList{v4: make([]uint32, 0, n)} }
+// reset empties it for n addresses. Whoever has a list with IPv6 may keep it, and with only
+// IPv4 MUST copy it.
+func (l *addressList) reset(n int) { l.v4, l.all = slices.Grow(l.v4[:0], n), nil }
 
 // add appends an address by its two halves.
 func (l *addressList) add(high, low uint64) {

@@ -12,7 +12,8 @@ func TestAddressList(t *testing.T) {
 	low := netip.MustParseAddr("0.0.0.1")
 	loopback := netip.IPv6Loopback() // its upper half is 0, too
 	for _, want := range [][]netip.Addr{nil, {v4}, {low, v4}, {v6}, {loopback, v4}, {v4, v6}, {low, v4, loopback, v6, v4}} {
-		l := newAddressList(len(want))
+		var l addressList
+		l.reset(len(want))
 		for _, a := range want {
 			l.add(halves(a))
 		}

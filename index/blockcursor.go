@@ -31,6 +31,7 @@ type blockScratch struct {
 	values     []uint64
 	offsets    []uint64
 	loud       []uint32 // of the rows that match and are not quiet: the places of their counters
+	page       addressPage
 }
 
 // postingCodes is up to how many destinations postings are read for: beyond it most
@@ -59,14 +60,14 @@ func (s *Store) newBlockSource(c *cursor, p *plan, u *unpacker, d *scanAddresses
 	return b, nil
 }
 
-// readAddresses reads a page's. A scan of all rows asks for each once, and would fill the
-// memory for those of the next question.
+// readAddresses reads a page's, which are valid until it is called again. A scan of all rows
+// asks for each once, and would fill the memory for those of the next question.
 func (s *blockSource) readAddresses(page int) (addressList, error) {
-	read := s.opened.page
 	if s.plan.whole() {
-		read = s.opened.readPage
+		err := s.opened.readPage(&s.page, page, s.unpack)
+		return s.page.addresses, err
 	}
-	p, err := read(page, s.unpack)
+	p, err := s.opened.page(page, s.unpack)
 	if err != nil {
 		return addressList{}, err
 	}

@@ -135,26 +135,26 @@ func (o *opened) page(i int, u *unpacker) (*addressPage, error) {
 	if p := o.pages[i].Load(); p != nil {
 		return p, nil
 	}
-	p, err := o.readPage(i, u)
+	p := new(addressPage)
+	err := o.readPage(p, i, u)
 	if err == nil && o.kept.Load() < keptPages && o.pages[i].CompareAndSwap(nil, p) {
 		o.kept.Add(1)
 	}
 	return p, err
 }
 
-// readPage reads a page for once.
-func (o *opened) readPage(i int, u *unpacker) (*addressPage, error) {
+// readPage reads a page into the memory of p.
+func (o *opened) readPage(p *addressPage, i int, u *unpacker) error {
 	part := o.pagePart(i)
 	raw, err := u.read(o.file, part)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	want := min(pageAddresses, o.seg.addresses-i*pageAddresses)
-	p, err := parsePage(raw, o.firstOf(i), want, o.blocks)
-	if err != nil {
-		return nil, CorruptError{Path: o.file.Name(), Offset: part.offset, Detail: err.Error()}
+	if err := p.parse(raw, o.firstOf(i), want, o.blocks); err != nil {
+		return CorruptError{Path: o.file.Name(), Offset: part.offset, Detail: err.Error()}
 	}
-	return p, nil
+	return nil
 }
 
 // readTables decodes the tables, once.
