@@ -18,8 +18,9 @@ type Dictionaries struct {
 // Assemble wraps a record whose columns the caller has just made, and looks at none of
 // their rows. The record MUST be one that [NewBatch] takes, its two address columns
 // MUST share their dictionary, and the dictionaries MUST be its own; they are taken
-// over. Like NewBatch it takes a reference of its own.
-func Assemble(rec arrow.Record, d Dictionaries) *Batch {
+// over. follows is what [Batch.Follows] will return; nil where the caller does not know.
+// Like NewBatch it takes a reference of its own.
+func Assemble(rec arrow.Record, d Dictionaries, follows []bool) *Batch {
 	codes := func(col int) []uint32 {
 		return rec.Column(col).(*array.Dictionary).Indices().(*array.Uint32).Uint32Values()
 	}
@@ -32,6 +33,9 @@ func Assemble(rec arrow.Record, d Dictionaries) *Batch {
 		blob:       textColumn{d.Blob, codes(ColBlob)},
 	}
 	b.view()
+	if follows != nil {
+		b.follow = func() []bool { return follows }
+	}
 	rec.Retain()
 	return b
 }

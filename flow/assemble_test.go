@@ -20,7 +20,7 @@ func TestAssemble(t *testing.T) {
 	}
 	read := b.NewBatch()
 	got := Assemble(read.Record(), Dictionaries{Addresses: read.Addresses, NIC: read.nic.values, Encryption: read.encryption.values,
-		Rule: read.rule.values, ACL: read.acl.values, Blob: read.blob.values})
+		Rule: read.rule.values, ACL: read.acl.values, Blob: read.blob.values}, nil)
 	read.Release()
 	defer got.Release()
 	for i := range rows {

@@ -179,7 +179,7 @@ func (b *Builder) NewBatch() *Batch {
 		Addresses: slices.Clip(b.addresses.list), Growing: b.addresses.dictionary,
 		NIC: slices.Clone(b.nic.values), Encryption: slices.Clone(b.encryption.values),
 		Rule: slices.Clone(b.rule.values), ACL: slices.Clone(b.acl.values), Blob: slices.Clone(b.blob.values),
-	})
+	}, nil)
 	b.reset()
 	return batch
 }

@@ -111,8 +111,7 @@ func (s *arrowSource) next(c *cursor) (bool, error) {
 			return false, err
 		}
 		if len(s.rows) > 0 {
-			s.fill(c)
-			return true, c.addresses.encode(c.src, c.dst)
+			return true, s.fill(c)
 		}
 	}
 	return false, nil

@@ -8,7 +8,8 @@ import (
 
 // arrowColumns are a decoded batch of a segment of version 1.
 type arrowColumns struct {
-	rows []uint32 // those that match
+	rows []uint32    // those that match
+	ends [2][]uint32 // of those rows: codes of addresses
 
 	data                 [numColumns][]byte
 	valid                [4][]byte // of the counters; nil where none is null
@@ -36,18 +37,29 @@ func (g *arrowOrigins) addTexts(c *cursor, o *arrowOpened) {
 }
 
 // fill gives the cursor the rows that match, each as a run of its own.
-func (s *arrowSource) fill(c *cursor) {
+func (s *arrowSource) fill(c *cursor) error {
 	c.time, c.record, c.offset = pick(c.time, s.time, s.rows), pick(c.record, s.record, s.rows), pick(c.offset, s.offset, s.rows)
-	c.src, c.dst = pick(c.src, s.src, s.rows), pick(c.dst, s.dst, s.rows)
-	c.srcPort, c.dstPort = pick(c.srcPort, s.srcPort, s.rows), pick(c.dstPort, s.dstPort, s.rows)
-	c.state, c.protocol = pick(c.state, s.data[flow.ColState], s.rows), pick(c.protocol, s.data[flow.ColProtocol], s.rows)
-	c.direction = pick(c.direction, s.data[flow.ColDirection], s.rows)
-	c.run, c.flags = c.run[:0], c.flags[:0]
-	for i, row := range s.rows {
-		c.run, c.flags = append(c.run, uint32(i)), append(c.flags, s.flagsOf(row))
+	c.state, c.flags = pick(c.state, s.data[flow.ColState], s.rows), c.flags[:0]
+	for _, row := range s.rows {
+		c.flags = append(c.flags, s.flagsOf(row))
 	}
 	s.fillCounters(c)
 	s.fillOrigins(c)
+	return s.fillRuns(c)
+}
+
+func (s *arrowSource) fillRuns(c *cursor) error {
+	s.ends[0], s.ends[1] = pick(s.ends[0], s.src, s.rows), pick(s.ends[1], s.dst, s.rows)
+	if err := c.addresses.encode(s.ends[0], s.ends[1]); err != nil {
+		return err
+	}
+	protocols, directions := s.data[flow.ColProtocol], s.data[flow.ColDirection]
+	c.runs = c.runs[:0]
+	for i, row := range s.rows {
+		c.runs = append(c.runs, run{src: s.ends[0][i], dst: s.ends[1][i], ports: uint32(s.srcPort[row])<<16 | uint32(s.dstPort[row]),
+			kind: uint16(directions[row])<<8 | uint16(protocols[row]), until: i + 1})
+	}
+	return nil
 }
 
 func (s *arrowSource) fillCounters(c *cursor) {

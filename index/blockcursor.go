@@ -26,11 +26,12 @@ type blockSource struct {
 type blockScratch struct {
 	block      block
 	rows, runs []uint32 // of the block: those that match
-	runOf      []uint32 // by row that matches: its run, as a place in runs
+	until      []uint32 // by run that matches: where its rows end among those that do
 	groups     []uint64 // of those rows
 	values     []uint64
 	offsets    []uint64
 	loud       []uint32 // of the rows that match and are not quiet: the places of their counters
+	src, dst   []uint32 // of the runs that match: codes of addresses
 	page       addressPage
 }
 

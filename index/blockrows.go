@@ -31,11 +31,10 @@ func (s *blockSource) decode(c *cursor, raw []byte, timed bool) error {
 	return s.fillRuns(c)
 }
 
-// matchRuns sets runs to those that match, rows to their rows, and runOf to the run of
-// each row.
+// matchRuns sets runs to those that match, and rows to their rows.
 func (s *blockSource) matchRuns() {
 	b, q := &s.block, s.plan
-	s.rows, s.runs, s.runOf = s.rows[:0], s.runs[:0], s.runOf[:0]
+	s.rows, s.runs, s.until = s.rows[:0], s.runs[:0], s.until[:0]
 	if q.all() {
 		s.matchAll()
 		return
@@ -51,26 +50,23 @@ func (s *blockSource) matchRuns() {
 		default:
 			for row := b.start[run]; row < b.start[run+1]; row++ {
 				s.rows = append(s.rows, row)
-				s.runOf = append(s.runOf, uint32(len(s.runs)))
 			}
-			s.runs = append(s.runs, uint32(run))
+			s.runs, s.until = append(s.runs, uint32(run)), append(s.until, uint32(len(s.rows)))
 		}
 	}
 }
 
-// matchAll does what matchRuns does where every run matches. How long runs are nobody
-// could foresee, so what a row's is comes of the marks.
+// matchAll does what matchRuns does where every run matches.
 func (s *blockSource) matchAll() {
 	b := &s.block
-	s.rows, s.runOf, s.runs = slices.Grow(s.rows, b.rows)[:b.rows], slices.Grow(s.runOf, b.rows)[:b.rows], slices.Grow(s.runs, b.runs)[:b.runs]
-	marks, run := b.columns[packStarts].bits, ^uint32(0)
+	s.rows, s.runs = slices.Grow(s.rows, b.rows)[:b.rows], slices.Grow(s.runs, b.runs)[:b.runs]
 	for i := range s.rows {
-		run += uint32(marks[i>>3]>>(i&7)) & 1
-		s.rows[i], s.runOf[i] = uint32(i), run
+		s.rows[i] = uint32(i)
 	}
 	for i := range s.runs {
 		s.runs[i] = uint32(i)
 	}
+	s.until = append(s.until, b.start[1:]...)
 }
 
 func (s *blockSource) readGroups() error {
@@ -83,28 +79,31 @@ func (s *blockSource) readGroups() error {
 
 // matchRows leaves out rows by group and time, and then runs of which no row is left.
 func (s *blockSource) matchRows(timed bool) {
-	n, runs := 0, 0
-	last := ^uint32(0)
 	if timed {
 		s.values = s.block.columns[packTime].pick(s.values[:0], s.rows)
 	}
-	for i, group := range s.groups {
-		if s.wanted != nil && !s.wanted[group] {
-			continue
-		}
-		if timed {
-			if t := s.tables.groups[group].time + int64(s.values[i]); t < s.plan.from || t >= s.plan.to {
+	i, n, runs := 0, 0, 0
+	for k, until := range s.until {
+		before := n
+		for ; i < int(until); i++ {
+			group := s.groups[i]
+			if s.wanted != nil && !s.wanted[group] {
 				continue
 			}
+			if timed {
+				if t := s.tables.groups[group].time + int64(s.values[i]); t < s.plan.from || t >= s.plan.to {
+					continue
+				}
+			}
+			s.rows[n], s.groups[n] = s.rows[i], group
+			n++
 		}
-		if run := s.runOf[i]; run != last {
-			s.runs[runs] = s.runs[run]
-			runs, last = runs+1, run
+		if n > before {
+			s.runs[runs], s.until[runs] = s.runs[k], uint32(n)
+			runs++
 		}
-		s.rows[n], s.runOf[n], s.groups[n] = s.rows[i], uint32(runs-1), group
-		n++
 	}
-	s.rows, s.runOf, s.groups, s.runs = s.rows[:n], s.runOf[:n], s.groups[:n], s.runs[:runs]
+	s.rows, s.groups, s.runs, s.until = s.rows[:n], s.groups[:n], s.runs[:runs], s.until[:runs]
 }
 
 // window leaves only the next rows that the cursor has room for. done is 0 once they
@@ -118,12 +117,12 @@ func (s *blockSource) window() {
 	if to-from == all {
 		return
 	}
-	s.rows, s.runOf = append(s.rows[:0], s.rows[from:to]...), append(s.runOf[:0], s.runOf[from:to]...)
-	s.groups = append(s.groups[:0], s.groups[from:to]...)
-	first, last := s.runOf[0], s.runOf[len(s.runOf)-1]
-	s.runs = append(s.runs[:0], s.runs[first:last+1]...)
-	for i := range s.runOf {
-		s.runOf[i] -= first
+	s.rows, s.groups = append(s.rows[:0], s.rows[from:to]...), append(s.groups[:0], s.groups[from:to]...)
+	first, _ := slices.BinarySearch(s.until, uint32(from+1))
+	last, _ := slices.BinarySearch(s.until, uint32(to))
+	s.runs, s.until = append(s.runs[:0], s.runs[first:last+1]...), append(s.until[:0], s.until[first:last+1]...)
+	for i := range s.until {
+		s.until[i] = min(s.until[i], uint32(to)) - uint32(from)
 	}
 }
 
@@ -147,30 +146,23 @@ func (s *blockSource) fillGroups(c *cursor) {
 
 // fillRuns sets what rows have by their run.
 func (s *blockSource) fillRuns(c *cursor) error {
-	b := &s.block
-	c.run = append(c.run[:0], s.runOf...)
-	c.src, c.dst = pick(c.src, b.src, s.runs), pick(c.dst, b.dst, s.runs)
-	c.srcPort, c.dstPort = shorts(c.srcPort, s.ofRuns(packSrcPort)), shorts(c.dstPort, s.ofRuns(packDstPort))
-	kinds := s.ofRuns(packKind)
-	c.protocol, c.direction = slices.Grow(c.protocol[:0], len(kinds))[:len(kinds)], slices.Grow(c.direction[:0], len(kinds))[:len(kinds)]
-	for i, v := range kinds {
-		c.protocol[i], c.direction[i] = byte(v), byte(v>>8)
+	b, n := &s.block, len(s.runs)
+	s.values = b.columns[packSrcPort].pick(s.values[:0], s.runs)
+	s.values = b.columns[packDstPort].pick(s.values, s.runs)
+	s.values = b.columns[packKind].pick(s.values, s.runs)
+	srcPorts, dstPorts, kinds := s.values[:n], s.values[n:][:n], s.values[2*n:][:n]
+	s.src, s.dst = pick(s.src, b.src, s.runs), pick(s.dst, b.dst, s.runs)
+	if err := c.addresses.encode(s.src, s.dst); err != nil { // which may read over the block
+		return err
 	}
-	return c.addresses.encode(c.src, c.dst)
-}
-
-func (s *blockSource) ofRuns(col int) []uint64 {
-	s.values = s.block.columns[col].pick(s.values[:0], s.runs)
-	return s.values
-}
-
-// shorts puts values into dst, from its start.
-func shorts(dst []uint16, values []uint64) []uint16 {
-	dst = slices.Grow(dst[:0], len(values))[:len(values)]
-	for i, v := range values {
-		dst[i] = uint16(v)
+	src, dst, until := s.src[:n], s.dst[:n], s.until[:n]
+	c.runs = slices.Grow(c.runs[:0], n)[:n]
+	for i := range c.runs {
+		r := &c.runs[i]
+		r.src, r.dst, r.until = src[i], dst[i], int(until[i])
+		r.ports, r.kind = uint32(uint16(srcPorts[i]))<<16|uint32(uint16(dstPorts[i])), uint16(kinds[i])
 	}
-	return dst
+	return nil
 }
 
 // fillCounters sets state, flags and counters. Which rows are quiet nobody could foresee, so

@@ -11,13 +11,8 @@ import (
 // only the nodes above the first cursor are played again when it has moved.
 type contest struct {
 	cursors []*cursor // nil: one that was at its end
-	lost    []head    // by node, who lost there; at 0, who won. Node n is above 2n and 2n+1, of which those from len(lost) on are cursors.
-}
-
-// head is the row that a cursor stands before.
-type head struct {
-	runKey
-	cursor uint64 // which one
+	keys    []runKey  // by cursor, of the row that it stands before
+	lost    []uint32  // by node, who lost there; at 0, who won. Node n is above 2n and 2n+1, of which those from len(lost) on are cursors.
 }
 
 // atEnd is behind the keys of all rows.
@@ -26,14 +21,14 @@ var atEnd = runKey{math.MaxUint64, math.MaxUint64}
 // start plays at all nodes.
 func (t *contest) start() {
 	n := len(t.cursors)
-	won := make([]head, 2*n)
-	t.lost = make([]head, n)
+	won := make([]uint32, 2*n)
+	t.lost, t.keys = make([]uint32, n), make([]runKey, n)
 	for i, c := range t.cursors {
-		won[n+i] = head{c.key(), uint64(i)}
+		won[n+i], t.keys[i] = uint32(i), c.key()
 	}
 	for i := n - 1; i > 0; i-- {
 		one, other := won[2*i], won[2*i+1]
-		if t.before(&other, &one) {
+		if t.before(other, one) {
 			one, other = other, one
 		}
 		won[i], t.lost[i] = one, other
@@ -48,52 +43,56 @@ func (t *contest) first() *cursor {
 	if len(t.cursors) == 0 {
 		return nil
 	}
-	return t.cursors[t.lost[0].cursor]
+	return t.cursors[t.lost[0]]
 }
 
 // moved plays again once the first cursor has moved.
-func (t *contest) moved() {
-	c := t.first()
+func (t *contest) moved(c *cursor) {
 	c.tied = false
-	t.play(head{c.key(), t.lost[0].cursor})
+	t.play(c.key())
 }
 
 // ended plays again once the first cursor is at its end.
 func (t *contest) ended() {
-	t.cursors[t.lost[0].cursor] = nil
-	t.play(head{atEnd, t.lost[0].cursor})
+	t.cursors[t.lost[0]] = nil
+	t.play(atEnd)
 }
 
-// play lets the first cursor's new head play from its leaf on. Who wins nobody could
+// play lets the first cursor play from its leaf on, with another key. Who wins nobody could
 // foresee, so that is no jump.
-func (t *contest) play(h head) {
-	addresses, ends, cursor := h.addresses, h.ends, h.cursor // in registers
-	for n := (uint64(len(t.lost)) + cursor) / 2; n > 0; n /= 2 {
-		o := &t.lost[n]
-		theirs := *o
-		_, less := bits.Sub64(theirs.ends, ends, 0)
-		_, less = bits.Sub64(theirs.addresses, addresses, less)
-		swap := -less // all ones, or 0
-		if (theirs.addresses^addresses)|(theirs.ends^ends) == 0 && t.beforeTied(theirs.cursor, cursor) {
-			swap = math.MaxUint64
+func (t *contest) play(k runKey) {
+	lost, keys := t.lost, t.keys
+	cursor := lost[0]
+	keys[cursor] = k
+	for n := (uint(len(lost)) + uint(cursor)) / 2; n > 0; n /= 2 {
+		other := lost[n]
+		o := keys[other]
+		_, less := bits.Sub64(o.ends, k.ends, 0)
+		_, less = bits.Sub64(o.addresses, k.addresses, less)
+		if o == k && t.beforeTied(other, cursor) {
+			less = 1
 		}
-		x, y, z := (theirs.addresses^addresses)&swap, (theirs.ends^ends)&swap, (theirs.cursor^cursor)&swap
-		*o = head{runKey{theirs.addresses ^ x, theirs.ends ^ y}, theirs.cursor ^ z}
-		addresses, ends, cursor = addresses^x, ends^y, cursor^z
+		swap := -less // all ones, or 0
+		k.addresses ^= (o.addresses ^ k.addresses) & swap
+		k.ends ^= (o.ends ^ k.ends) & swap
+		x := (other ^ cursor) & uint32(swap)
+		lost[n] = other ^ x
+		cursor ^= x
 	}
-	t.lost[0] = head{runKey{addresses, ends}, cursor}
+	lost[0] = cursor
 }
 
 // before says whether the row of a precedes that of b.
-func (t *contest) before(a, b *head) bool {
-	if a.runKey == b.runKey {
-		return t.beforeTied(a.cursor, b.cursor)
+func (t *contest) before(a, b uint32) bool {
+	x, y := t.keys[a], t.keys[b]
+	if x == y {
+		return t.beforeTied(a, b)
 	}
-	return a.addresses < b.addresses || a.addresses == b.addresses && a.ends < b.ends
+	return x.addresses < y.addresses || x.addresses == y.addresses && x.ends < y.ends
 }
 
 // beforeTied is before where keys are equal. The cursor that wins is tied until it moves.
-func (t *contest) beforeTied(a, b uint64) bool {
+func (t *contest) beforeTied(a, b uint32) bool {
 	x, y := t.cursors[a], t.cursors[b]
 	if x == nil || y == nil { // both are at their ends
 		return false
@@ -106,26 +105,29 @@ func (t *contest) beforeTied(a, b uint64) bool {
 	return false
 }
 
-// stretch is how many rows from the first cursor's next one on precede those of all
-// others: at least one, and at most those of a run.
-func (t *contest) stretch() int {
-	c := t.first()
-	n := c.runs[c.on].until - c.at
-	if !c.tied || n == 1 {
+// stretch is how many rows from the first cursor's next one on, which is c, precede those of
+// all others: at least one, and at most those of a run.
+func (t *contest) stretch(c *cursor) int {
+	if n := c.runs[c.on].until - c.at; !c.tied {
 		return n
 	}
-	if o := t.second(); o.runKey == t.lost[0].runKey {
-		return c.precede(t.cursors[o.cursor], n)
+	return t.tiedStretch(c)
+}
+
+func (t *contest) tiedStretch(c *cursor) int {
+	n := c.runs[c.on].until - c.at
+	if o := t.second(); t.keys[o] == t.keys[t.lost[0]] {
+		return c.precede(t.cursors[o], n)
 	}
 	return n
 }
 
 // second is the first of those that lost to the first cursor.
-func (t *contest) second() *head {
-	n := (len(t.lost) + int(t.lost[0].cursor)) / 2
-	second := &t.lost[n]
+func (t *contest) second() uint32 {
+	n := (len(t.lost) + int(t.lost[0])) / 2
+	second := t.lost[n]
 	for n /= 2; n > 0; n /= 2 {
-		if o := &t.lost[n]; t.before(o, second) {
+		if o := t.lost[n]; t.before(o, second) {
 			second = o
 		}
 	}

@@ -33,12 +33,11 @@ func TestContest(t *testing.T) {
 		}
 		contest.start()
 		var got []flow.Row
-		out := &output{}
 		for c := contest.first(); c != nil; c = contest.first() {
-			n, i := min(contest.stretch(), 1+r.IntN(5)), slices.Index(contest.cursors, c)
+			n, i := min(contest.stretch(c), 1+r.IntN(5)), slices.Index(contest.cursors, c)
 			got = append(got, all[i][c.at:c.at+n]...)
-			if out.place(c, n); c.at < c.len() {
-				contest.moved()
+			if c.take(n); c.at < c.len() {
+				contest.moved(c)
 			} else {
 				contest.ended()
 			}
@@ -53,18 +52,16 @@ func memoryCursor(d *scanAddresses, rows []flow.Row) *cursor {
 	for i, row := range rows {
 		if i == 0 || row.Direction != rows[i-1].Direction || row.Src != rows[i-1].Src || row.Dst != rows[i-1].Dst || row.Protocol != rows[i-1].Protocol ||
 			row.SrcPort != rows[i-1].SrcPort || row.DstPort != rows[i-1].DstPort {
-			c.src, c.dst = append(c.src, d.code(row.Src)), append(c.dst, d.code(row.Dst))
-			c.srcPort, c.dstPort = append(c.srcPort, row.SrcPort), append(c.dstPort, row.DstPort)
-			c.protocol, c.direction = append(c.protocol, row.Protocol), append(c.direction, row.Direction)
+			c.runs = append(c.runs, run{src: d.code(row.Src), dst: d.code(row.Dst), ports: uint32(row.SrcPort)<<16 | uint32(row.DstPort),
+				kind: uint16(row.Direction)<<8 | uint16(row.Protocol)})
 		}
-		c.run = append(c.run, uint32(len(c.src)-1))
+		c.runs[len(c.runs)-1].until = i + 1
 		c.time, c.offset, c.state = append(c.time, row.Time), append(c.offset, row.Offset), append(c.state, row.State)
 		text := uint32(len(c.texts))
 		c.texts = append(c.texts, row.NIC, row.Blob)
 		c.origin = append(c.origin, uint32(i))
 		c.origins = append(c.origins, origin{texts: [5]uint32{0: text, 4: text + 1}})
 	}
-	c.setRuns()
-	c.to = make([]uint32, 0, len(rows)+fewRows)
+	c.setKeys()
 	return c
 }

@@ -15,25 +15,21 @@ type cursor struct {
 	source    rowSource
 	addresses *addressCoder
 
+	head, ahead runKey
 	at   int      // the next row
 	on   int      // its run
 	sent int      // rows before it are in batches; those from it to at have only their places
 	to   []uint32 // of the rows from sent to at: the place in the batch under way
 	tied bool     // another cursor's next row may have the key of this one's
 
+	runs []run
+
 	// By row. flags are a row's: nulls in bits 0 to 3, then allowed.
-	run                  []uint32
 	origin               []uint32
 	time, record, offset []int64
 	state, flags         []uint8
 	counted              []uint32    // where its counters are; 0 where there are none
 	counters             [4][]uint64 // not by row; the first ones are 0
-
-	// By run.
-	src, dst            []uint32 // codes in the dictionary of the scan
-	srcPort, dstPort    []uint16
-	protocol, direction []uint8
-	runs                []keyedRun
 
 	// Of the whole segment, or of what was decoded last.
 	origins  []origin
@@ -56,7 +52,7 @@ func (c *cursor) next() (bool, error) {
 	ok, err := c.source.next(c)
 	if ok {
 		c.at, c.on, c.sent = 0, 0, 0
-		c.setRuns()
+		c.setKeys()
 		c.to = slices.Grow(c.to[:0], c.len()+fewRows)
 		for len(c.toOrigin) < len(c.origins) {
 			c.toOrigin = append(c.toOrigin, originCodes{})
@@ -66,7 +62,16 @@ func (c *cursor) next() (bool, error) {
 }
 
 // len is how many rows it holds, those that were taken included.
-func (c *cursor) len() int { return len(c.run) }
+func (c *cursor) len() int { return len(c.time) }
+
+// take moves past the next n rows, which are of one run.
+func (c *cursor) take(n int) {
+	if c.at += n; c.at == c.runs[c.on].until {
+		c.on++
+		c.head = c.ahead
+		c.ahead = c.runs[min(c.on+1, len(c.runs)-1)].runKey
+	}
+}
 
 // newCursor opens a segment and puts a cursor at its first match. It returns nil where
 // there is none. Addresses get codes of d.

@@ -137,6 +137,9 @@ func checkBatch(b *flow.Batch) error {
 			return fmt.Errorf("row %d of a batch is %+v, its record says %+v", i, got, want)
 		}
 	}
+	if !slices.Equal(b.Follows(), read.Follows()) {
+		return fmt.Errorf("rows follow one another as in %v, their columns say %v", b.Follows(), read.Follows())
+	}
 	if !slices.Equal(b.Addresses, read.Addresses) {
 		return fmt.Errorf("batch has addresses %v, its record %v", b.Addresses, read.Addresses)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/whichpod/whichpod/flow"
@@ -36,43 +35,43 @@ func shorten(a netip.Addr) uint32 {
 	return fourOf(a)
 }
 
-// keyedRun is where the rows of a run end, and what comes first of them.
-type keyedRun struct {
+// run is rows of a cursor that follow each other and share a five-tuple and direction.
+type run struct {
 	runKey
-	until int
+	src, dst uint32 // codes in the dictionary of the scan
+	ports    uint32 // the source's above the destination's
+	kind     uint16 // direction above protocol
+	until    int    // where its rows end
 }
 
-// setRuns fills the runs that were decoded.
-func (c *cursor) setRuns() {
+// setKeys fills the keys of the runs that were decoded.
+func (c *cursor) setKeys() {
 	short := c.addresses.scan.short
-	c.runs = slices.Grow(c.runs[:0], len(c.src))[:len(c.src)]
-	for run, src := range c.src {
-		k := runKey{keyOfAddresses(short[src], short[c.dst[run]]), uint64(c.protocol[run])<<32 | uint64(c.srcPort[run])<<16 | uint64(c.dstPort[run])}
+	for i := range c.runs {
+		r := &c.runs[i]
+		k := runKey{keyOfAddresses(short[r.src], short[r.dst]), uint64(uint8(r.kind))<<32 | uint64(r.ports)}
 		if uint32(k.addresses) == math.MaxUint32 {
 			k.ends = 0
 		}
-		c.runs[run].runKey = k
+		r.runKey = k
 	}
-	for i, run := range c.run {
-		c.runs[run].until = i + 1
-	}
+	c.head, c.ahead = c.runs[0].runKey, c.runs[min(1, len(c.runs)-1)].runKey
 }
 
 // key is that of the next row.
-func (c *cursor) key() runKey { return c.runs[c.on].runKey }
+func (c *cursor) key() runKey { return c.head }
 
-// compare is flow.Compare of a row and the next one of another cursor, of which the keys
-// are equal.
+// compare is flow.Compare of a row of the next run and the next one of another cursor, of
+// which the keys are equal.
 func (c *cursor) compare(row int, o *cursor) int {
-	run, theirs := c.run[row], o.run[o.at]
-	if uint32(c.runs[run].addresses) == math.MaxUint32 {
+	mine, theirs := &c.runs[c.on], &o.runs[o.on]
+	if uint32(mine.addresses) == math.MaxUint32 {
 		list := c.addresses.scan.table.list
 		if x := cmp.Or(
-			list[c.src[run]].Compare(list[o.src[theirs]]),
-			list[c.dst[run]].Compare(list[o.dst[theirs]]),
-			cmp.Compare(c.protocol[run], o.protocol[theirs]),
-			cmp.Compare(c.srcPort[run], o.srcPort[theirs]),
-			cmp.Compare(c.dstPort[run], o.dstPort[theirs]),
+			list[mine.src].Compare(list[theirs.src]),
+			list[mine.dst].Compare(list[theirs.dst]),
+			cmp.Compare(uint8(mine.kind), uint8(theirs.kind)),
+			cmp.Compare(mine.ports, theirs.ports),
 		); x != 0 {
 			return x
 		}
@@ -80,13 +79,13 @@ func (c *cursor) compare(row int, o *cursor) int {
 	return c.compareRest(row, o, o.at)
 }
 
-// compareRest is flow.Compare of rows that have one five-tuple, reading no more of them
-// than is needed.
+// compareRest is flow.Compare of rows of the next runs that have one five-tuple, reading
+// no more of them than is needed.
 func (c *cursor) compareRest(row int, o *cursor, theirs int) int {
 	if x := strings.Compare(c.nic(row), o.nic(theirs)); x != 0 {
 		return x
 	}
-	if x := cmp.Compare(c.direction[c.run[row]], o.direction[o.run[theirs]]); x != 0 {
+	if x := cmp.Compare(c.runs[c.on].kind>>8, o.runs[o.on].kind>>8); x != 0 {
 		return x
 	}
 	if x := cmp.Compare(c.time[row], o.time[theirs]); x != 0 {

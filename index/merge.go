@@ -244,25 +244,28 @@ func (s *Store) removeFiles(old []*segment) {
 
 // appendCursor copies the rows that the cursor stands before.
 func (c *columns) appendCursor(from *cursor) {
-	n := c.grow(len(from.run))
+	n := c.grow(from.len())
 	rows := c.rows[n:]
 	addresses := from.addresses.scan.list()
 	c.addresses.begin(addresses, from.addresses.scan.dictionary)
 	c.stretches = c.stretches[:0]
 	origin, record := noCode, int64(0) // of the row before
 	code := noCode
-	for i, run := range from.run {
-		place := rowPlace{from.time[i], from.offset[i]}
+	on := 0
+	for i := range rows {
+		if i == from.runs[on].until {
+			on++
+		}
+		run, place := &from.runs[on], rowPlace{from.time[i], from.offset[i]}
 		if o, r := from.origin[i], from.record[i]; o != origin || r != record {
 			origin, record = o, r
 			code = c.groupLike(from, o, r, place)
 		}
 		c.stretches = append(c.stretches, code)
 		c.fits[code].add(place)
-		c.ends[n+i] = ends{c.addresses.of(addresses, from.src[run]), c.addresses.of(addresses, from.dst[run])}
-		rows[i] = row{ports: uint32(from.srcPort[run])<<16 | uint32(from.dstPort[run]), kind: uint16(from.direction[run])<<8 | uint16(from.protocol[run]),
-			state: from.state[i], flags: from.flags[i] & (flagAllowed | uint8(flow.NullAll))}
-		c.protocols[from.protocol[run]] = true
+		c.ends[n+i] = ends{c.addresses.of(addresses, run.src), c.addresses.of(addresses, run.dst)}
+		rows[i] = row{ports: run.ports, kind: run.kind, state: from.state[i], flags: from.flags[i] & (flagAllowed | uint8(flow.NullAll))}
+		c.protocols[uint8(run.kind)] = true
 	}
 	for k, values := range from.counters {
 		own := make([]uint64, len(rows))

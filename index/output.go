@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -27,13 +28,15 @@ type output struct {
 	data                 [numColumns]*memory.Buffer
 	time, record, offset []int64
 	counters             [4][]uint64
-	src, dst             []uint32
 	texts                [numDictionaries]textCodes
-	srcPort, dstPort     []uint16
-	direction, state     []uint8
-	protocol             []uint8
+	state                []uint8
 	flags                []uint8 // kept from one batch to the next
 	anyFlag              uint8   // of the batch's rows
+
+	// What rows have by their run, as bytes.
+	src, dst, srcPort, dstPort, protocol, direction []byte
+	others                                          []uint8 // by row: 1 where it is of another run than the row before; kept
+	last                                            run     // of the last row
 
 	// round tells this batch's codes in a cursor's toOrigin from an earlier batch's.
 	round uint32
@@ -56,15 +59,24 @@ func (o *output) begin() {
 	o.round++
 	for col := range o.data {
 		o.data[col] = memory.NewResizableBuffer(o.columns)
-		o.data[col].Resize(dataSize(col, o.cap))
+		o.data[col].Resize(dataSize(col, o.cap+slack(col)))
 		o.view(col, o.data[col].Bytes())
 	}
 	if len(o.flags) < o.cap {
-		o.flags = make([]uint8, o.cap)
+		o.flags, o.others = make([]uint8, o.cap), make([]uint8, o.cap+fewRows)
 	}
 	for i := range o.texts {
 		o.texts[i].reset()
 	}
+}
+
+// slack is how many rows are written too much at the end of a column: see putRun.
+func slack(col int) int {
+	switch col {
+	case flow.ColSrc, flow.ColDst, flow.ColSrcPort, flow.ColDstPort, flow.ColProtocol, flow.ColDirection:
+		return fewRows
+	}
+	return 0
 }
 
 // view gives a column's bytes their type.
@@ -79,13 +91,13 @@ func (o *output) view(col int, b []byte) {
 	case flow.ColPacketsSent, flow.ColBytesSent, flow.ColPacketsReceived, flow.ColBytesReceived:
 		o.counters[col-flow.ColPacketsSent] = arrow.Uint64Traits.CastFromBytes(b)
 	case flow.ColSrc:
-		o.src = arrow.Uint32Traits.CastFromBytes(b)
+		o.src = b
 	case flow.ColDst:
-		o.dst = arrow.Uint32Traits.CastFromBytes(b)
+		o.dst = b
 	case flow.ColSrcPort:
-		o.srcPort = arrow.Uint16Traits.CastFromBytes(b)
+		o.srcPort = b
 	case flow.ColDstPort:
-		o.dstPort = arrow.Uint16Traits.CastFromBytes(b)
+		o.dstPort = b
 	case flow.ColDirection:
 		o.direction = b
 	case flow.ColState:
@@ -107,9 +119,11 @@ func (o *output) abort() {
 	}
 }
 
-// place gives the next n rows of the cursor their places and moves it past them. There
-// MUST be room, and they MUST be copied before the cursor's source moves on.
+// place gives the next n rows of the cursor, which are of one run, their places and moves
+// it past them. There MUST be room, and they MUST be copied before the cursor's source
+// moves on; what they have by their run is.
 func (o *output) place(c *cursor, n int) {
+	o.putRun(&c.runs[c.on], n)
 	at, place := len(c.to), uint32(o.n)
 	c.to = c.to[:at+n]
 	few := (*[fewRows]uint32)(c.to[at : at+fewRows])
@@ -118,9 +132,30 @@ func (o *output) place(c *cursor, n int) {
 		c.to[at+i] = place + uint32(i)
 	}
 	o.n += n
-	if c.at += n; c.at == c.runs[c.on].until {
-		c.on++
+	c.take(n)
+}
+
+// putRun sets what the next n rows have by their run, and what is behind them.
+func (o *output) putRun(r *run, n int) {
+	other := (r.src ^ o.last.src) | (r.dst ^ o.last.dst) | (r.ports ^ o.last.ports) | uint32(r.kind^o.last.kind)
+	o.last.src, o.last.dst, o.last.ports, o.last.kind = r.src, r.dst, r.ports, r.kind
+	const twice, fourTimes, bytes = 1<<32 | 1, 1<<48 | 1<<32 | 1<<16 | 1, 1<<24 | 1<<16 | 1<<8 | 1
+	src, dst := uint64(r.src)*twice, uint64(r.dst)*twice
+	srcPort, dstPort := uint64(r.ports>>16)*fourTimes, uint64(uint16(r.ports))*fourTimes
+	protocol, direction := uint32(uint8(r.kind))*bytes, uint32(r.kind>>8)*bytes
+	for i := o.n; i < o.n+n; i += fewRows {
+		e := binary.NativeEndian
+		e.PutUint64(o.src[4*i:], src)
+		e.PutUint64(o.src[4*i+8:], src)
+		e.PutUint64(o.dst[4*i:], dst)
+		e.PutUint64(o.dst[4*i+8:], dst)
+		e.PutUint64(o.srcPort[2*i:], srcPort)
+		e.PutUint64(o.dstPort[2*i:], dstPort)
+		e.PutUint32(o.protocol[i:], protocol)
+		e.PutUint32(o.direction[i:], direction)
+		clear(o.others[i : i+fewRows])
 	}
+	o.others[o.n] = uint8((uint64(other) + math.MaxUint32) >> 32) // 1, or 0
 }
 
 // fewRows is how many places are written at once: how many there are nobody could foresee.
@@ -134,7 +169,6 @@ func (o *output) copy(c *cursor) {
 	}
 	o.copyRows(c, to)
 	o.copyCounters(c, to)
-	o.copyRuns(c, to)
 	o.copyOrigins(c, to)
 	c.sent, c.to = c.at, to[:0]
 }
@@ -164,24 +198,6 @@ func (o *output) copyCounters(c *cursor, to []uint32) {
 	for i, place := range to {
 		at := counted[i]
 		o0[place], o1[place], o2[place], o3[place] = v0[at], v1[at], v2[at], v3[at]
-	}
-}
-
-// copyRuns copies what rows have by their run.
-func (o *output) copyRuns(c *cursor, to []uint32) {
-	n, all := len(c.src), o.cap
-	src, dst := c.src, c.dst[:n]
-	srcs, dsts := o.src[:all], o.dst[:all]
-	runs := c.run[c.sent:][:len(to)]
-	for i, place := range to {
-		run := runs[i]
-		srcs[place], dsts[place] = src[run], dst[run]
-	}
-	srcPort, dstPort, protocol, direction := c.srcPort[:n], c.dstPort[:n], c.protocol[:n], c.direction[:n]
-	srcPorts, dstPorts, protocols, directions := o.srcPort[:all], o.dstPort[:all], o.protocol[:all], o.direction[:all]
-	for i, place := range to {
-		run := runs[i]
-		srcPorts[place], dstPorts[place], protocols[place], directions[place] = srcPort[run], dstPort[run], protocol[run], direction[run]
 	}
 }
 
@@ -219,7 +235,18 @@ func (o *output) finish() *flow.Batch {
 	return flow.Assemble(rec, flow.Dictionaries{
 		Addresses: o.addresses.list(), Growing: o.addresses.dictionary, NIC: slices.Clone(o.texts[dictNIC].list), Encryption: slices.Clone(o.texts[dictEncryption].list),
 		Rule: slices.Clone(o.texts[dictRule].list), ACL: slices.Clone(o.texts[dictACL].list), Blob: slices.Clone(o.texts[dictBlob].list),
-	})
+	}, o.follows())
+}
+
+// follows says for each row whether it has the five-tuple, direction and NIC of the row
+// before it. Each NIC has one code.
+func (o *output) follows() []bool {
+	out := make([]bool, o.n)
+	others, nic := o.others[:o.n], o.texts[dictNIC].codes[:o.n]
+	for i := 1; i < len(out); i++ {
+		out[i] = uint32(others[i])|(nic[i]^nic[i-1]) == 0
+	}
+	return out
 }
 
 // column takes over the column's buffer.

@@ -143,7 +143,11 @@ func (sc *Scanner) fill() (*flow.Batch, error) {
 		if c == nil {
 			break
 		}
-		sc.out.place(c, min(sc.contest.stretch(), sc.out.room()))
+		sc.out.place(c, min(sc.contest.stretch(c), sc.out.room()))
+		if c.at < c.len() {
+			sc.contest.moved(c)
+			continue
+		}
 		if err := sc.advance(c); err != nil {
 			sc.out.abort()
 			return nil, err
@@ -157,19 +161,15 @@ func (sc *Scanner) fill() (*flow.Batch, error) {
 	return sc.out.finish(), nil
 }
 
-// advance goes on once rows of the first cursor were placed.
+// advance goes on once all rows of the first cursor were placed.
 func (sc *Scanner) advance(c *cursor) error {
-	if c.at < c.len() {
-		sc.contest.moved()
-		return nil
-	}
 	sc.out.copy(c)
 	ok, err := c.next()
 	if err := sc.tolerate(err); err != nil {
 		return err
 	}
 	if ok {
-		sc.contest.moved()
+		sc.contest.moved(c)
 		return nil
 	}
 	sc.contest.ended()

@@ -126,10 +126,9 @@ func (s *scanAddresses) renew(cursors []*cursor) {
 // recode gives what is left of the decoded rows the codes of a new dictionary.
 func (c *cursor) recode(old []netip.Addr) {
 	c.addresses.forget(old)
-	for _, column := range [2][]uint32{c.src, c.dst} {
-		for run := c.run[c.at]; int(run) < len(column); run++ {
-			column[run] = c.addresses.scan.code(old[column[run]])
-		}
+	for i := c.on; i < len(c.runs); i++ {
+		r := &c.runs[i]
+		r.src, r.dst = c.addresses.scan.code(old[r.src]), c.addresses.scan.code(old[r.dst])
 	}
 }
 
