@@ -15,7 +15,9 @@ type cursor struct {
 	source    rowSource
 	addresses *addressCoder
 
-	head, ahead runKey
+	head  runKey // the key of the next row
+	ahead runKey // that of the run behind it, at hand before it is asked for
+
 	at   int      // the next row
 	on   int      // its run
 	sent int      // rows before it are in batches; those from it to at have only their places

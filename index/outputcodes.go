@@ -42,11 +42,24 @@ func (t *textCodes) of(s string) uint32 {
 	return code
 }
 
+// array returns the texts as a batch has them. The caller MUST Release it.
 func (t *textCodes) array(mem memory.Allocator) arrow.Array {
-	b := array.NewStringBuilder(mem)
-	defer b.Release()
+	size := 0
 	for _, s := range t.list {
-		b.Append(s)
+		size += len(s)
 	}
-	return b.NewArray()
+	ends, chars := memory.NewResizableBuffer(mem), memory.NewResizableBuffer(mem)
+	defer ends.Release()
+	defer chars.Release()
+	ends.Resize(arrow.Int32Traits.BytesRequired(1 + len(t.list)))
+	chars.Resize(size)
+	offsets, at := arrow.Int32Traits.CastFromBytes(ends.Bytes()), 0
+	offsets[0] = 0
+	for i, s := range t.list {
+		at += copy(chars.Bytes()[at:], s)
+		offsets[i+1] = int32(at)
+	}
+	data := array.NewData(arrow.BinaryTypes.String, len(t.list), []*memory.Buffer{nil, ends, chars}, nil, 0, 0)
+	defer data.Release()
+	return array.NewStringData(data)
 }
