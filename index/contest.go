@@ -3,27 +3,77 @@ package index
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"sort"
 )
 
-// contest says which cursor of a scan stands before the first row. They are the leaves of
+// contest says which cursor of a scan stands before the first row. Cursors are the leaves of
 // a tree, in which two play at each node: who loses stays there, and who wins plays on. So
 // only the nodes above the first cursor are played again when it has moved.
+//
+// Segments hold what was logged at one time or by some interfaces, so of many cursors often
+// few have rows that are near each other. Those that did not move while a batch was filled
+// do not play in the next one, until the first of the others reaches their least key.
 type contest struct {
 	cursors []*cursor // nil: one that was at its end
-	keys    []runKey  // by cursor, of the row that it stands before
-	lost    []uint32  // by node, who lost there; at 0, who won. Node n is above 2n and 2n+1, of which those from len(lost) on are cursors.
+	seen    []runKey  // by cursor, when it was last decided who plays
+	bound   runKey    // none that does not play stands before a lesser key
+
+	players []*cursor // nil: one that was at its end
+	keys    []runKey  // by player, of the row that it stands before
+	lost    []uint32  // by node, who lost there; at 0, who won. Node n is above 2n and 2n+1, of which those from len(lost) on are players.
+	won     []uint32  // by node: scratch
 }
 
 // atEnd is behind the keys of all rows.
 var atEnd = runKey{math.MaxUint64, math.MaxUint64}
 
+func (k runKey) less(o runKey) bool {
+	return k.addresses < o.addresses || k.addresses == o.addresses && k.ends < o.ends
+}
+
+// settle decides who plays.
+func (t *contest) settle() {
+	first := t.seen == nil
+	if first {
+		t.seen = make([]runKey, len(t.cursors))
+	}
+	t.players, t.bound = t.players[:0], atEnd
+	for i, c := range t.cursors {
+		switch {
+		case c == nil:
+		case first || c.key() != t.seen[i]:
+			t.players = append(t.players, c)
+			t.seen[i] = c.key()
+		case c.key().less(t.bound):
+			t.bound = c.key()
+		}
+	}
+	t.start()
+	t.admit()
+}
+
+// admit lets all cursors play if one that does not may be the first.
+func (t *contest) admit() {
+	if len(t.players) > 0 && t.keys[t.lost[0]].less(t.bound) || t.bound == atEnd {
+		return
+	}
+	t.players, t.bound = t.players[:0], atEnd
+	for _, c := range t.cursors {
+		if c != nil {
+			t.players = append(t.players, c)
+		}
+	}
+	t.start()
+}
+
 // start plays at all nodes.
 func (t *contest) start() {
-	n := len(t.cursors)
-	won := make([]uint32, 2*n)
-	t.lost, t.keys = make([]uint32, n), make([]runKey, n)
-	for i, c := range t.cursors {
+	n := len(t.players)
+	t.lost, t.keys = slices.Grow(t.lost[:0], n)[:n], slices.Grow(t.keys[:0], n)[:n]
+	t.won = slices.Grow(t.won[:0], 2*n)[:2*n]
+	won := t.won
+	for i, c := range t.players {
 		won[n+i], t.keys[i] = uint32(i), c.key()
 	}
 	for i := n - 1; i > 0; i-- {
@@ -40,10 +90,10 @@ func (t *contest) start() {
 
 // first is the cursor before whose rows no other has any; nil where none has a row.
 func (t *contest) first() *cursor {
-	if len(t.cursors) == 0 {
+	if len(t.players) == 0 {
 		return nil
 	}
-	return t.cursors[t.lost[0]]
+	return t.players[t.lost[0]]
 }
 
 // moved plays again once the first cursor has moved.
@@ -54,7 +104,8 @@ func (t *contest) moved(c *cursor) {
 
 // ended plays again once the first cursor is at its end.
 func (t *contest) ended() {
-	t.cursors[t.lost[0]] = nil
+	t.cursors[slices.Index(t.cursors, t.first())] = nil
+	t.players[t.lost[0]] = nil
 	t.play(atEnd)
 }
 
@@ -80,6 +131,9 @@ func (t *contest) play(k runKey) {
 		cursor ^= x
 	}
 	lost[0] = cursor
+	if !k.less(t.bound) {
+		t.admit()
+	}
 }
 
 // before says whether the row of a precedes that of b.
@@ -88,12 +142,12 @@ func (t *contest) before(a, b uint32) bool {
 	if x == y {
 		return t.beforeTied(a, b)
 	}
-	return x.addresses < y.addresses || x.addresses == y.addresses && x.ends < y.ends
+	return x.less(y)
 }
 
 // beforeTied is before where keys are equal. The cursor that wins is tied until it moves.
 func (t *contest) beforeTied(a, b uint32) bool {
-	x, y := t.cursors[a], t.cursors[b]
+	x, y := t.players[a], t.players[b]
 	if x == nil || y == nil { // both are at their ends
 		return false
 	}
@@ -116,13 +170,14 @@ func (t *contest) stretch(c *cursor) int {
 
 func (t *contest) tiedStretch(c *cursor) int {
 	n := c.runs[c.on].until - c.at
-	if o := t.second(); t.keys[o] == t.keys[t.lost[0]] {
-		return c.precede(t.cursors[o], n)
+	if o := t.second(); o != t.lost[0] && t.keys[o] == t.keys[t.lost[0]] {
+		return c.precede(t.players[o], n)
 	}
 	return n
 }
 
-// second is the first of those that lost to the first cursor.
+// second is the first of those that lost to the first cursor, or that one where it plays
+// alone.
 func (t *contest) second() uint32 {
 	n := (len(t.lost) + int(t.lost[0])) / 2
 	second := t.lost[n]

@@ -31,9 +31,12 @@ func TestContest(t *testing.T) {
 			all, want = append(all, rows), append(want, rows...)
 			contest.cursors = append(contest.cursors, memoryCursor(d, rows))
 		}
-		contest.start()
+		contest.settle()
 		var got []flow.Row
 		for c := contest.first(); c != nil; c = contest.first() {
+			if r.IntN(30) == 0 {
+				contest.settle()
+			}
 			n, i := min(contest.stretch(c), 1+r.IntN(5)), slices.Index(contest.cursors, c)
 			got = append(got, all[i][c.at:c.at+n]...)
 			if c.take(n); c.at < c.len() {

@@ -115,8 +115,8 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 	if sc.err == nil {
 		sc.err = sc.ctx.Err()
 	}
-	if sc.contest.lost == nil {
-		sc.contest.start()
+	if sc.contest.seen == nil {
+		sc.contest.settle()
 	}
 	if sc.err == nil && sc.contest.first() == nil {
 		sc.err = io.EOF
@@ -137,6 +137,7 @@ func (sc *Scanner) fill() (*flow.Batch, error) {
 	if sc.addresses.full() {
 		sc.addresses.renew(cursors)
 	}
+	sc.contest.settle()
 	sc.out.begin()
 	for sc.out.room() > 0 {
 		c := sc.contest.first()

@@ -38,7 +38,7 @@ func TestScanWithoutRoom(t *testing.T) {
 		if n := len(sc.addresses.table.list); renewed && n > 2*window*len(m.segments) {
 			t.Errorf("%d addresses before the first row, which %d rows of each of %d segments cannot have", n, window, len(m.segments))
 		}
-		sc.contest.start()
+		sc.contest.settle()
 		dictionaries := make(map[*flow.Dictionary][]netip.Addr)
 		for sc.contest.first() != nil {
 			if renewed {
