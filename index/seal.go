@@ -186,10 +186,17 @@ type segmentWriter struct {
 	buf  []byte
 	at   int64
 	err  error
+
+	begun int64 // bytes that the kernel was told to bring to disk
 }
 
-// writeSize is how much is put together before it is written, in bytes.
-const writeSize = 256 << 10
+const (
+	// writeSize is how much is put together before it is written, in bytes.
+	writeSize = 256 << 10
+	// writebackSize is how much is begun to be brought to disk at once: less takes more of
+	// the processor.
+	writebackSize = 1 << 20
+)
 
 func (w *segmentWriter) put(b []byte) {
 	w.buf = append(w.buf, b...)
@@ -199,9 +206,16 @@ func (w *segmentWriter) put(b []byte) {
 	}
 }
 
+// flush writes what was put together. Now and then the kernel is told to begin to bring it to
+// disk, so that finish has little to wait for: meanwhile Go keeps a core for it that others
+// could use.
 func (w *segmentWriter) flush() {
 	if w.err == nil && len(w.buf) > 0 {
 		_, w.err = w.f.Write(w.buf)
+	}
+	if w.err == nil && w.at-w.begun >= writebackSize {
+		beginWriteback(w.f, w.begun, w.at-w.begun)
+		w.begun = w.at
 	}
 	w.buf = w.buf[:0]
 }
