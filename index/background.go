@@ -39,7 +39,9 @@ func (w *Writer) seal() {
 	var before *background
 	if w.rows = w.spareColumns(); len(w.behind) > 0 {
 		before = w.behind[0]
+		w.sealer.hurry.Store(true)
 		<-before.encoded
+		w.sealer.hurry.Store(false)
 		w.rows.takeRows(before.columns)
 	}
 	go w.write(b, w.nextID, before)
@@ -99,6 +101,8 @@ func (w *Writer) settle() {
 
 // wait waits until nothing is written any more. The sealer is free then.
 func (w *Writer) wait() {
+	w.sealer.hurry.Store(true)
+	defer w.sealer.hurry.Store(false)
 	for len(w.behind) > 0 {
 		w.reclaim()
 	}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -32,6 +33,10 @@ type sealer struct {
 	postings postings
 	page     blockWriter
 	buf      []byte // of the file under way
+
+	// hurry says that somebody waits for rows to be encoded: on all cores then. Else on one,
+	// as who makes rows needs another one.
+	hurry atomic.Bool
 }
 
 const (
@@ -101,12 +106,15 @@ func (s *sealer) write(w *segmentWriter, c *columns, encoded func()) {
 	seg.size = w.at
 }
 
-// writeChunks encodes many blocks at once, on all cores, and writes them in order. It
-// returns the first row that is left, and up to where rows were settled already.
+// writeChunks encodes many blocks at once, in a hurry on all cores, and writes them in order.
+// It returns the first row that is left, and up to where rows were settled already.
 func (s *sealer) writeChunks(w *segmentWriter, d *directory, c *columns, from, settled int) (int, int) {
 	var wg sync.WaitGroup
-	made := s.chunks[:0]
-	for from < c.len() && len(made) < len(s.chunks) {
+	made, most := s.chunks[:0], 1
+	if s.hurry.Load() {
+		most = len(s.chunks)
+	}
+	for from < c.len() && len(made) < most {
 		made = made[:len(made)+1]
 		to := min(from+chunkRows, c.len())
 		if to > settled && to < c.len() {
