@@ -116,20 +116,20 @@ type packer struct {
 // frame appends values in the first form, of which base is the least. Those over the width
 // are changed.
 func (p *packer) frame(dst []byte, values []uint64, base uint64) []byte {
-	var lengths, odd [65]int // two, so that equal neighbours need not wait for each other
+	var lengths, second, third, fourth [65]uint32 // four, so that equal neighbours need not wait for each other
 	rest := values
 	for ; len(rest) >= 4; rest = rest[4:] {
 		v := (*[4]uint64)(rest)
 		lengths[bits.Len64(v[0]-base)]++
-		odd[bits.Len64(v[1]-base)]++
-		lengths[bits.Len64(v[2]-base)]++
-		odd[bits.Len64(v[3]-base)]++
+		second[bits.Len64(v[1]-base)]++
+		third[bits.Len64(v[2]-base)]++
+		fourth[bits.Len64(v[3]-base)]++
 	}
 	for _, v := range rest {
 		lengths[bits.Len64(v-base)]++
 	}
-	for i, n := range odd {
-		lengths[i] += n
+	for i := range lengths {
+		lengths[i] += second[i] + third[i] + fourth[i]
 	}
 	width, over, longest := frameWidth(&lengths, len(values))
 	dst = append(dst, formFrame)
@@ -172,14 +172,14 @@ func least(values []uint64) uint64 {
 
 // frameWidth chooses the width that takes the fewest bits, and says how many values
 // are over it and how long the longest is.
-func frameWidth(lengths *[65]int, n int) (width, over, longest int) {
+func frameWidth(lengths *[65]uint32, n int) (width, over, longest int) {
 	for longest = 64; longest > 0 && lengths[longest] == 0; {
 		longest--
 	}
 	width = longest
 	best, more := n*longest, 0
 	for w := longest - 1; w >= 0; w-- {
-		more += lengths[w+1]
+		more += int(lengths[w+1])
 		if cost := n*w + more*(16+longest-w) + 8; cost < best && more < maxPacked {
 			best, width, over = cost, w, more
 		}
