@@ -49,10 +49,10 @@ func numberNew(table, codes, numbered []uint32, next uint32) []uint32 {
 }
 
 // translate writes what a table has for each code.
-func translate[N uint16 | uint32](out []N, codes, table []uint32) {
+func translate(out, codes, table []uint32) {
 	out = out[:len(codes)]
 	for i, code := range codes {
-		out[i] = N(table[code])
+		out[i] = table[code]
 	}
 }
 

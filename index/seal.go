@@ -222,7 +222,7 @@ func (w *segmentWriter) flush() {
 		_, w.err = w.f.Write(w.buf)
 	}
 	if w.err == nil && w.at-w.begun >= writebackSize {
-		beginWriteback(w.f, w.begun, w.at-w.begun)
+		disk.BeginWriteback(w.f, w.begun, w.at-w.begun)
 		w.begun = w.at
 	}
 	w.buf = w.buf[:0]

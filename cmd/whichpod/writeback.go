@@ -1,6 +1,10 @@
 package main
 
-import "os"
+import (
+	"os"
+
+	"github.com/whichpod/whichpod/internal/journal/disk"
+)
 
 // writeback is a file that goes to disk while it is written, so that little is left to
 // wait for when it is synced. A disk that others keep busy stops nobody who writes.
@@ -25,7 +29,7 @@ func (w *writeback) Write(b []byte) (int, error) {
 	select {
 	case w.telling <- struct{}{}:
 		go func(from, to int64) {
-			beginWriteback(w.file, from, to-from)
+			disk.BeginWriteback(w.file, from, to-from)
 			<-w.telling
 		}(w.begun, w.written)
 		w.begun = w.written
