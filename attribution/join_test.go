@@ -14,7 +14,8 @@ import (
 	"github.com/whichpod/whichpod/flow"
 )
 
-// randomRows are rows between the addresses of randomFacts, many at equal times.
+// randomRows are rows between the addresses of randomFacts, many at equal times, some at
+// times that no track has.
 func randomRows(r *rand.Rand, n int) []flow.Row {
 	rows := make([]flow.Row, n)
 	for i := range rows {
@@ -25,6 +26,9 @@ func randomRows(r *rand.Rand, n int) []flow.Row {
 		}
 		if r.IntN(4) == 0 {
 			rows[i].Dst = []netip.Addr{addr("203.0.113.66"), addr("168.63.129.16")}[r.IntN(2)]
+		}
+		if r.IntN(30) == 0 {
+			rows[i].Time = []int64{0, 1, 60_000, trackEpoch - 1, trackEpoch, trackEpoch + trackSpan - 1, trackEpoch + trackSpan, 9_999_999_999_999}[r.IntN(8)]
 		}
 	}
 	return rows
