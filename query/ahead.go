@@ -12,18 +12,16 @@ import (
 // who takes them, who takes many at once and then none for a while.
 type ahead struct {
 	scan    *index.Scanner
-	batches chan flows // closed at the end, or after an error
-	spare   chan flows // of batches that are done with: their slices are used again
+	batches chan scanned    // closed at the end, or after an error
+	spare   chan Attributed // of batches that are done with: their slices are used again
 	stop    chan struct{}
 }
 
-// flows is a batch, which who receives it MUST release, with what is known of the flows of
-// its rows; or why there is none.
-type flows struct {
-	batch    *flow.Batch
-	begins   []flow.Span // of each row, when its flow began
-	answered []bool      // and whether its destination is known to have sent something back
-	err      error
+// scanned is a batch that is not joined yet, which who receives it MUST release; or why
+// there is none.
+type scanned struct {
+	Attributed
+	err error
 }
 
 // batchesAhead is how many batches wait to be taken, of about 1 MB each: as many as make up
@@ -32,7 +30,7 @@ const batchesAhead = 8
 
 // readAhead takes over the scan. The caller MUST close what it returns.
 func readAhead(scan *index.Scanner) *ahead {
-	a := &ahead{scan: scan, batches: make(chan flows, batchesAhead), spare: make(chan flows, batchesAhead+2), stop: make(chan struct{})}
+	a := &ahead{scan: scan, batches: make(chan scanned, batchesAhead), spare: make(chan Attributed, batchesAhead+2), stop: make(chan struct{})}
 	go a.read()
 	return a
 }
@@ -49,13 +47,13 @@ func (a *ahead) read() {
 			if held != nil {
 				held.Release()
 			}
-			a.hand(flows{err: err})
+			a.hand(scanned{err: err})
 			return
 		}
 		if held != nil {
-			f := a.room()
-			f.batch, f.begins, f.answered = held, begins.Of(held, f.begins[:0]), flow.Answered(held, next, f.answered[:0])
-			if !a.hand(f) {
+			r := a.room()
+			r.Batch, r.Begins, r.Answered = held, begins.Of(held, r.Begins[:0]), flow.Answered(held, next, r.Answered[:0])
+			if !a.hand(scanned{Attributed: r}) {
 				if next != nil {
 					next.Release()
 				}
@@ -69,34 +67,33 @@ func (a *ahead) read() {
 }
 
 // hand hands a batch on, unless nobody wants any more.
-func (a *ahead) hand(f flows) bool {
+func (a *ahead) hand(s scanned) bool {
 	select {
-	case a.batches <- f:
+	case a.batches <- s:
 		return true
 	case <-a.stop:
-		if f.batch != nil {
-			f.batch.Release()
+		if s.Batch != nil {
+			s.Release()
 		}
 		return false
 	}
 }
 
 // room is what is left of a batch that is done with, or nothing.
-func (a *ahead) room() flows {
+func (a *ahead) room() Attributed {
 	select {
-	case f := <-a.spare:
-		return f
+	case r := <-a.spare:
+		return r
 	default:
-		return flows{}
+		return Attributed{}
 	}
 }
 
 // done takes back a batch, and releases it.
-func (a *ahead) done(f flows) {
-	f.batch.Release()
-	f.batch = nil
+func (a *ahead) done(r *Attributed) {
+	r.Release()
 	select {
-	case a.spare <- f:
+	case a.spare <- Attributed{Begins: r.Begins, Answered: r.Answered}:
 	default:
 	}
 }
@@ -104,9 +101,9 @@ func (a *ahead) done(f flows) {
 // close ends the scan, and releases batches that nobody took.
 func (a *ahead) close() error {
 	close(a.stop)
-	for f := range a.batches {
-		if f.batch != nil {
-			f.batch.Release()
+	for s := range a.batches {
+		if s.Batch != nil {
+			s.Release()
 		}
 	}
 	return a.scan.Close()

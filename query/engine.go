@@ -113,11 +113,11 @@ func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) e
 	}
 	r := &reader{engine: e, fn: fn, joiner: e.view.Joiner(), done: ahead.done}
 	defer r.release()
-	for f := range ahead.batches {
-		if f.err != nil {
-			return f.err
+	for s := range ahead.batches {
+		if s.err != nil {
+			return s.err
 		}
-		if err := r.take(f); err != nil {
+		if err := r.take(&s.Attributed); err != nil {
 			return err
 		}
 	}
@@ -132,17 +132,16 @@ type reader struct {
 	ready  *Attributed // the last one, not yet compared with the one after it
 	joiner *attribution.Joiner
 	spare  attribution.Joined // its slices can be used again
-	done   func(flows)        // takes batches back
+	done   func(*Attributed)  // takes batches back
 }
 
 // take takes a batch over, and hands on the one before it.
-func (r *reader) take(f flows) error {
-	a := &Attributed{Batch: f.batch, Begins: f.begins, Answered: f.answered}
+func (r *reader) take(a *Attributed) error {
 	spare := r.spare
 	r.spare = attribution.Joined{}
 	var err error
 	if a.Joined, err = r.joiner.Join(a.Batch, a.Begins, a.Answered, spare); err != nil {
-		f.batch.Release()
+		a.Release()
 		return err
 	}
 	return r.hand(a)
@@ -155,7 +154,7 @@ func (r *reader) hand(a *Attributed) error {
 	if before == nil {
 		return nil
 	}
-	defer r.done(flows{batch: before.Batch, begins: before.Begins, answered: before.Answered})
+	defer r.done(before)
 	r.engine.view.Compare(before.rows(), a.rows())
 	r.spare = before.Joined
 	return r.fn(*before)
