@@ -9,8 +9,8 @@ import (
 	"github.com/whichpod/whichpod/query"
 )
 
-// rowGroupRows is how many rows are held in memory before they are written, and as many
-// as a reader has to hold: about 10 MB.
+// rowGroupRows is how many rows are held in memory before they are written, in about 3 MB,
+// and as many as a reader has to hold.
 const rowGroupRows = 64 * 1024
 
 // rowGroups is how many groups there are at once.

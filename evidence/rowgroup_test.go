@@ -175,17 +175,24 @@ func TestGroupsBecomeWider(t *testing.T) {
 			a.Joined.Src, a.Joined.Dst = append(a.Joined.Src, src), append(a.Joined.Dst, src)
 		}
 		a.Batch = b.NewBatch()
-		for i := range a.Len() {
-			var row Row
-			row.fill(a, i, known)
-			want = append(want, row)
-		}
-		must(t, w.Write(a, upTo(a.Len())))
-		a.Release()
+		want = append(want, writeAll(t, w, a, known)...)
 		b.Release()
 	}
 	must(t, w.Close())
 	equalRows(t, want, fromParquet(t, out.Bytes()))
+}
+
+// writeAll writes all rows of a batch, which it releases, and returns what they are.
+func writeAll(t *testing.T, w RowWriter, a query.Attributed, known ends) (want []Row) {
+	t.Helper()
+	for i := range a.Len() {
+		var row Row
+		row.fill(a, i, known)
+		want = append(want, row)
+	}
+	must(t, w.Write(a, upTo(a.Len())))
+	a.Release()
+	return want
 }
 
 func equalRows(t *testing.T, want, got []Row) {
@@ -222,13 +229,7 @@ func TestGroupsWithoutPods(t *testing.T) {
 		s.said = append(s.said, &attribution.Resolution{Verdict: attribution.External})
 		for range rowGroupRows / 4096 {
 			a := s.attributed(4096, fresh, false)
-			for i := range a.Len() {
-				var row Row
-				row.fill(a, i, known)
-				want = append(want, row)
-			}
-			must(t, w.Write(a, upTo(a.Len())))
-			a.Release()
+			want = append(want, writeAll(t, w, a, known)...)
 		}
 	}
 	must(t, w.Close())

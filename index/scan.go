@@ -115,9 +115,7 @@ func (sc *Scanner) Next() (*flow.Batch, error) {
 	if sc.err == nil {
 		sc.err = sc.ctx.Err()
 	}
-	if sc.contest.seen == nil {
-		sc.contest.settle()
-	}
+	sc.contest.settle()
 	if sc.err == nil && sc.contest.first() == nil {
 		sc.err = io.EOF
 	}
@@ -137,7 +135,6 @@ func (sc *Scanner) fill() (*flow.Batch, error) {
 	if sc.addresses.full() {
 		sc.addresses.renew(cursors)
 	}
-	sc.contest.settle()
 	sc.out.begin()
 	for sc.out.room() > 0 {
 		c := sc.contest.first()
