@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/whichpod/whichpod/e2e/process"
 )
@@ -23,6 +22,11 @@ func (c *ControlPlane) Revision() (int64, error) {
 	return c.askEtcd("range", fmt.Sprintf(`{"key":%q}`, base64.StdEncoding.EncodeToString([]byte("none"))))
 }
 
+// Put writes an empty key past the API server, and returns the revision of that.
+func (c *ControlPlane) Put(key string) (int64, error) {
+	return c.askEtcd("put", fmt.Sprintf(`{"key":%q}`, base64.StdEncoding.EncodeToString([]byte(key))))
+}
+
 // Compact makes etcd forget everything up to a revision.
 func (c *ControlPlane) Compact(t testing.TB, revision int64) {
 	t.Helper()
@@ -31,7 +35,7 @@ func (c *ControlPlane) Compact(t testing.TB, revision int64) {
 }
 
 func (c *ControlPlane) askEtcd(method, question string) (revision int64, err error) {
-	client := &http.Client{Timeout: 10 * time.Second}
+	client := &http.Client{Timeout: process.Patience / 10}
 	resp, err := client.Post(c.EtcdURL()+"/v3/kv/"+method, "application/json", strings.NewReader(question))
 	if err != nil {
 		return 0, err

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/whichpod/whichpod/e2e/kube"
 	"github.com/whichpod/whichpod/e2e/process"
 )
 
@@ -47,6 +48,18 @@ type lifeLog struct {
 type tick struct {
 	window
 	revision int64
+}
+
+// What is last written need not be a pod's: the history is complete all the same.
+func TestHistory(t *testing.T) {
+	c := newCluster(t, "--storage-media-type=application/json")
+	h := newHistory(t, c)
+	makeTouched(t, c)
+	body := object{APIVersion: "v1", Kind: "Namespace", Metadata: &metadata{Name: "team-0"}}
+	process.Must(t, c.Send(context.Background(), kube.Request{Method: http.MethodPost, Path: "/api/v1/namespaces", Body: body}, nil))
+	if pods := h.end(t); len(pods) != 1 || pods[0].name != "touched" || pods[0].created == (window{}) {
+		t.Errorf("the history is of %v, want one pod that was made", pods)
+	}
 }
 
 // newHistory begins with etcd's next revision.
@@ -123,12 +136,19 @@ func (h *history) since(from int64) int {
 	return n
 }
 
+// catchUp waits until all that happened so far is here. A watch tells how far it is
+// only when something changes that it watches, so it writes a mark, which is no pod.
+func (h *history) catchUp(t *testing.T) {
+	t.Helper()
+	revision, err := h.cluster.Put(podKeysEnd + "/mark")
+	process.Must(t, err)
+	process.Until(t, "the history is as far as etcd", func() bool { return h.reached(t, revision) })
+}
+
 // end waits until all that happened is here, and returns the pods.
 func (h *history) end(t *testing.T) []*truePod {
 	t.Helper()
-	revision, err := h.cluster.Revision()
-	process.Must(t, err)
-	process.Until(t, "the history is complete", func() bool { return h.reached(t, revision) })
+	h.catchUp(t)
 	h.stop()
 	h.done.Wait()
 	process.Must(t, h.tick()) // after the last change that the watch was told of
@@ -206,12 +226,14 @@ type etcdEvents struct {
 	} `json:"result"`
 }
 
-const podKeys = "/registry/pods/"
+// The API server keeps pods below podKeys, and the test its marks below podKeysEnd,
+// where etcd's order goes on.
+const podKeys, podKeysEnd = "/registry/pods/", "/registry/pods0"
 
 // watch takes in what is written, until the context ends.
 func (h *history) watch(ctx context.Context) error {
 	question, err := json.Marshal(map[string]any{"create_request": map[string]any{
-		"key": []byte(podKeys), "range_end": []byte("/registry/pods0"), "start_revision": h.revision + 1, "progress_notify": true}})
+		"key": []byte(podKeys), "range_end": []byte(podKeysEnd + "0"), "start_revision": h.revision + 1}})
 	if err != nil {
 		return err
 	}
@@ -249,6 +271,9 @@ func (h *history) watch(ctx context.Context) error {
 
 // event takes in one change of a pod.
 func (h *history) event(key string, value []byte, revision int64, deleted bool) error {
+	if !strings.HasPrefix(key, podKeys) {
+		return nil // a mark
+	}
 	l := h.now[key]
 	if deleted {
 		if l != nil {

@@ -207,7 +207,7 @@ func (tr *trouble) relisted(t *testing.T, from int64, listed int) {
 // compact makes etcd forget, once the test's own history is that far.
 func (tr *trouble) compact(t *testing.T, revision int64) {
 	if tr.history != nil {
-		process.Until(t, "the history is as far as etcd", func() bool { return tr.history.reached(t, revision) })
+		tr.history.catchUp(t)
 	}
 	tr.cluster.Compact(t, revision)
 	tr.compactions++
