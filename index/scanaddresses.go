@@ -146,10 +146,17 @@ type addressCoder struct {
 
 // codePage is a page of addresses, each of which has its code once a row refers to it.
 type codePage struct {
-	codes []uint32                   // or, until they are known, IPv4 addresses
+	codes []uint32                   // or, until they are known, IPv4 addresses; nil where they are narrow
 	known [pageAddresses / 64]uint64 // a bit each
 	all   []netip.Addr               // where any is IPv6
+
+	// All codes, where narrowBits are enough: a scan of many segments has as many pages of
+	// each address, and nothing takes more room.
+	low  []uint16
+	high [pageAddresses / 64]uint64 // the bit above
 }
+
+const narrowBits = 17
 
 func newAddressCoder(s *scanAddresses, pages, room int, read func(page int) (addressList, error)) *addressCoder {
 	return &addressCoder{scan: s, read: read, pages: make([]*codePage, pages), room: room}
@@ -180,7 +187,7 @@ func (c *addressCoder) translate(codes []uint32) int {
 		if p == nil || p.known[n/64]>>(n%64)&1 == 0 {
 			return i
 		}
-		codes[i] = p.codes[n]
+		codes[i] = p.code(n)
 	}
 	return len(codes)
 }
@@ -234,6 +241,9 @@ func (c *addressCoder) learnPage(p *codePage) {
 	for i := range p.known {
 		p.known[i] = math.MaxUint64
 	}
+	c.room += p.bytes()
+	p.narrow()
+	c.room -= p.bytes()
 }
 
 func (c *addressCoder) load(n uint32) (*codePage, error) {
@@ -270,6 +280,9 @@ func (c *addressCoder) forget(old []netip.Addr) {
 		if p == nil {
 			continue
 		}
+		c.room += p.bytes()
+		p.widen()
+		c.room -= p.bytes()
 		for n, code := range p.codes {
 			if p.all == nil && p.known[n/64]>>(n%64)&1 != 0 {
 				p.codes[n] = fourOf(old[code])
@@ -277,6 +290,43 @@ func (c *addressCoder) forget(old []netip.Addr) {
 		}
 		p.known = [len(p.known)]uint64{}
 	}
+}
+
+// code is that of an address that has one.
+func (p *codePage) code(n uint32) uint32 {
+	if p.low != nil {
+		return uint32(p.low[n]) | uint32(p.high[n/64]>>(n%64)&1)<<(narrowBits-1)
+	}
+	return p.codes[n]
+}
+
+// narrow keeps codes, of which all are known, in less room, where they are small enough.
+func (p *codePage) narrow() {
+	all := uint32(0)
+	for _, code := range p.codes {
+		all |= code
+	}
+	if all>>narrowBits != 0 {
+		return
+	}
+	p.low, p.high = make([]uint16, len(p.codes)), [len(p.high)]uint64{}
+	for n, code := range p.codes {
+		p.low[n] = uint16(code)
+		p.high[n/64] |= uint64(code>>(narrowBits-1)) << (n % 64)
+	}
+	p.codes = nil
+}
+
+// widen undoes narrow.
+func (p *codePage) widen() {
+	if p.low == nil {
+		return
+	}
+	p.codes = make([]uint32, len(p.low))
+	for n := range p.codes {
+		p.codes[n] = p.code(uint32(n))
+	}
+	p.low = nil
 }
 
 // at is the address of one that has no code yet.
@@ -288,4 +338,4 @@ func (p *codePage) at(n uint32) netip.Addr {
 }
 
 // bytes is about what it takes in memory.
-func (p *codePage) bytes() int { return 128 + 4*len(p.codes) + 24*len(p.all) }
+func (p *codePage) bytes() int { return 192 + 4*len(p.codes) + 2*len(p.low) + 24*len(p.all) }

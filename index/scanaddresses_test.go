@@ -22,26 +22,27 @@ func TestScanWithoutRoom(t *testing.T) {
 	must(t, ingest(Options{}, dir, blobs))
 	s := mustStore(t, dir, Options{ReadOnly: true})
 	m := s.manifest()
-	read := func(f Filter, window, room int, renewed bool) (rows []flow.Row) {
+	const never, always, later = 0, 1, 2 // when the dictionary begins anew
+	read := func(f Filter, window, room, renewed int) (rows []flow.Row) {
 		u, err := newUnpacker()
 		must(t, err)
 		p := newPlan(f, m.live)
 		p.window, p.addressBytes = window, room
 		sc := s.newScanner(t.Context(), m, u)
 		defer sc.Close()
-		if renewed {
+		if renewed == always {
 			sc.addresses.limit = 0
 		}
 		for _, seg := range m.segments {
 			must(t, sc.add(seg, p))
 		}
-		if n := len(sc.addresses.table.list); renewed && n > 2*window*len(m.segments) {
+		if n := len(sc.addresses.table.list); renewed == always && n > 2*window*len(m.segments) {
 			t.Errorf("%d addresses before the first row, which %d rows of each of %d segments cannot have", n, window, len(m.segments))
 		}
 		sc.contest.settle()
 		dictionaries := make(map[*flow.Dictionary][]netip.Addr)
 		for sc.contest.first() != nil {
-			if renewed {
+			if renewed != never {
 				sc.addresses.limit = 0
 			}
 			b, err := sc.Next()
@@ -56,23 +57,49 @@ func TestScanWithoutRoom(t *testing.T) {
 			}
 			b.Release()
 		}
-		if many := len(dictionaries) > 1; len(rows) > firstRows && many != renewed {
-			t.Errorf("%d dictionaries, renewed: %v", len(dictionaries), renewed)
+		if many := len(dictionaries) > 1; len(rows) > firstRows && many != (renewed != never) {
+			t.Errorf("%d dictionaries, renewed: %d", len(dictionaries), renewed)
 		}
 		return rows
 	}
-	all := read(Filter{}, blockRows, scanAddressBytes, false)
+	all := read(Filter{}, blockRows, scanAddressBytes, never)
 	late := Filter{From: all[len(all)/2].Time}
 	for _, f := range []Filter{{}, late, {Src: []netip.Prefix{netip.PrefixFrom(all[0].Src, all[0].Src.BitLen())}}} {
-		with := read(f, blockRows, scanAddressBytes, false)
+		with := read(f, blockRows, scanAddressBytes, never)
 		for _, window := range []int{1, 7, leastWindow} {
 			for _, room := range []int{0, scanAddressBytes} {
-				for _, renewed := range []bool{false, true} {
+				for _, renewed := range []int{never, always, later} {
 					if without := read(f, window, room, renewed); len(with) == 0 || !slices.Equal(with, without) {
-						t.Errorf("filter %v, window %d, room %d, renewed %v: got %d rows, %d with room, or others", f, window, room, renewed, len(without), len(with))
+						t.Errorf("filter %v, window %d, room %d, renewed %d: got %d rows, %d with room, or others", f, window, room, renewed, len(without), len(with))
 					}
 				}
 			}
+		}
+	}
+}
+
+// Narrow codes are those that they were made of, and are made only where they are enough.
+func TestNarrowCodes(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 8))
+	for _, most := range []uint32{1, 1 << 15, 1 << 16, 1<<narrowBits - 1, 1 << narrowBits, 1 << 31} {
+		p := &codePage{codes: make([]uint32, 1+r.IntN(pageAddresses))}
+		for i := range p.codes {
+			p.codes[i] = r.Uint32N(most)
+		}
+		p.codes[r.IntN(len(p.codes))] = most
+		want, wide := slices.Clone(p.codes), p.bytes()
+		p.narrow()
+		if narrow := p.codes == nil; narrow != (most < 1<<narrowBits) || narrow != (p.low != nil) || narrow != (p.bytes() < wide) {
+			t.Errorf("codes up to %d: narrow: %v, in %d bytes in place of %d", most, narrow, p.bytes(), wide)
+		}
+		for n, code := range want {
+			if got := p.code(uint32(n)); got != code {
+				t.Fatalf("codes up to %d: code %d is %d, want %d", most, n, got, code)
+			}
+		}
+		if p.widen(); !slices.Equal(p.codes, want) || p.low != nil || p.bytes() != wide {
+			t.Errorf("codes up to %d are others once they are wide again", most)
 		}
 	}
 }
