@@ -15,8 +15,7 @@ type endBook struct {
 	numbers map[*attribution.Resolution]uint32
 	said    []*attribution.Resolution // by number
 	ends    []endTexts                // by number
-	listed  []uint32                  // what lists of candidates are cut from
-	lists   int                       // how many candidates those have
+	lists   []uint32                  // of candidates, one after the other
 
 	known      map[*attribution.Candidate]uint32
 	candidates []candidateTexts
@@ -24,12 +23,10 @@ type endBook struct {
 	sources    map[attribution.Sources]uint32 // numbers of their texts
 }
 
-// Limits of what a book holds when a group begins, else it begins anew: about 10 MB.
+// Limits of what a book holds when a group begins, else it begins anew: about 15 MB.
 const (
-	mostEnds       = 1 << 15 // and a quarter for each candidate that they list
+	mostEnds       = 1 << 17 // and a quarter for each candidate that they list
 	mostCandidates = 1 << 15
-
-	listedBlock = 1 << 14 // candidates
 )
 
 // Columns of an end.
@@ -44,10 +41,11 @@ const (
 	endSource
 )
 
-// endTexts are numbers of the texts of an end, or None, and of the UIDs of candidates.
+// endTexts are numbers of the texts of an end, or None, and where in the book's lists those
+// of the UIDs of its candidates are.
 type endTexts struct {
-	texts      [endColumns]uint32
-	candidates []uint32
+	texts    [endColumns]uint32
+	from, to uint32
 }
 
 // candidateTexts are what an end says of a candidate, alone or beside others.
@@ -100,11 +98,11 @@ func (b *endBook) trim() {
 			b.texts[k].texts = nil
 		}
 	}
-	if full || len(b.said)+b.lists/4 > mostEnds {
+	if full || len(b.said)+len(b.lists)/4 > mostEnds {
 		clear(b.numbers)
 		clear(b.said)
 		b.said, b.ends = b.said[:1], make([]endTexts, 1, cap(b.ends))
-		b.listed, b.lists = nil, 0
+		b.lists = make([]uint32, 0, cap(b.lists))
 	}
 }
 
@@ -136,7 +134,7 @@ func (b *endBook) number(r *attribution.Resolution) uint32 {
 
 // textsOf says of an end what newEnd does, in numbers.
 func (b *endBook) textsOf(r *attribution.Resolution) endTexts {
-	out := endTexts{candidates: b.room(len(r.Candidates))}
+	out := endTexts{from: uint32(len(b.lists))}
 	for k := range out.texts {
 		out.texts[k] = parquet.None
 	}
@@ -154,9 +152,10 @@ func (b *endBook) textsOf(r *attribution.Resolution) endTexts {
 			node = parquet.None
 		}
 		if c.uid != parquet.None {
-			out.candidates = append(out.candidates, c.uid)
+			b.lists = append(b.lists, c.uid)
 		}
 	}
+	out.to = uint32(len(b.lists))
 	out.texts[endVerdict], out.texts[endSource] = b.texts[endVerdict].number(r.Verdict.String()), b.source(sources)
 	out.texts[endCluster], out.texts[endNode] = cluster, node
 	if p := r.Pod(); p != nil {
@@ -164,16 +163,6 @@ func (b *endBook) textsOf(r *attribution.Resolution) endTexts {
 		out.texts[endNamespace], out.texts[endPod], out.texts[endPodUID] = c.namespace, c.pod, c.uid
 	}
 	return out
-}
-
-// room is an empty list with room for n candidates.
-func (b *endBook) room(n int) []uint32 {
-	if n > cap(b.listed)-len(b.listed) {
-		b.listed = make([]uint32, 0, max(n, listedBlock))
-	}
-	from := len(b.listed)
-	b.listed, b.lists = b.listed[:from+n], b.lists+n
-	return b.listed[from : from : from+n]
 }
 
 // candidate is how a candidate is written. Many ends share one, so it is looked at once.

@@ -43,7 +43,7 @@ func (w *groupWriter) partEnds(columns []parquet.Chunk, ends *groupEnds, book *e
 		for i := range w.said {
 			code := uint32(0)
 			if k == endCandidates {
-				code = w.list(c, w.said[i].candidates, table, texts)
+				code = w.list(c, book.lists[w.said[i].from:w.said[i].to], table, texts)
 			} else {
 				code = codeOf(c, w.said[i].texts[k], table, texts)
 			}
