@@ -181,61 +181,63 @@ func TestViewIsKept(t *testing.T) {
 	}
 }
 
-func TestGenerations(t *testing.T) {
-	g := newGenerations[int, string](100)
-	has := func(keys ...int) (out []int) {
-		for _, k := range keys {
-			if _, ok := g.get(k); ok {
-				out = append(out, k)
-			}
-		}
-		return out
-	}
-	put := func(k int, s string) string { return g.put(k, s, g.weigh(20)) }
+func TestCache(t *testing.T) {
+	t.Parallel()
+	c := newCache[int, string](100)
+	put := func(k int, s string) string { return c.put(k, s, c.weigh(20)) }
 	put(1, "a")
-	put(2, "b")
 	if got := put(1, "other"); got != "a" {
 		t.Errorf("put again: got %q, want what is there", got)
 	}
-	put(3, "c") // the third begins a new generation
-	if got := has(1, 3); !slices.Equal(got, []int{1, 3}) {
-		t.Errorf("got %v", got)
+	for k := range 5 {
+		put(k, "a")
 	}
-	put(4, "d")
-	if got := has(1, 2, 3, 4); !slices.Equal(got, []int{1, 3, 4}) {
-		t.Errorf("got %v, want all but 2, which nobody asked for again", got)
+	if n := c.forgotten(); n != 0 || len(c.values) != 5 {
+		t.Errorf("what fits is let go of: %d are, %d are left", n, len(c.values))
+	}
+	put(5, "b")
+	if got, ok := c.get(5); !ok || got != "b" || len(c.values) != 4 || c.forgotten() != 2 {
+		t.Errorf("after one more than fits: it has %q, %d are left, and %d were let go of; want itself, 4, and 2", got, len(c.values), c.forgotten())
+	}
+	huge := c.weigh(1000)
+	c.put(6, "c", huge)
+	if _, ok := c.get(6); !ok || c.forgotten() != 6 || huge.letGo() {
+		t.Errorf("what is larger than all that is allowed is not kept by itself: %d were let go of", c.forgotten())
+	}
+	if put(7, "d"); !huge.letGo() || c.spent.Load() != 20 {
+		t.Errorf("what is too large is kept beside others, which take %d bytes", c.spent.Load())
+	}
+	if huge.add(50); c.spent.Load() != 20 {
+		t.Errorf("what was let go of counts: %d bytes", c.spent.Load())
 	}
 }
 
-// Values that are always in use and grow do not take more than is allowed.
-func TestGenerationsOfWhatGrows(t *testing.T) {
+// Values that are always in use and grow do not take more than is allowed, and as much of
+// it as there is to keep.
+func TestCacheOfWhatGrows(t *testing.T) {
+	t.Parallel()
 	const limit, step = 1000, 10
-	g := newGenerations[int, *weight](limit)
+	c := newCache[int, *weight](limit)
 	made := 0
 	for i := range 10_000 {
-		w, ok := g.get(i % 7)
+		w, ok := c.get(i % 7)
 		if !ok {
 			made++
-			w = g.weigh(step)
-			g.put(i%7, w, w)
+			w = c.weigh(step)
+			c.put(i%7, w, w)
 		}
 		if w.bytes.Load() < limit/5 { // seven of them are more than the limit
 			w.add(step)
 		}
-		held, seen := int64(0), make(map[*weight]bool)
-		for _, all := range []map[int]cached[*weight]{g.young, g.old} {
-			for _, c := range all {
-				if !seen[c.weight] {
-					seen[c.weight] = true
-					held += c.bytes.Load()
-				}
-			}
+		held := int64(0)
+		for _, v := range c.values {
+			held += v.bytes.Load()
 		}
-		if held > limit+2*step {
-			t.Fatalf("round %d: %d bytes are held, %d are allowed", i, held, limit)
+		if held > limit+2*step || held != c.spent.Load() {
+			t.Fatalf("round %d: %d bytes are held, and %d are counted; %d are allowed", i, held, c.spent.Load(), limit)
 		}
 	}
-	if made > 10_000/2 {
+	if made > 10_000/20 {
 		t.Errorf("values were made anew %d times: too little is kept", made)
 	}
 }

@@ -1,20 +1,21 @@
 package attribution
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 )
 
-// generations is a cache of two generations: when the young one has grown to half of
-// what is allowed, it becomes the old one, and what was old and not asked for again is
-// let go.
-type generations[K comparable, V any] struct {
+// cache keeps values up to a limit, about. Beyond it, it lets go of any of them: who scans
+// asks for all of them over and over, and then to let go of what was not asked for the
+// longest would be to let go of what is asked for next.
+type cache[K comparable, V any] struct {
 	limit int64 // in bytes, about
 
-	mu         sync.Mutex
-	young, old map[K]cached[V]
-	spent      atomic.Int64 // on the young ones
-	turned     int          // how often the young one became the old one
+	mu     sync.Mutex
+	values map[K]cached[V]
+	spent  atomic.Int64
+	gone   int // how many were let go of, ever
 }
 
 type cached[V any] struct {
@@ -25,79 +26,81 @@ type cached[V any] struct {
 // weight is what a value of a cache takes in bytes, about. Values grow while they are
 // in it, as more is worked out of them. A nil one is of a value in no cache.
 type weight struct {
-	bytes atomic.Int64
+	bytes atomic.Int64  // negative once the cache let go of it
 	all   *atomic.Int64 // the cache's spent
 }
 
+// noWeight is what is far below all weights.
+const noWeight = math.MinInt64 / 2
+
 func (w *weight) add(bytes int64) {
-	if w != nil {
-		w.bytes.Add(bytes)
+	if w != nil && w.bytes.Add(bytes) > 0 {
 		w.all.Add(bytes)
 	}
 }
 
-func newGenerations[K comparable, V any](limit int64) *generations[K, V] {
-	return &generations[K, V]{limit: limit, young: make(map[K]cached[V])}
+// letGo says whether the cache does not have the value any more.
+func (w *weight) letGo() bool { return w.bytes.Load() < 0 }
+
+func newCache[K comparable, V any](limit int64) *cache[K, V] {
+	return &cache[K, V]{limit: limit, values: make(map[K]cached[V])}
 }
 
 // weigh is the weight for a value that is to be put.
-func (g *generations[K, V]) weigh(bytes int64) *weight {
-	w := &weight{all: &g.spent}
+func (c *cache[K, V]) weigh(bytes int64) *weight {
+	w := &weight{all: &c.spent}
 	w.bytes.Store(bytes)
 	return w
 }
 
-func (g *generations[K, V]) get(key K) (V, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c, ok := g.young[key]
-	if ok && (g.spent.Load() <= g.limit/2 || len(g.young) == 1) {
-		return c.value, true
-	}
-	if !ok {
-		c, ok = g.old[key]
-	}
+func (c *cache[K, V]) get(key K) (V, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.values[key]
 	if ok {
-		g.keep(key, c)
+		c.trim(v.weight)
 	}
-	return c.value, ok
+	return v.value, ok
 }
 
 // put remembers a value, and returns what to use: another goroutine may have been
 // faster.
-func (g *generations[K, V]) put(key K, value V, w *weight) V {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c, ok := g.young[key]; ok {
-		return c.value
+func (c *cache[K, V]) put(key K, value V, w *weight) V {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.values[key]; ok {
+		return v.value
 	}
-	g.keep(key, cached[V]{value, w})
+	c.values[key] = cached[V]{value, w}
+	c.spent.Add(w.bytes.Load())
+	c.trim(w)
 	return value
 }
 
-func (g *generations[K, V]) keep(key K, c cached[V]) {
-	bytes := c.bytes.Load()
-	if g.spent.Load()+bytes > g.limit/2 {
-		g.turn()
-	}
-	g.young[key] = c
-	g.spent.Add(bytes)
+// forgotten is how many values were let go of, ever. Who keeps values without asking for
+// them again asks for this now and then, and when it is another number lets go of those
+// that the cache let go of: so they, too, are bounded.
+func (c *cache[K, V]) forgotten() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trim(nil)
+	return c.gone
 }
 
-func (g *generations[K, V]) turn() {
-	g.old, g.young = g.young, make(map[K]cached[V])
-	g.spent.Store(0)
-	g.turned++
-}
-
-// turns is how often values were let go. Who keeps values without asking for them again
-// asks for this now and then, and lets go of them when it is another number: so they, too,
-// are bounded.
-func (g *generations[K, V]) turns() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.spent.Load() > g.limit/2 && len(g.young) > 1 {
-		g.turn()
+// trim lets go of an eighth where there is too much, but not of the value in use. Which
+// ones, is up to the map, which begins anywhere.
+func (c *cache[K, V]) trim(used *weight) {
+	if c.spent.Load() <= c.limit {
+		return
 	}
-	return g.turned
+	for key, v := range c.values {
+		if v.weight == used || len(c.values) == 1 {
+			continue
+		}
+		delete(c.values, key)
+		c.spent.Add(-v.bytes.Swap(noWeight))
+		if c.gone++; c.spent.Load() <= c.limit-c.limit/8 {
+			return
+		}
+	}
 }

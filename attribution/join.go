@@ -41,7 +41,7 @@ type Joiner struct {
 	free       []uint32 // places that are
 	touched    int64    // what was read ahead: that it is kept makes it read
 	dictionary *flow.Dictionary
-	turns      int
+	forgotten  int // see cache.forgotten
 
 	// Of the batch under way.
 	batch    *flow.Batch
@@ -50,7 +50,7 @@ type Joiner struct {
 	same     []bool
 	span     flow.Span // see whole
 	spanned  bool
-	passing  []uint32 // codes of which what was found out holds for this batch only
+	passing  []uint32 // places of what holds for this batch only
 	nics     []string
 	nicCodes []uint32
 	terms    [][]nicTerm // by the NIC's code
@@ -88,19 +88,29 @@ func (j *Joiner) Join(b *flow.Batch, begins []flow.Span, answered []bool, spare 
 	for from := 0; from < b.Len(); from += stretchRows {
 		j.stretch(from, min(from+stretchRows, b.Len()))
 	}
-	j.forgetPassing()
+	for _, place := range j.passing {
+		j.forget(place)
+	}
 	out := j.joined
-	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, turns: j.turns, passing: j.passing[:0], terms: j.terms, scratch: j.scratch}
+	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, forgotten: j.forgotten, passing: j.passing[:0], terms: j.terms, scratch: j.scratch}
 	return out, nil
 }
 
 // lookUp makes room for the addresses of the batch, and looks up its interfaces.
 func (j *Joiner) lookUp() {
-	if turns := j.view.said.turns(); j.batch.Dictionary == nil || j.batch.Dictionary != j.dictionary || turns != j.turns {
+	if j.batch.Dictionary == nil || j.batch.Dictionary != j.dictionary {
 		clear(j.places)
 		clear(j.ends)
 		j.ends, j.free = append(j.ends[:0], endOfBatch{fixed: external}), j.free[:0]
-		j.dictionary, j.turns = j.batch.Dictionary, turns
+		j.dictionary = j.batch.Dictionary
+	}
+	if n := j.view.said.forgotten(); n != j.forgotten {
+		for i := range j.ends {
+			if s := j.ends[i].said; s != nil && s.letGo() {
+				j.forget(uint32(i + 1))
+			}
+		}
+		j.forgotten = n
 	}
 	if more := len(j.batch.Addresses) - len(j.places); more > 0 {
 		j.places = append(j.places, make([]uint32, more)...)
@@ -227,11 +237,12 @@ func (j *Joiner) end(code uint32) *endOfBatch {
 // find finds out about an address, and says where that is.
 func (j *Joiner) find(code uint32) uint32 {
 	e, place := j.view.endOf(j.batch.Addresses[code], j.whole), uint32(outside)
-	if e.view != nil {
-		j.passing = append(j.passing, code)
-	}
+	e.code = code
 	if e.view != nil || e.said != nil {
 		place = j.place(e)
+	}
+	if e.view != nil {
+		j.passing = append(j.passing, place)
 	}
 	j.places[code] = place
 	return place
@@ -248,13 +259,11 @@ func (j *Joiner) place(e endOfBatch) uint32 {
 	return uint32(len(j.ends))
 }
 
-// forgetPassing lets go of what holds for the batch under way only.
-func (j *Joiner) forgetPassing() {
-	for _, code := range j.passing {
-		place := j.places[code]
-		j.places[code], j.ends[place-1] = 0, endOfBatch{}
-		j.free = append(j.free, place)
-	}
+// forget lets go of what is found out about an address.
+func (j *Joiner) forget(place uint32) {
+	e := &j.ends[place-1]
+	j.places[e.code], *e = 0, endOfBatch{}
+	j.free = append(j.free, place)
 }
 
 // outside is the place of all addresses that are known to be nobody's.
@@ -331,6 +340,7 @@ func (j *Joiner) against(r *Resolution, i int) *Resolution {
 
 // endOfBatch is an address within the time that a batch covers.
 type endOfBatch struct {
+	code  uint32       // of the address
 	fixed *Resolution  // the answer for every row; nil where rows differ
 	view  *addressView // where anything hangs on it, and then the rest holds for one batch
 

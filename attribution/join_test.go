@@ -44,7 +44,7 @@ func TestJoinEqualsResolveEqualsNaive(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		v := viewOf(t, randomConfig(r), randomFacts(r))
 		if seed%5 == 0 { // caches that keep next to nothing
-			v.said, v.addresses = newGenerations[uint32, *saidAt](1), newGenerations[netip.Addr, *addressView](1)
+			v.said, v.addresses = newCache[uint32, *saidAt](1), newCache[netip.Addr, *addressView](1)
 		}
 		rows := randomRows(r, 1+r.IntN(150))
 		if seed%20 == 0 { // more than are joined together

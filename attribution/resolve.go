@@ -182,6 +182,8 @@ func (r *Resolution) unheld() bool {
 	return r.Verdict == Gap && len(r.Notes) > 0 && r.Notes[0] == noteNobody
 }
 
+var begunUnseen = []string{noteBegin}
+
 // combine is the resolution for a flow that began in one of several intervals, or at
 // an address that one of several clusters may own.
 func combine(all []*Resolution) *Resolution {
@@ -202,7 +204,7 @@ func combine(all []*Resolution) *Resolution {
 			return r // somebody who was never seen may have begun it
 		}
 	}
-	out := &Resolution{Notes: []string{noteBegin}}
+	out := &Resolution{Notes: begunUnseen}
 	type key struct{ cluster, uid, node, machine string }
 	known, named := make(map[*Candidate]bool), make(map[key]bool)
 	for _, r := range held {

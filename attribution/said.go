@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,7 +33,7 @@ func (v *View) saidBy(t track, id uint32) *saidAt {
 }
 
 const (
-	saidAtBytes  = 256 // with its place in the cache, about
+	saidAtBytes  = 380 // with its place in the cache, about
 	pointerBytes = 8
 )
 
@@ -48,7 +49,7 @@ func (s *saidAt) in(run int, as end) *Resolution {
 	first := s.track.first(run)
 	r := out.shape.resolution(func(n int) *Candidate { return s.candidate(first + n) })
 	if s.slot(run, sender).CompareAndSwap(nil, r) {
-		s.add(resolutionBytes)
+		s.add(r.bytes())
 	} else {
 		r = s.slot(run, sender).Load()
 	}
@@ -139,8 +140,16 @@ func (s *saidAt) overAll(first, last int, as end) *Resolution {
 	if r := before.get(key); r != nil { // another goroutine was faster
 		return r
 	}
-	r, size := combine(all), before.size()
-	after := before.with(key, r)
+	r, after := combine(all), before
+	if !slices.Contains(all, r) {
+		if like := before.like(r); like != nil {
+			r = like
+		} else {
+			after = after.withSaid(r)
+		}
+	}
+	size := before.size()
+	after = after.with(key, r)
 	s.stretches.Store(after)
 	s.add(after.size() - size)
 	return r

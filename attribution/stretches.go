@@ -1,11 +1,18 @@
 package attribution
 
-import "sync/atomic"
+import (
+	"hash/maphash"
+	"slices"
+	"sync/atomic"
+)
 
 // stretches is what is said of runs of a track one after the other, as one end of a flow
-// sees them. It is a hash table with open addressing: a lookup is one wait for memory, and
-// takes no lock, which the processor would wait for as well. Only one goroutine may add to
-// it at a time.
+// sees them. Of many the same is said, as runs at the ends of a stretch may add nothing: so
+// what is said stands in the table under a key of its own, too, and those share it.
+//
+// It is a hash table with open addressing: a lookup is one wait for memory, and takes no
+// lock, which the processor would wait for as well. Only one goroutine may add to it at a
+// time.
 type stretches struct {
 	slots []stretch // a power of two, and at most half of them are in use
 	count int
@@ -13,19 +20,44 @@ type stretches struct {
 }
 
 type stretch struct {
-	key  atomic.Uint64 // 0 is free; set after said
+	key  atomic.Uint64 // of a stretch, or of what is said; 0 is free; set after said
 	said atomic.Pointer[Resolution]
 }
 
 const (
 	stretchBytes = 16
 	leastStretch = 4
-	mostStretch  = 1 << 12 // of one address
+	mostStretch  = 1 << 12 // keys, of one address
 )
 
 // stretchKey is never 0.
 func stretchKey(first, last int, as end) uint64 {
 	return uint64(first)<<32 | uint64(last)<<8 | uint64(as+1)
+}
+
+// saidKey is the key of what is said, which is no stretch's. Others may have the same.
+func saidKey(r *Resolution) uint64 {
+	var h maphash.Hash
+	h.SetSeed(saidSeed)
+	h.WriteByte(byte(r.Verdict))
+	for _, c := range r.Candidates {
+		maphash.WriteComparable(&h, c)
+	}
+	for _, n := range r.Notes {
+		h.WriteString(n)
+	}
+	return h.Sum64() | 1<<63
+}
+
+var saidSeed = maphash.MakeSeed()
+
+// like is a resolution in the table that says what a combined one does, or nil.
+func (t *stretches) like(r *Resolution) *Resolution {
+	have := t.get(saidKey(r))
+	if have == nil || have.Verdict != r.Verdict || !slices.Equal(have.Candidates, r.Candidates) || !slices.Equal(have.Notes, r.Notes) {
+		return nil
+	}
+	return have
 }
 
 // slot is where a stretch is or would be.
@@ -50,8 +82,8 @@ func (t *stretches) get(key uint64) *Resolution {
 	return nil
 }
 
-// with is the table with one more stretch: t, or a larger one, or, where t has as many as
-// may be, a new one. t may be nil.
+// with is the table with one more key: t, or a larger one, or, where t has as many as may
+// be, a new one. t may be nil.
 func (t *stretches) with(key uint64, r *Resolution) *stretches {
 	switch {
 	case t == nil || t.count == mostStretch:
@@ -60,7 +92,13 @@ func (t *stretches) with(key uint64, r *Resolution) *stretches {
 		t = t.grown()
 	}
 	t.add(key, r)
-	t.bytes += int64(resolutionBytes + pointerBytes*len(r.Candidates))
+	return t
+}
+
+// withSaid is the table with a combined resolution that is like none in it.
+func (t *stretches) withSaid(r *Resolution) *stretches {
+	t = t.with(saidKey(r), r)
+	t.bytes += r.bytes()
 	return t
 }
 
@@ -76,9 +114,11 @@ func (t *stretches) grown() *stretches {
 
 func (t *stretches) add(key uint64, r *Resolution) {
 	s := t.slot(key)
+	if s.key.Load() == 0 {
+		t.count++
+	}
 	s.said.Store(r)
 	s.key.Store(key)
-	t.count++
 }
 
 // size is what the table takes in bytes, about.

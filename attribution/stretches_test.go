@@ -1,18 +1,28 @@
 package attribution
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
 )
 
-// A table has what was added, and nothing else, over all growth, until it begins anew.
+// A table has what was added, and nothing else, over all growth, until it begins anew; and
+// of what says the same only one.
 func TestStretches(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 9))
+	pods := make([]Candidate, 20)
+	combined := func() *Resolution {
+		said := &Resolution{Verdict: Verdict(r.IntN(3)), Notes: [][]string{nil, {noteBegin}, {noteBegin, noteLate}}[r.IntN(3)]}
+		for range r.IntN(4) {
+			said.Candidates = append(said.Candidates, &pods[r.IntN(len(pods))])
+		}
+		return said
+	}
 	var table *stretches
-	want := make(map[uint64]*Resolution)
-	for range 3 * mostStretch {
+	want, said, shared, renewed := make(map[uint64]*Resolution), make(map[string]*Resolution), 0, 0
+	for range 6 * mostStretch {
 		first, as := r.IntN(300), end(r.IntN(numEnds))
 		key := stretchKey(first, first+1+r.IntN(300), as)
 		got := table.get(key)
@@ -22,18 +32,36 @@ func TestStretches(t *testing.T) {
 		if got != nil {
 			continue
 		}
-		if len(want) == mostStretch {
-			clear(want)
+		full := func() { // before one is added
+			if len(want)+len(said) == mostStretch {
+				clear(want)
+				clear(said)
+				renewed++
+			}
 		}
-		want[key] = &Resolution{Candidates: make([]*Candidate, r.IntN(3))}
-		table = table.with(key, want[key])
+		x := combined()
+		name := fmt.Sprint(x.Verdict, x.Notes, x.Candidates)
+		if like := table.like(x); like != said[name] {
+			t.Fatalf("like %s is %p, want %p", name, like, said[name])
+		} else if like != nil {
+			x = like
+			shared++
+		} else {
+			full()
+			table, said[name] = table.withSaid(x), x
+		}
+		full()
+		table, want[key] = table.with(key, x), x
 		size := int64(stretchBytes * len(table.slots))
-		for _, said := range want {
-			size += int64(resolutionBytes + pointerBytes*len(said.Candidates))
+		for _, x := range said {
+			size += x.bytes()
 		}
-		if len(want)%100 == 1 && (table.size() != size || table.count != len(want) || 2*table.count > len(table.slots)) {
-			t.Fatalf("%d stretches in %d slots take %d bytes, want %d and %d bytes", table.count, len(table.slots), table.size(), len(want), size)
+		if n := len(want) + len(said); n%100 == 1 && (table.size() != size || table.count != n || 2*table.count > len(table.slots)) {
+			t.Fatalf("%d keys in %d slots take %d bytes, want %d and %d bytes", table.count, len(table.slots), table.size(), n, size)
 		}
+	}
+	if shared < 1000 || renewed < 3 {
+		t.Errorf("%d were shared, and the table began anew %d times: too little to tell", shared, renewed)
 	}
 }
 

@@ -25,9 +25,21 @@ type timeline struct {
 // resolution without its candidates, about, in bytes.
 const (
 	stayBytes       = 1250
-	candidateBytes  = 250
-	resolutionBytes = 150
+	candidateBytes  = 440
+	resolutionBytes = 120
 )
+
+// bytes is about what a resolution takes with those for other ends, but for candidates.
+func (r *Resolution) bytes() int64 {
+	if r == nil {
+		return 0
+	}
+	n := int64(resolutionBytes+pointerBytes*len(r.Candidates)) + r.received.bytes()
+	if r.answered != r.received {
+		n += r.answered.bytes()
+	}
+	return n
+}
 
 // newTimeline takes the stays over. at is called with a moment and the stays that
 // are possible then, and MUST depend on nothing but the interval that it lies in: the
@@ -72,7 +84,7 @@ func (tl *timeline) resolve(i int) *Resolution {
 	if !tl.known[i].CompareAndSwap(nil, r) {
 		return tl.known[i].Load()
 	}
-	tl.add(int64(resolutionBytes + pointerBytes*len(r.Candidates)))
+	tl.add(r.bytes())
 	return r
 }
 

@@ -91,6 +91,7 @@ func (c *Candidate) Known() Sources {
 // shared, with other resolutions too, and MUST NOT be changed.
 type Resolution struct {
 	Verdict Verdict
+	hint    atomic.Uint32 // see Hint
 	// received is the resolution where the address only received, if another: who
 	// sends has an address, but traffic to one that is nobody's is logged too. answered
 	// is the one where it sent something back.
@@ -109,7 +110,6 @@ type Resolution struct {
 	// translated is the resolution where NAT evidence names its pod, or speaks against
 	// it, made when first needed.
 	translated atomic.Pointer[Resolution]
-	hint       atomic.Uint32
 }
 
 // Hint is what was last remarked with SetHint, or 0: a note that whoever lists resolutions
