@@ -14,7 +14,7 @@ import (
 // lock, which the processor would wait for as well. Only one goroutine may add to it at a
 // time.
 type stretches struct {
-	slots []stretch // a power of two, and at most half of them are in use
+	slots []stretch // a power of two, and at most three quarters of them are in use
 	count int
 	bytes int64 // what it takes, about
 }
@@ -88,7 +88,7 @@ func (t *stretches) with(key uint64, r *Resolution) *stretches {
 	switch {
 	case t == nil || t.count == mostStretch:
 		t = &stretches{slots: make([]stretch, leastStretch), bytes: stretchBytes * leastStretch}
-	case 2*(t.count+1) > len(t.slots):
+	case 4*(t.count+1) > 3*len(t.slots):
 		t = t.grown()
 	}
 	t.add(key, r)

@@ -56,7 +56,7 @@ func TestStretches(t *testing.T) {
 		for _, x := range said {
 			size += x.bytes()
 		}
-		if n := len(want) + len(said); n%100 == 1 && (table.size() != size || table.count != n || 2*table.count > len(table.slots)) {
+		if n := len(want) + len(said); n%100 == 1 && (table.size() != size || table.count != n || 4*table.count > 3*len(table.slots)) {
 			t.Fatalf("%d keys in %d slots take %d bytes, want %d and %d bytes", table.count, len(table.slots), table.size(), n, size)
 		}
 	}
