@@ -18,6 +18,8 @@ type archive struct {
 	places   chains[uint32]   // by the word for the place
 	known    []place          // by number of place
 	clusters map[string]clusterTotal
+
+	suspicion suspicion
 }
 
 // clusterTotal counts pods of a cluster.
@@ -62,7 +64,7 @@ func (a *archive) keyOf(n uint32) []byte {
 	b := a.recordOf(n)
 	d := recordDecoder{b: b}
 	d.key()
-	return b[:len(b)-len(d.b)]
+	return b[:d.next]
 }
 
 // clusterOf is the cluster of pod n.
@@ -96,11 +98,16 @@ func (a *archive) addressID(addr netip.Addr) (uint32, bool) {
 // eachAt calls yield with the numbers of all pods of an address, in any cluster, until
 // it returns false.
 func (a *archive) eachAt(addr netip.Addr, yield func(n uint32) bool) {
-	switch id, ok := a.addressID(addr); {
-	case !ok:
-	case id&1 == 0:
+	if id, ok := a.addressID(addr); ok {
+		a.eachOf(id, yield)
+	}
+}
+
+// eachOf is eachAt, by the number of the address.
+func (a *archive) eachOf(id uint32, yield func(n uint32) bool) {
+	if id&1 == 0 {
 		a.v4.each(id>>1, yield)
-	default:
+	} else {
 		a.v6.each(id>>1, yield)
 	}
 }

@@ -40,6 +40,7 @@ func sameLedger(t *testing.T, seed uint64, dir string, cfg Config, facts []Fact)
 	if diff := cmp.Diff(want.View(cfg).Stats(), with.View(cfg).Stats()); diff != "" {
 		t.Fatalf("seed %d: -want +got:\n%s", seed, diff)
 	}
+	sameSuspects(t, seed, with.View(cfg).pods)
 	states := func(l *Ledger) map[string]ObjectFact {
 		out := make(map[string]ObjectFact)
 		for _, kind := range Kinds() {
@@ -59,6 +60,19 @@ func sameLedger(t *testing.T, seed uint64, dir string, cfg Config, facts []Fact)
 		t.Errorf("seed %d: %d facts are new, with a checkpoint", seed, n)
 	}
 	mustClose(t, l)
+}
+
+// sameSuspects holds what a checkpoint and the pods that changed since tell of suspects
+// against a look at all pods.
+func sameSuspects(t *testing.T, seed uint64, a *archive) {
+	t.Helper()
+	all := *a
+	all.suspicion = suspicion{}
+	got, want := a.suspectIDs(), all.suspectIDs()
+	slices.Sort(got)
+	if slices.Sort(want); !slices.Equal(got, want) {
+		t.Fatalf("seed %d: suspects are %v, with a look at all %v", seed, got, want)
+	}
 }
 
 func copyFile(t testing.TB, from, to string) {
@@ -122,6 +136,65 @@ func ledgerWithCheckpoint(t testing.TB, dir string, seed uint64) []Fact {
 		t.Fatal("there is no checkpoint that can be used")
 	}
 	return append(facts, late...)
+}
+
+// A checkpoint of version 1, which tells of no suspects, is read; the next one is of
+// this version.
+func TestCheckpointOfVersion1(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{journalName, checkpointName} {
+		copyFile(t, filepath.Join("testdata", "checkpoint1", name), filepath.Join(dir, name))
+	}
+	if n := covered(dir); n == 0 {
+		t.Fatal("the checkpoint does not count")
+	}
+	sameLedger(t, 1, dir, podRange(), nil)
+	l := mustOpen(t, dir, Options{})
+	if l.View(podRange()).pods.suspicion.known {
+		t.Error("a checkpoint of version 1 told of suspects")
+	}
+	mustAppend(t, l, aPod("more").has("10.244.0.99").seen(1).f)
+	mustCheckpoint(t, l)
+	mustClose(t, l)
+	if !mustOpen(t, dir, Options{ReadOnly: true}).View(podRange()).pods.suspicion.known {
+		t.Error("a checkpoint tells of no suspects")
+	}
+	sameLedger(t, 1, dir, podRange(), nil)
+}
+
+// Suspects that a checkpoint told of are right as pods change, until so many have that all
+// are looked at.
+func TestSuspectsSinceCheckpoint(t *testing.T) {
+	t.Parallel()
+	since, all := 0, 0
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 43))
+		facts := shuffled(r, uuidFacts(r))
+		for i := range 60 { // addresses enough
+			facts = append(facts, aPod(fmt.Sprintf("other-%d", i)).has(fmt.Sprintf("10.244.7.%d", i/2)).made(float64(i)).seen(float64(i+2)).f)
+		}
+		dir := filepath.Join(t.TempDir(), "ledger")
+		l := mustOpen(t, dir, Options{})
+		half := len(facts) / 2
+		mustAppend(t, l, append(slices.Clone(facts[:half]), facts[len(facts)-60:]...)...)
+		mustCheckpoint(t, l)
+		mustClose(t, l)
+		l = mustOpen(t, dir, Options{})
+		for _, f := range facts[half:] {
+			mustAppend(t, l, f)
+			pods := l.View(podRange()).pods
+			sameSuspects(t, seed, pods)
+			if pods.suspicion.known {
+				since++
+			} else {
+				all++
+			}
+		}
+		mustClose(t, l)
+	}
+	if since < 100 || all < 100 {
+		t.Errorf("of %d and %d states suspects were told of and not: the test is about less than it should", since, all)
+	}
 }
 
 // A checkpoint that is not as it was written is passed over.

@@ -43,17 +43,18 @@ func takeFingerprint(r io.ReaderAt, length int64) (fingerprint, error) {
 	return fp, nil
 }
 
-const imageVersion = 1
+// imageVersion is the one that is written. Of version 1 the suspects are missing.
+const imageVersion = 2
 
 var imageMagic = [4]byte{'w', 'p', 'l', 'c'}
 
-func imageHeader() []byte {
-	return append(binary.LittleEndian.AppendUint16(imageMagic[:4:4], imageVersion), 0, 0)
+func imageHeader(version uint16) []byte {
+	return append(binary.LittleEndian.AppendUint16(imageMagic[:4:4], version), 0, 0)
 }
 
 // write writes the image. Of the store it reads only what does not change.
 func (im *image) write(to io.Writer) error {
-	if _, err := to.Write(imageHeader()); err != nil {
+	if _, err := to.Write(imageHeader(imageVersion)); err != nil {
 		return err
 	}
 	w := &blockWriter{w: to, block: make([]byte, 0, blockSize)}
@@ -95,6 +96,7 @@ func (im *image) write(to io.Writer) error {
 		w.numbers(p.starts)
 		w.bytes(p.data)
 	}
+	w.numbers(s.suspectIDs())
 	w.flush(lastBlock)
 	return w.err
 }
@@ -114,12 +116,14 @@ func writeChains[K comparable](w *blockWriter, c *chains[K]) {
 // readImage reads what write wrote, or says why it can not be used. path is of the
 // journal.
 func readImage(from io.Reader, path string) (*image, error) {
-	head := make([]byte, len(imageHeader()))
+	want := imageHeader(imageVersion)
+	head := make([]byte, len(want))
 	if _, err := io.ReadFull(from, head); err != nil {
 		return nil, err
 	}
-	if string(head) != string(imageHeader()) {
-		return nil, fmt.Errorf("it begins with %x, want %x", head, imageHeader())
+	first := string(head) == string(imageHeader(1))
+	if string(head) != string(want) && !first {
+		return nil, fmt.Errorf("it begins with %x, want %x", head, want)
 	}
 	r := &blockReader{r: from}
 	im := &image{store: newStore()}
@@ -154,6 +158,9 @@ func readImage(from io.Reader, path string) (*image, error) {
 	s.pods = uint32(r.length())
 	for n := 0; n < int(s.pods) && r.err == nil; n += pagePods {
 		s.pages = append(s.pages, &page{starts: r.numbers(), data: r.bytes()})
+	}
+	if !first {
+		s.suspicion = suspicion{known: true, suspects: r.numbers()}
 	}
 	if r.err == nil && (!r.last || len(r.block) > 0) {
 		r.fail(errImage)

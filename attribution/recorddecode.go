@@ -10,7 +10,7 @@ import (
 func (a *archive) readPlace(n uint32) place {
 	d := recordDecoder{b: a.words.get(a.places.keys[n])}
 	p := place{hostNetwork: d.byte() != 0, cluster: a.words.text(uint32(d.uint())), node: a.words.text(uint32(d.uint()))}
-	for len(d.b) > 0 {
+	for d.more() {
 		addr, _ := netip.AddrFromSlice(d.take(uint64(d.byte())))
 		p.addresses = append(p.addresses, addr)
 	}
@@ -18,21 +18,24 @@ func (a *archive) readPlace(n uint32) place {
 }
 
 // recordDecoder reads what recordEncoder wrote. An archive holds nothing else: a
-// checkpoint is read only where its checksums say so.
+// checkpoint is read only where its checksums say so. It counts where it is in place of
+// cutting off what was read: a pointer that is written is told to the garbage collector.
 type recordDecoder struct {
 	b       []byte
+	next    int // byte to be read
 	at      int64
 	counter uint64
 }
 
+func (d *recordDecoder) more() bool { return d.next < len(d.b) }
+
 func (d *recordDecoder) uint() uint64 {
-	if len(d.b) > 0 && d.b[0] < 0x80 {
-		v := d.b[0]
-		d.b = d.b[1:]
+	if v := d.b[d.next]; v < 0x80 {
+		d.next++
 		return uint64(v)
 	}
-	v, n := binary.Uvarint(d.b)
-	d.b = d.b[n:]
+	v, n := binary.Uvarint(d.b[d.next:])
+	d.next += n
 	return v
 }
 
@@ -42,15 +45,15 @@ func (d *recordDecoder) int() int64 {
 }
 
 func (d *recordDecoder) byte() byte {
-	v := d.b[0]
-	d.b = d.b[1:]
+	v := d.b[d.next]
+	d.next++
 	return v
 }
 
 func (d *recordDecoder) take(n uint64) []byte {
-	out := d.b[:n:n]
-	d.b = d.b[n:]
-	return out
+	from := d.next
+	d.next += int(n)
+	return d.b[from:d.next:d.next]
 }
 
 func (d *recordDecoder) time() int64 {
@@ -158,17 +161,9 @@ func (a *archive) decodePod(d *recordDecoder, p, whole *pod) {
 }
 
 func (a *archive) decodeEvidence(d *recordDecoder, p, whole *pod) {
-	p.knownAt, p.id.Version = d.time(), d.version()
-	if whole == nil {
-		d.fields(&p.presence, d.uint())
-	} else {
-		d.boundsLike(&p.presence, &whole.presence)
-	}
-	d.removals(p)
-	if n := int(d.uint()); n > cap(p.holdings) {
+	d.evidence(p, whole)
+	if n := int(d.uint()); n > 0 {
 		p.holdings = make([]Holding, n)
-	} else {
-		p.holdings = p.holdings[:n]
 	}
 	for i := range p.holdings {
 		p.holdings[i].Address = a.addressOf(uint32(d.uint()))
@@ -176,28 +171,40 @@ func (a *archive) decodeEvidence(d *recordDecoder, p, whole *pod) {
 	}
 }
 
-// skim reads what is known of a pod's times, and not who it is. It uses the memory of
-// p.holdings again.
-func (a *archive) skim(n uint32, p *pod) {
-	*p = pod{holdings: p.holdings[:0]}
+// evidence reads what is known of the pod's times on its node.
+func (d *recordDecoder) evidence(p, whole *pod) {
+	p.knownAt, p.id.Version = d.time(), d.version()
+	if whole == nil {
+		d.fields(&p.presence, d.uint())
+	} else {
+		d.boundsLike(&p.presence, &whole.presence)
+	}
+	d.removals(p)
+}
+
+// skim reads what is known of a pod's times, and not who it is. What it returns reads on
+// with the pod's addresses.
+func (a *archive) skim(n uint32, p *pod) recordDecoder {
+	p.presence, p.deleted, p.missing, p.listed = Bounds{}, Removal{}, Removal{}, 0
 	d := recordDecoder{b: a.recordOf(n)}
 	d.key()
 	d.take(2) // flags, sources
 	d.uint()  // kind
 	d.uint()  // place
 	d.take(d.uint())
-	a.decodeEvidence(&d, p, nil)
+	d.evidence(p, nil)
+	return d
 }
 
 func (a *archive) decodeKind(word uint32, id *Identity) (prefix string) {
 	d := recordDecoder{b: a.words.get(word)}
 	id.Namespace, id.Owner = a.words.text(uint32(d.uint())), a.words.text(uint32(d.uint()))
 	prefix = a.words.text(uint32(d.uint()))
-	if len(d.b) == 0 {
+	if !d.more() {
 		return prefix
 	}
-	labels := make([]string, 0, len(d.b))
-	for len(d.b) > 0 {
+	labels := make([]string, 0, len(d.b)-d.next)
+	for d.more() {
 		labels = append(labels, a.words.text(uint32(d.uint())))
 	}
 	id.Labels = labels

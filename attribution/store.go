@@ -135,12 +135,15 @@ func (s *store) link(p, before *pod) {
 	total.forced += count(p.forced()) - count(before.forced())
 	s.clusters[p.cluster] = total
 	for i := range p.holdings {
-		if a := p.holdings[i].Address; !before.has(a) {
-			if id := s.address(a); id&1 == 0 {
-				s.v4.add(id>>1, n)
-			} else {
-				s.v6.add(id>>1, n)
-			}
+		a := p.holdings[i].Address
+		id := s.address(a)
+		s.suspicion.note(id, len(s.v4.keys)+len(s.v6.keys))
+		switch {
+		case before.has(a):
+		case id&1 == 0:
+			s.v4.add(id>>1, n)
+		default:
+			s.v6.add(id>>1, n)
 		}
 	}
 	here := s.place(p)
