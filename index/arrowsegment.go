@@ -95,8 +95,8 @@ func decodeArrow(d *decoder) (*segment, error) {
 	a.footer = d.part(a.postings.end())
 	s.size = a.footer.end()
 	s.ordinals = d.ordinals()
-	if len(d.b) > 0 {
-		s.sightings, d.b = bytes.Clone(d.b), nil
+	if d.left() > 0 {
+		s.sightings = bytes.Clone(d.rest())
 	}
 	if len(a.batches) < 1 || len(a.batches) > arrowBatches || s.addresses < 1 || s.addresses > 2*segmentRows {
 		d.fail("the size of a segment")

@@ -175,39 +175,59 @@ func encodeSightings(groups []nicGroup) []byte {
 	return e.b
 }
 
-func decodeSightings(b []byte) ([]nicGroup, error) {
-	d := &decoder{b: b}
-	groups := make([]nicGroup, d.count())
-	for i := range groups {
-		g := &groups[i]
-		g.nic, g.ordinal = d.text(), uint32(d.uint())
+// sightingReader reads what encodeSightings wrote, of one segment after the other.
+type sightingReader struct {
+	group nicGroup
+	names map[string]string // of NICs: each is one text
+}
+
+// read calls yield with each group, which is valid during the call.
+func (r *sightingReader) read(b []byte, yield func(*nicGroup) bool) error {
+	d, g := &decoder{b: b}, &r.group
+	for range d.count() {
+		g.nic, g.ordinal = r.name(d.take(d.uint(), "a text")), uint32(d.uint())
 		n := d.uint()
 		if g.capped = n == nicAddresses+1; g.capped {
-			continue
+			n = 0
 		}
 		if n > nicAddresses {
 			d.fail("the addresses behind a NIC")
-			break
 		}
-		const least = 6 // bytes of a sighting, so that what is damaged makes no large allocation
-		g.sightings = make([]Sighting, 0, min(n, uint64(len(d.b)/least)))
-		var a [16]byte
-		start := int64(0)
-		for range n {
-			same := d.uint()
-			if same > 15 {
-				d.fail("an address")
-				break
-			}
-			copy(a[same:], d.take(16-same, "an address"))
-			s := Sighting{NIC: g.nic, Address: netip.AddrFrom16(a).Unmap(), First: start + d.int()}
-			s.Last = s.First + int64(d.uint())
-			s.Sent, s.Received = int64(d.uint()), int64(d.uint())
-			g.sightings = append(g.sightings, s)
-			start = s.First
+		if g.sightings = g.sightings[:0]; d.err == nil {
+			d.sightings(g, int(n))
+		}
+		if d.err != nil || !yield(g) {
+			return d.err
 		}
 	}
-	return groups, d.done()
+	return d.done()
+}
+
+func (r *sightingReader) name(raw []byte) string {
+	name, ok := r.names[string(raw)]
+	if !ok {
+		name = string(raw)
+		r.names[name] = name
+	}
+	return name
+}
+
+func (d *decoder) sightings(g *nicGroup, n int) {
+	var a [16]byte
+	start := int64(0)
+	for range n {
+		same := d.uint()
+		if same > 15 {
+			d.fail("an address")
+			return
+		}
+		copy(a[same:], d.take(16-same, "an address"))
+		s := Sighting{NIC: g.nic, Address: netip.AddrFrom16(a).Unmap(), First: start + d.int()}
+		s.Last = s.First + int64(d.uint())
+		s.Sent, s.Received = int64(d.uint()), int64(d.uint())
+		g.sightings = append(g.sightings, s)
+		start = s.First
+	}
 }
 
 // Generation counts what was committed: it changes when [Store.NICs] may. It is never 0.
@@ -218,33 +238,36 @@ func (s *Store) Generation() uint64 { return s.manifest().generation + 1 }
 // out. A segment that was written without a summary is read through, at the first call.
 func (s *Store) NICs(ctx context.Context) iter.Seq2[Sighting, error] {
 	return func(yield func(Sighting, error) bool) {
-		m := s.manifest()
+		m, r, more := s.manifest(), sightingReader{names: make(map[string]string)}, true
 		for _, seg := range m.segments {
-			groups, err := s.sightingsOf(ctx, m, seg)
+			err := s.sightingsOf(ctx, m, seg, &r, func(g *nicGroup) bool {
+				if g.capped {
+					more = yield(Sighting{NIC: g.nic, Capped: true}, nil)
+				}
+				for i := 0; more && i < len(g.sightings); i++ {
+					more = yield(g.sightings[i], nil)
+				}
+				return more
+			})
 			if err != nil {
 				yield(Sighting{}, fmt.Errorf("read NICs of segment %d: %w", seg.id, err))
-				return
 			}
-			for _, g := range groups {
-				if g.capped && !yield(Sighting{NIC: g.nic, Capped: true}, nil) {
-					return
-				}
-				for _, one := range g.sightings {
-					if !yield(one, nil) {
-						return
-					}
-				}
+			if err != nil || !more {
+				return
 			}
 		}
 	}
 }
 
-func (s *Store) sightingsOf(ctx context.Context, m *manifest, seg *segment) ([]nicGroup, error) {
-	if seg.sightings == nil {
-		return s.lookThrough(ctx, m, seg)
+// sightingsOf calls yield with each group of a segment that counts, until it returns false.
+func (s *Store) sightingsOf(ctx context.Context, m *manifest, seg *segment, r *sightingReader, yield func(*nicGroup) bool) error {
+	if seg.sightings != nil {
+		return r.read(seg.sightings, func(g *nicGroup) bool { return !m.live.has(g.ordinal) || yield(g) })
 	}
-	groups, err := decodeSightings(seg.sightings)
-	return slices.DeleteFunc(groups, func(g nicGroup) bool { return !m.live.has(g.ordinal) }), err
+	groups, err := s.lookThrough(ctx, m, seg)
+	for i := 0; err == nil && i < len(groups) && yield(&groups[i]); i++ {
+	}
+	return err
 }
 
 // seenNICs is what a look through a segment found, of so many ordinals that count.

@@ -88,7 +88,7 @@ func decodeSegment(d *decoder) (*segment, error) {
 	s.directory = d.part(int64(offset))
 	s.size = s.directory.end()
 	s.ordinals = d.ordinals()
-	s.sightings, d.b = bytes.Clone(d.b), nil
+	s.sightings = bytes.Clone(d.rest())
 	if s.rows < 1 || s.rows > segmentRows || s.addresses < 1 || s.addresses > 2*segmentRows {
 		d.fail("the size of a segment")
 	}

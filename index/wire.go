@@ -19,26 +19,34 @@ func (e *encoder) text(s string) {
 }
 
 // decoder reads one back. The first thing that does not fit sets err, and everything
-// after it reads as zero.
+// after it reads as zero. It counts where it is in place of cutting off what was read: a
+// pointer that is written is told to the garbage collector.
 type decoder struct {
-	b   []byte
-	err error
+	b    []byte
+	next int // byte to be read
+	err  error
 }
 
 func (d *decoder) fail(what string) {
 	if d.err == nil {
 		d.err = fmt.Errorf("frame ends or overflows inside %s", what)
 	}
-	d.b = nil
+	d.next = len(d.b)
 }
 
+// left is how many bytes are.
+func (d *decoder) left() int { return len(d.b) - d.next }
+
+// rest takes off all that is left.
+func (d *decoder) rest() []byte { return d.take(uint64(d.left()), "the rest") }
+
 func (d *decoder) take(n uint64, what string) []byte {
-	if uint64(len(d.b)) < n {
+	if uint64(d.left()) < n {
 		d.fail(what)
 		return nil
 	}
-	v := d.b[:n]
-	d.b = d.b[n:]
+	v := d.b[d.next : d.next+int(n)]
+	d.next += int(n)
 	return v
 }
 
@@ -50,17 +58,16 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) uint() uint64 {
-	if len(d.b) > 0 && d.b[0] < 0x80 { // most are short
-		v := d.b[0]
-		d.b = d.b[1:]
-		return uint64(v)
+	if d.next < len(d.b) && d.b[d.next] < 0x80 { // most are short
+		d.next++
+		return uint64(d.b[d.next-1])
 	}
-	v, n := binary.Uvarint(d.b)
+	v, n := binary.Uvarint(d.b[d.next:])
 	if n <= 0 {
 		d.fail("a number")
 		return 0
 	}
-	d.b = d.b[n:]
+	d.next += n
 	return v
 }
 
@@ -84,7 +91,7 @@ func (d *decoder) text() string { return string(d.take(d.uint(), "a text")) }
 // a damaged number never makes a large allocation.
 func (d *decoder) count() int {
 	n := d.uint()
-	if n > uint64(len(d.b)) {
+	if n > uint64(d.left()) {
 		d.fail("a list")
 		return 0
 	}
@@ -93,8 +100,8 @@ func (d *decoder) count() int {
 
 // done says whether the frame was read whole and held nothing more.
 func (d *decoder) done() error {
-	if d.err == nil && len(d.b) > 0 {
-		d.err = fmt.Errorf("frame has %d bytes too many", len(d.b))
+	if d.err == nil && d.left() > 0 {
+		d.err = fmt.Errorf("frame has %d bytes too many", d.left())
 	}
 	return d.err
 }
