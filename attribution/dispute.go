@@ -83,9 +83,9 @@ func (p *pod) said(source Source) PodFact {
 
 // disputes are the contradictions in what is recorded of a pod, in a fixed order.
 func (c *clusterView) disputes(p *pod) []Dispute {
-	voices := slices.SortedFunc(slices.Values(p.voices), func(a, b *pod) int { return cmp.Compare(a.sources, b.sources) })
-	if len(voices) == 0 {
-		voices = []*pod{p}
+	voices := []*pod{p}
+	if len(p.voices) > 0 {
+		voices = slices.SortedFunc(slices.Values(p.voices), func(a, b *pod) int { return cmp.Compare(a.sources, b.sources) })
 	}
 	j := judge{c: c, p: p}
 	for i, a := range voices {

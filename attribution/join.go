@@ -32,6 +32,10 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 
 // Joiner attributes batches that follow each other. It is for one goroutine.
 type Joiner struct {
+	// Few says that the next batch has few rows and is the only one: of its addresses no
+	// more is worked out than the rows need.
+	Few bool
+
 	view *View
 
 	// What was found out about addresses, for as long as batches have one dictionary and
@@ -236,7 +240,7 @@ func (j *Joiner) end(code uint32) *endOfBatch {
 
 // find finds out about an address, and says where that is.
 func (j *Joiner) find(code uint32) uint32 {
-	e, place := j.view.endOf(j.batch.Addresses[code], j.whole), uint32(outside)
+	e, place := j.view.endOf(j.batch.Addresses[code], j.Few, j.whole), uint32(outside)
 	e.code = code
 	if e.view != nil || e.said != nil {
 		place = j.place(e)
@@ -347,13 +351,15 @@ type endOfBatch struct {
 	said *saidAt // or nil
 }
 
-func (v *View) endOf(a netip.Addr, whole func() flow.Span) (e endOfBatch) {
+// endOf finds out about an address. Where few rows ask about it, its track is made only
+// when it was asked for before.
+func (v *View) endOf(a netip.Addr, few bool, whole func() flow.Span) (e endOfBatch) {
 	id, held := v.pods.addressID(a)
 	if !held && v.nat == nil && v.outside(a) {
 		e.fixed = external // and no evidence can say what is behind it
 		return e
 	}
-	if held {
+	if held && !(few && v.tracks.first(id)) {
 		if t := v.trackOf(id, a); t != nil {
 			e.said = v.saidBy(t, id)
 			return e

@@ -28,6 +28,10 @@ type scanned struct {
 // a group of an export, so that the scan goes on while whoever takes them waits for room.
 const batchesAhead = 8
 
+// fewRows is below how many rows all of an answer's are few: each address of theirs then is
+// asked about a few times, and what can be said of it has some five stretches for each pod.
+const fewRows = 512
+
 // readAhead takes over the scan. The caller MUST close what it returns.
 func readAhead(scan *index.Scanner) *ahead {
 	a := &ahead{scan: scan, batches: make(chan scanned, batchesAhead), spare: make(chan Attributed, batchesAhead+2), stop: make(chan struct{})}
@@ -41,7 +45,7 @@ func (a *ahead) read() {
 	defer close(a.batches)
 	var begins flow.Begins
 	var held *flow.Batch
-	for {
+	for n := 0; ; n++ {
 		next, err := a.scan.Next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			if held != nil {
@@ -52,6 +56,7 @@ func (a *ahead) read() {
 		}
 		if held != nil {
 			r := a.room()
+			r.few = n == 1 && next == nil && held.Len() < fewRows
 			r.Batch, r.Begins, r.Answered = held, begins.Of(held, r.Begins[:0]), flow.Answered(held, next, r.Answered[:0])
 			if !a.hand(scanned{Attributed: r}) {
 				if next != nil {

@@ -89,6 +89,7 @@ type Attributed struct {
 	Begins   []flow.Span // when the flow of each row began
 	Answered []bool      // whether its destination is known to have sent something back
 	attribution.Joined
+	few bool // they are all rows there are, and fewer than fewRows
 }
 
 // Each calls fn with all rows that pass the filter, in flow order, attributed. The
@@ -139,6 +140,7 @@ type reader struct {
 func (r *reader) take(a *Attributed) error {
 	spare := r.spare
 	r.spare = attribution.Joined{}
+	r.joiner.Few = a.few
 	var err error
 	if a.Joined, err = r.joiner.Join(a.Batch, a.Begins, a.Answered, spare); err != nil {
 		a.Release()
