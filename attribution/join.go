@@ -351,15 +351,15 @@ type endOfBatch struct {
 	said *saidAt // or nil
 }
 
-// endOf finds out about an address. Where few rows ask about it, its track is made only
-// when it was asked for before.
+// endOf finds out about an address. Where few rows ask about it, its track need not be
+// made.
 func (v *View) endOf(a netip.Addr, few bool, whole func() flow.Span) (e endOfBatch) {
 	id, held := v.pods.addressID(a)
 	if !held && v.nat == nil && v.outside(a) {
 		e.fixed = external // and no evidence can say what is behind it
 		return e
 	}
-	if held && !(few && v.tracks.first(id)) {
+	if held && !(few && v.brief(id, a)) {
 		if t := v.trackOf(id, a); t != nil {
 			e.said = v.saidBy(t, id)
 			return e

@@ -110,8 +110,7 @@ func (t *tracks) get(id uint32) (track, bool) {
 	}
 }
 
-// first says whether nobody asked it, or for the track of the address, before. What a few
-// rows want to know is had from the timeline in a third of the time.
+// first says whether nobody asked it, or for the track of the address, before.
 func (t *tracks) first(id uint32) bool {
 	return atomic.CompareAndSwapUint32(&t.where[id&1][id>>1], 0, askedOnce)
 }
@@ -276,4 +275,18 @@ func (v *View) trackOf(id uint32, a netip.Addr) track {
 		t, _ = v.tracks.get(id)
 	}
 	return t
+}
+
+// brief says whether a few questions about an address are best answered from its timeline,
+// which takes a third of the time of a track: it has no track, and either this is the first
+// that anybody asks, or the timeline is still there.
+func (v *View) brief(id uint32, a netip.Addr) bool {
+	if v.tracks.first(id) {
+		return true
+	}
+	if _, known := v.tracks.get(id); known {
+		return false
+	}
+	_, ok := v.addresses.get(a)
+	return ok
 }
