@@ -157,8 +157,9 @@ func (c *clusterView) staysAt(a netip.Addr) []stay {
 }
 
 func (c *clusterView) rawStays(a netip.Addr) []stay {
-	var stays []stay
-	for _, p := range c.podsAt(a) {
+	pods := c.podsAt(a)
+	stays := make([]stay, 0, len(pods))
+	for _, p := range pods {
 		if !p.id.HostNetwork { // an inventory does not tell, and may take the node's address for the pod's
 			stays = append(stays, c.rawStay(p, a))
 		}

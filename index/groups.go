@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -176,7 +177,8 @@ const (
 	zstdRatio = 1 << 15
 )
 
-func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
+// decodeTables reads what encode wrote.
+func (u *unpacker) decodeTables(raw []byte) (*tables, error) {
 	if len(raw) < 4 {
 		return nil, fmt.Errorf("tables have %d bytes", len(raw))
 	}
@@ -184,7 +186,8 @@ func decodeTables(z *zstd.Decoder, raw []byte) (*tables, error) {
 	if n > maxTables || n > zstdRatio*int64(len(raw)) {
 		return nil, fmt.Errorf("tables claim %d bytes", n)
 	}
-	b, err := z.DecodeAll(raw[4:], make([]byte, 0, n))
+	u.flat = slices.Grow(u.flat[:0], int(n))
+	b, err := u.zstd.DecodeAll(raw[4:], u.flat[:0:n])
 	if err != nil {
 		return nil, fmt.Errorf("tables: %w", err)
 	}

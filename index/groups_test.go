@@ -28,7 +28,7 @@ func TestTables(t *testing.T) {
 	for name, c := range map[string]*columns{"even": even, "many": many} {
 		want := c.tables()
 		raw := want.encode(z)
-		got, err := decodeTables(u.zstd, raw)
+		got, err := u.decodeTables(raw)
 		if err != nil {
 			t.Fatalf("%s, %d bytes: %v", name, len(raw), err)
 		}

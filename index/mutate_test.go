@@ -43,7 +43,7 @@ func partsOf(t testing.TB, s *Store, seg *segment) *parts {
 func (p *parts) readAnything(b []byte) {
 	b = append(slices.Clone(b), make([]byte, packPad)...)[:len(b)]
 	_ = (&opened{seg: p.seg}).readDirectory(b)
-	_, _ = decodeTables(p.unpack.zstd, b)
+	_, _ = p.unpack.decodeTables(b)
 	_ = new(addressPage).parse(b, p.opened.firstOf(0), min(pageAddresses, p.seg.addresses), p.opened.blocks)
 	src := &blockSource{opened: p.opened, unpack: p.unpack, plan: &segmentPlan{plan: newPlan(Filter{}, nil)}, tables: p.tables, blockScratch: &p.unpack.blocks}
 	d := newScanAddresses(memory.DefaultAllocator)

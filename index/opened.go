@@ -167,7 +167,7 @@ func (o *opened) readTables(u *unpacker) (*tables, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := decodeTables(u.zstd, raw)
+	t, err := u.decodeTables(raw)
 	if err == nil && !slices.Equal(t.ordinals, o.seg.ordinals) {
 		err = fmt.Errorf("ordinals are not those of the manifest")
 	}

@@ -13,6 +13,7 @@ import (
 type unpacker struct {
 	zstd   *zstd.Decoder
 	raw    []byte
+	flat   []byte // what a frame becomes
 	blocks blockScratch
 }
 

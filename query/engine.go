@@ -97,8 +97,8 @@ type Attributed struct {
 // one five-tuple up to some time: a row's owner hangs on the rows before it.
 func (e *Engine) Each(ctx context.Context, f index.Filter, fn func(Attributed) error) (err error) {
 	learned, prepared := make(chan error, 1), make(chan struct{})
-	go func() { learned <- e.LearnNICs(ctx) }() // both beside the scan, which need not know any of it
-	go func() {
+	go func() { // beside the scan, which need not know any of it
+		learned <- e.LearnNICs(ctx)
 		e.view.Prepare()
 		close(prepared)
 	}()
