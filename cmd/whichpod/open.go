@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/attribution/nat"
@@ -77,6 +80,7 @@ func (o *opened) view() *attribution.View { return o.ledger.View(o.config).WithN
 // ask opens the data folder for reading, says on standard error what is damaged there,
 // and calls fn with an engine over it. knownAt is as for open.
 func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
+	defer collectLate()()
 	o, err := a.open(knownAt)
 	if err != nil {
 		return err
@@ -84,6 +88,23 @@ func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
 	defer func() { err = errors.Join(err, o.close()) }()
 	a.warn(o)
 	return fn(query.New(o.index, o.view()))
+}
+
+// firstCollection is how much memory may be in use before the garbage collector looks at
+// it for the first time, in bytes. Most questions are answered with less, and took a fifth
+// longer where it ran at 4 MB, 8 MB and so on.
+const firstCollection = 48 << 20
+
+// collectLate lets the collector begin late, and then do as it does. What it returns sets
+// everything back.
+func collectLate() (restore func()) {
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(firstCollection)
+	restore = sync.OnceFunc(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
+	runtime.AddCleanup(new([16]byte), func(restore func()) { restore() }, restore) // nobody has it, so this is after the first collection
+	return restore
 }
 
 // warn says what is damaged.
