@@ -21,10 +21,10 @@ const checkpointName = "ledger.checkpoint"
 
 // When a checkpoint is written, by what the journal grew since the last one, in bytes:
 // while facts are appended, and when the ledger is closed. Reading as much of a journal
-// takes a second, and a tenth of one.
+// takes half a second, and four milliseconds.
 const (
 	checkpointEvery = 32 << 20
-	checkpointAtEnd = 2 << 20
+	checkpointAtEnd = 256 << 10
 )
 
 // checkpoints is what a ledger that is written to knows of its checkpoint.
