@@ -12,8 +12,9 @@ import (
 // is read that is not as it was written: docs/format/checkpoint.md.
 
 const (
-	blockSize = 1 << 20 // bytes of content in a block
-	lastBlock = 1 << 31 // added to the length of the last one
+	blockSize  = 64 << 10 // bytes of content in a block: what is read at a time stays in a cache
+	blockLimit = 1 << 20  // as many as were in one before
+	lastBlock  = 1 << 31  // added to the length of the last one
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -110,12 +111,12 @@ func (r *blockReader) next() {
 	}
 	length := binary.LittleEndian.Uint32(head[:])
 	size := length &^ lastBlock
-	if size > blockSize {
+	if size > blockLimit {
 		r.fail(errImage)
 		return
 	}
-	if r.space == nil {
-		r.space = make([]byte, blockSize)
+	if r.space == nil || int(size) > len(r.space) {
+		r.space = make([]byte, max(size, blockSize))
 	}
 	if _, err := io.ReadFull(r.r, r.space[:size]); err != nil {
 		r.fail(err)
@@ -187,17 +188,25 @@ func (r *blockReader) raw(n int) []byte {
 func (r *blockReader) numbers() []uint32 {
 	n := r.length()
 	out := make([]uint32, 0, n)
-	var b [4]byte
-	for len(out) < n && r.err == nil {
-		if len(r.block) >= 4 {
-			out = append(out, binary.LittleEndian.Uint32(r.block))
-			r.block = r.block[4:]
-			continue
-		}
-		for i := range b {
-			b[i], _ = r.ReadByte()
-		}
-		out = append(out, binary.LittleEndian.Uint32(b[:]))
-	}
+	r.each(n, func(v uint32) { out = append(out, v) })
 	return out
+}
+
+// each calls yield with n numbers, of less after an error.
+func (r *blockReader) each(n int, yield func(uint32)) {
+	var b [4]byte
+	for n > 0 && r.err == nil {
+		whole := min(n, len(r.block)/4)
+		for i := range whole {
+			yield(binary.LittleEndian.Uint32(r.block[4*i:]))
+		}
+		r.block, n = r.block[4*whole:], n-whole
+		if n > 0 { // the next one goes on in the next block
+			for i := range b {
+				b[i], _ = r.ReadByte()
+			}
+			yield(binary.LittleEndian.Uint32(b[:]))
+			n--
+		}
+	}
 }

@@ -64,7 +64,7 @@ func readCheckpoint(name, path string) (*image, error) {
 		return nil, err
 	}
 	defer f.Close()
-	im, err := readImage(bufio.NewReaderSize(f, blockSize), path)
+	im, err := readImage(bufio.NewReader(f), path)
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoint %q: %w", name, err)
 	}

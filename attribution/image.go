@@ -174,13 +174,16 @@ func readImage(from io.Reader, path string) (*image, error) {
 
 func readChains[K comparable](r *blockReader, c *chains[K]) {
 	c.heads, c.tails = r.numbers(), r.numbers()
-	pods, next := r.numbers(), r.numbers()
-	if len(c.heads) != len(c.keys) || len(c.tails) != len(c.keys) || len(pods) != len(next) {
+	n := r.length()
+	c.links = make([]link, 0, n)
+	r.each(n, func(pod uint32) { c.links = append(c.links, link{pod: pod}) })
+	if len(c.heads) != len(c.keys) || len(c.tails) != len(c.keys) || r.length() != len(c.links) {
 		r.fail(errImage)
 		return
 	}
-	c.links = make([]link, len(pods))
-	for i := range pods {
-		c.links[i] = link{pods[i], next[i]}
-	}
+	i := 0
+	r.each(n, func(next uint32) {
+		c.links[i].next = next
+		i++
+	})
 }
