@@ -74,7 +74,7 @@ type NICContradiction struct {
 // configuration says of a NIC wins. Contradictions are looked for where contradictions
 // is set, which takes longer, or where a NIC may have to decide between clusters.
 func (v *View) LearnNICs(sightings iter.Seq[NICSighting], contradictions bool) {
-	lessons := &nicLessons{terms: make(map[string][]nicTerm), thorough: contradictions || len(v.clusters) > 1}
+	lessons := &nicLessons{terms: make(map[string][]nicTerm), thorough: v.thorough(contradictions)}
 	seen := make(map[string]*nicSeen)
 	var one *nicSeen // the NIC of the last sighting
 	for s := range sightings {
@@ -90,6 +90,34 @@ func (v *View) LearnNICs(sightings iter.Seq[NICSighting], contradictions bool) {
 		lessons.take(v, seen[nic])
 	}
 	v.lessons.Store(lessons)
+}
+
+// thorough says whether contradictions are looked for.
+func (v *View) thorough(contradictions bool) bool { return contradictions || len(v.clusters) > 1 }
+
+// Telling returns a function that says whether [View.LearnNICs] may learn from a sighting
+// of an address; nil: from each. From those of addresses that pods had and no node it
+// learns nothing, and most are such. The function is for one goroutine.
+func (v *View) Telling(contradictions bool) func(netip.Addr) bool {
+	if v.thorough(contradictions) {
+		return nil
+	}
+	const telling, plain = 1, 2 // 0: nobody asked yet
+	known := [2][]uint8{make([]uint8, len(v.pods.v4.keys)), make([]uint8, len(v.pods.v6.keys))}
+	return func(a netip.Addr) bool {
+		id, held := v.pods.addressID(a)
+		if !held {
+			return true
+		}
+		k := &known[id&1][id>>1]
+		if *k == 0 {
+			*k = plain
+			if slices.ContainsFunc(v.clusters, func(c *clusterView) bool { return c.isNode(a) }) {
+				*k = telling
+			}
+		}
+		return *k == telling
+	}
 }
 
 // nicSeen is what was seen behind a NIC.

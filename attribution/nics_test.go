@@ -2,6 +2,8 @@ package attribution
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +93,43 @@ func TestLearnedNICContradicts(t *testing.T) {
 	check(t, v, []say{{q, "boundary a []"}})
 	if s := v.NICs(); s.Learned != 1 || s.Unknown != 0 || len(s.Nodes) != 1 || s.Nodes[0].Node != "n2" {
 		t.Errorf("known of NICs: %+v", s)
+	}
+}
+
+// What a view learns from all sightings it learns from those that it says are telling.
+func TestTellingSightings(t *testing.T) {
+	t.Parallel()
+	left, learned := 0, 0
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 47))
+		cfg, facts := randomConfig(r), inCluster(randomFacts(r), "c")
+		if len(cfg.Clusters) > 1 {
+			cfg.Clusters = cfg.Clusters[:1]
+		}
+		v := viewOf(t, cfg, facts)
+		telling := v.Telling(false)
+		if telling == nil {
+			continue
+		}
+		var all, some []NICSighting
+		for range 1 + r.IntN(12) {
+			s := NICSighting{NIC: fmt.Sprint("000D3A00000", r.IntN(3)), Address: randomAddresses[r.IntN(len(randomAddresses))], First: sec(float64(r.IntN(randomSpan))), Sent: int64(r.IntN(2)), Received: 1}
+			s.Last = s.First + int64(r.IntN(20_000))
+			first := !slices.ContainsFunc(all, func(o NICSighting) bool { return o.NIC == s.NIC })
+			if all = append(all, s); first || telling(s.Address) { // as index.NICsOf leaves out
+				some = append(some, s)
+			}
+		}
+		v.LearnNICs(slices.Values(all), false)
+		want := *v.lessons.Load()
+		v.LearnNICs(slices.Values(some), false)
+		if got := *v.lessons.Load(); !reflect.DeepEqual(got.terms, want.terms) || !reflect.DeepEqual(got.summary, want.summary) {
+			t.Fatalf("seed %d: learned %+v from %d sightings, %+v from %d that are telling", seed, want.summary, len(all), got.summary, len(some))
+		}
+		left, learned = left+len(all)-len(some), learned+want.summary.Learned
+	}
+	if left < 50 || learned < 50 {
+		t.Errorf("%d sightings left out, %d NICs learned: the test is about less than it should", left, learned)
 	}
 }
 

@@ -177,8 +177,9 @@ func encodeSightings(groups []nicGroup) []byte {
 
 // sightingReader reads what encodeSightings wrote, of one segment after the other.
 type sightingReader struct {
-	group nicGroup
-	names map[string]string // of NICs: each is one text
+	group  nicGroup
+	names  map[string]string     // of NICs: each is one text
+	wanted func(netip.Addr) bool // nil: all are
 }
 
 // read calls yield with each group, which is valid during the call.
@@ -194,7 +195,7 @@ func (r *sightingReader) read(b []byte, yield func(*nicGroup) bool) error {
 			d.fail("the addresses behind a NIC")
 		}
 		if g.sightings = g.sightings[:0]; d.err == nil {
-			d.sightings(g, int(n))
+			d.sightings(g, int(n), r.wanted)
 		}
 		if d.err != nil || !yield(g) {
 			return d.err
@@ -212,21 +213,26 @@ func (r *sightingReader) name(raw []byte) string {
 	return name
 }
 
-func (d *decoder) sightings(g *nicGroup, n int) {
+// sightings reads those of a group: of addresses that are not wanted only the first.
+func (d *decoder) sightings(g *nicGroup, n int, wanted func(netip.Addr) bool) {
 	var a [16]byte
-	start := int64(0)
-	for range n {
+	first := int64(0)
+	for i := range n {
 		same := d.uint()
 		if same > 15 {
 			d.fail("an address")
 			return
 		}
 		copy(a[same:], d.take(16-same, "an address"))
-		s := Sighting{NIC: g.nic, Address: netip.AddrFrom16(a).Unmap(), First: start + d.int()}
-		s.Last = s.First + int64(d.uint())
+		first += d.int()
+		address := netip.AddrFrom16(a).Unmap()
+		if i > 0 && wanted != nil && !wanted(address) {
+			d.skip(3)
+			continue
+		}
+		s := Sighting{NIC: g.nic, Address: address, First: first, Last: first + int64(d.uint())}
 		s.Sent, s.Received = int64(d.uint()), int64(d.uint())
 		g.sightings = append(g.sightings, s)
-		start = s.First
 	}
 }
 
@@ -236,9 +242,13 @@ func (s *Store) Generation() uint64 { return s.manifest().generation + 1 }
 // NICs yields what is behind each NIC, from the summaries that segments carry: the same
 // pair once for each stretch of a blob in a segment. Rows that do not count are left
 // out. A segment that was written without a summary is read through, at the first call.
-func (s *Store) NICs(ctx context.Context) iter.Seq2[Sighting, error] {
+func (s *Store) NICs(ctx context.Context) iter.Seq2[Sighting, error] { return s.NICsOf(ctx, nil) }
+
+// NICsOf is NICs, but that most sightings of addresses are left out that are not wanted.
+// Every NIC has some all the same.
+func (s *Store) NICsOf(ctx context.Context, wanted func(netip.Addr) bool) iter.Seq2[Sighting, error] {
 	return func(yield func(Sighting, error) bool) {
-		m, r, more := s.manifest(), sightingReader{names: make(map[string]string)}, true
+		m, r, more := s.manifest(), sightingReader{names: make(map[string]string), wanted: wanted}, true
 		for _, seg := range m.segments {
 			err := s.sightingsOf(ctx, m, seg, &r, func(g *nicGroup) bool {
 				if g.capped {

@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -71,6 +73,7 @@ func TestNICs(t *testing.T) {
 	if diff := cmp.Diff(want, merged(t, s), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("the writer's (-rows +summaries):\n%s", diff)
 	}
+	wantedNICs(t, s)
 	other := mustStore(t, dir, Options{ReadOnly: true})
 	if diff := cmp.Diff(want, merged(t, other), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("a reader's (-rows +summaries):\n%s", diff)
@@ -85,6 +88,30 @@ func TestNICs(t *testing.T) {
 		if diff := cmp.Diff(want, merged(t, other), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("without summaries (-rows +looked through):\n%s", diff)
 		}
+	}
+}
+
+// wantedNICs holds those of some addresses against all: what is wanted is there, the rest
+// mostly not, and no NIC is missing.
+func wantedNICs(t *testing.T, s *Store) {
+	t.Helper()
+	wanted := func(a netip.Addr) bool { return a.AsSlice()[len(a.AsSlice())-1]%3 == 0 }
+	count := func(seq iter.Seq2[Sighting, error]) (all map[Sighting]int, nics map[string]bool, others int) {
+		all, nics = make(map[Sighting]int), make(map[string]bool)
+		for one, err := range seq {
+			must(t, err)
+			if nics[one.NIC] = true; wanted(one.Address) {
+				all[one]++
+			} else {
+				others++
+			}
+		}
+		return all, nics, others
+	}
+	all, nics, others := count(s.NICs(context.Background()))
+	some, ofSome, rest := count(s.NICsOf(context.Background(), wanted))
+	if !maps.Equal(all, some) || !maps.Equal(nics, ofSome) || rest >= others || len(all) == 0 {
+		t.Errorf("%d sightings of %d NICs, and %d more; want %d of %d, and fewer than %d", len(some), len(ofSome), rest, len(all), len(nics), others)
 	}
 }
 

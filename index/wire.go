@@ -71,6 +71,17 @@ func (d *decoder) uint() uint64 {
 	return v
 }
 
+// skip passes over n numbers.
+func (d *decoder) skip(n int) {
+	for n > 0 && d.next < len(d.b) {
+		n -= int(^d.b[d.next] >> 7) // the last byte of one
+		d.next++
+	}
+	if n > 0 {
+		d.fail("a number")
+	}
+}
+
 func (d *decoder) int() int64 { return unzigzag(d.uint()) }
 
 func (d *decoder) fixed32() uint32 {

@@ -70,7 +70,7 @@ func (e *Engine) learnNICs(ctx context.Context, contradictions bool) error {
 	}
 	var err error
 	e.view.LearnNICs(func(yield func(attribution.NICSighting) bool) {
-		for s, broken := range e.rows.NICs(ctx) {
+		for s, broken := range e.rows.NICsOf(ctx, e.view.Telling(contradictions)) {
 			if err = broken; err != nil || !yield(attribution.NICSighting(s)) {
 				return
 			}
