@@ -169,7 +169,8 @@ func (c *clusterView) rawStays(a netip.Addr) []stay {
 
 // rawStay is a pod's stay at an address that it had, as the pod itself tells it.
 func (c *clusterView) rawStay(p *pod, a netip.Addr) stay {
-	stays := p.addressStays(c.watched)
+	var room [2]stay // most have one
+	stays := p.addressStays(room[:], c.watched)
 	s := stays[slices.IndexFunc(stays, func(s stay) bool { return s.address == a })]
 	s.sampled = p.sources == 1<<Inventory && !within(a, c.PodCIDRs)
 	if s.live() {

@@ -82,9 +82,10 @@ func (p *pod) presenceStay(watched coverage) stay {
 	return p.stayOf(netip.Addr{}, &p.presence, p.presence.stopped(), watched)
 }
 
-// addressStays are the stays of the pod's own addresses.
-func (p *pod) addressStays(watched coverage) []stay {
-	stays := make([]stay, 0, len(p.holdings))
+// addressStays are the stays of the pod's own addresses, in the memory of room if there is
+// enough.
+func (p *pod) addressStays(room []stay, watched coverage) []stay {
+	stays := slices.Grow(room[:0], len(p.holdings))
 	for i := range p.holdings {
 		b := &p.holdings[i].Bounds
 		stopped := minKnown(b.stopped(), p.presence.stopped())

@@ -19,6 +19,9 @@ const mappedIPv4 = 0xffff
 // IPv4 MUST copy it.
 func (l *addressList) reset(n int) { l.v4, l.all = slices.Grow(l.v4[:0], n), nil }
 
+// clone is one that may be kept.
+func (l *addressList) clone() addressList { return addressList{v4: slices.Clone(l.v4), all: l.all} }
+
 // add appends an address by its two halves.
 func (l *addressList) add(high, low uint64) {
 	if l.all == nil {

@@ -68,11 +68,7 @@ func (s *blockSource) readAddresses(page int) (addressList, error) {
 		err := s.opened.readPage(&s.page, page, s.unpack)
 		return s.page.addresses, err
 	}
-	p, err := s.opened.page(page, s.unpack)
-	if err != nil {
-		return addressList{}, err
-	}
-	return p.addresses, nil
+	return s.opened.list(page, s.unpack)
 }
 
 func (s *blockSource) close() error {

@@ -132,15 +132,40 @@ func (o *opened) firstOf(page int) netip.Addr {
 
 // page reads a page, or returns the one that is kept.
 func (o *opened) page(i int, u *unpacker) (*addressPage, error) {
-	if p := o.pages[i].Load(); p != nil {
-		return p, nil
+	had := o.pages[i].Load()
+	if had != nil && had.starts != nil {
+		return had, nil
 	}
 	p := new(addressPage)
 	err := o.readPage(p, i, u)
-	if err == nil && o.kept.Load() < keptPages && o.pages[i].CompareAndSwap(nil, p) {
-		o.kept.Add(1)
+	if err == nil {
+		o.keep(i, had, p)
 	}
 	return p, err
+}
+
+// list returns a page's addresses. Where it has to read them it keeps no postings, which are
+// most of a page.
+func (o *opened) list(i int, u *unpacker) (addressList, error) {
+	if p := o.pages[i].Load(); p != nil {
+		return p.addresses, nil
+	}
+	p, read := new(addressPage), &u.blocks.page
+	err := o.readPage(read, i, u)
+	if err == nil {
+		p.addresses = read.addresses.clone()
+		o.keep(i, nil, p)
+	}
+	return p.addresses, err
+}
+
+// keep keeps a page for the next scan in the place of what it had, if there is room.
+func (o *opened) keep(i int, had, p *addressPage) {
+	if had != nil {
+		o.pages[i].CompareAndSwap(had, p)
+	} else if o.kept.Load() < keptPages && o.pages[i].CompareAndSwap(nil, p) {
+		o.kept.Add(1)
+	}
 }
 
 // readPage reads a page into the memory of p.
