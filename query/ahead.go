@@ -12,6 +12,9 @@ import (
 // who takes them, who takes many at once and then none for a while.
 type ahead struct {
 	scan    *index.Scanner
+	begins  flow.Begins
+	held    *flow.Batch     // read, and not handed on yet
+	handed  int             // batches
 	batches chan scanned    // closed at the end, or after an error
 	spare   chan Attributed // of batches that are done with: their slices are used again
 	stop    chan struct{}
@@ -32,43 +35,48 @@ const batchesAhead = 8
 // asked about a few times, and what can be said of it has some five stretches for each pod.
 const fewRows = 512
 
-// readAhead takes over the scan. The caller MUST close what it returns.
+// readAhead takes over the scan. The caller MUST close what it returns. Nobody could do
+// anything before the first batch is there, so that is read at once; often it is the last.
 func readAhead(scan *index.Scanner) *ahead {
 	a := &ahead{scan: scan, batches: make(chan scanned, batchesAhead), spare: make(chan Attributed, batchesAhead+2), stop: make(chan struct{})}
-	go a.read()
+	if a.read() && a.read() {
+		go func() {
+			for a.read() {
+			}
+		}()
+	}
 	return a
 }
 
-// read hands each batch on once it has the one after it: a begin is looked at together with
-// the row that follows it.
-func (a *ahead) read() {
-	defer close(a.batches)
-	var begins flow.Begins
-	var held *flow.Batch
-	for n := 0; ; n++ {
-		next, err := a.scan.Next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			if held != nil {
-				held.Release()
-			}
-			a.hand(scanned{err: err})
-			return
+// read reads a batch, and hands on the one before it: a begin is looked at together with
+// the row that follows it. It returns false at the end.
+func (a *ahead) read() (more bool) {
+	defer func() {
+		if !more {
+			close(a.batches)
 		}
-		if held != nil {
-			r := a.room()
-			r.few = n == 1 && next == nil && held.Len() < fewRows
-			r.Batch, r.Begins, r.Answered = held, begins.Of(held, r.Begins[:0]), flow.Answered(held, next, r.Answered[:0])
-			if !a.hand(scanned{Attributed: r}) {
-				if next != nil {
-					next.Release()
-				}
-				return
-			}
+	}()
+	next, err := a.scan.Next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		if a.held != nil {
+			a.held.Release()
 		}
-		if held = next; held == nil {
-			return
+		a.hand(scanned{err: err})
+		return false
+	}
+	if a.held != nil {
+		r := a.room()
+		r.few = a.handed == 0 && next == nil && a.held.Len() < fewRows
+		r.Batch, r.Begins, r.Answered = a.held, a.begins.Of(a.held, r.Begins[:0]), flow.Answered(a.held, next, r.Answered[:0])
+		if a.handed++; !a.hand(scanned{Attributed: r}) {
+			if next != nil {
+				next.Release()
+			}
+			return false
 		}
 	}
+	a.held = next
+	return next != nil
 }
 
 // hand hands a batch on, unless nobody wants any more.
