@@ -98,7 +98,8 @@ const firstCollection = 48 << 20
 // collectLate lets the collector begin late, and then do as it does. What it returns sets
 // everything back.
 func collectLate() (restore func()) {
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(firstCollection)
+	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(min(limit, firstCollection))
 	restore = sync.OnceFunc(func() {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
