@@ -192,23 +192,23 @@ func TestCache(t *testing.T) {
 	for k := range 5 {
 		put(k, "a")
 	}
-	if n := c.forgotten(); n != 0 || len(c.values) != 5 {
-		t.Errorf("what fits is let go of: %d are, %d are left", n, len(c.values))
+	if n := c.dropped(); n != 0 || len(c.values) != 5 {
+		t.Errorf("of what fits %d are dropped, %d are left", n, len(c.values))
 	}
 	put(5, "b")
-	if got, ok := c.get(5); !ok || got != "b" || len(c.values) != 4 || c.forgotten() != 2 {
-		t.Errorf("after one more than fits: it has %q, %d are left, and %d were let go of; want itself, 4, and 2", got, len(c.values), c.forgotten())
+	if got, ok := c.get(5); !ok || got != "b" || len(c.values) != 4 || c.dropped() != 2 {
+		t.Errorf("after one more than fits: it has %q, %d are left, and %d were dropped; want itself, 4, and 2", got, len(c.values), c.dropped())
 	}
 	huge := c.weigh(1000)
 	c.put(6, "c", huge)
-	if _, ok := c.get(6); !ok || c.forgotten() != 6 || huge.letGo() {
-		t.Errorf("what is larger than all that is allowed is not kept by itself: %d were let go of", c.forgotten())
+	if _, ok := c.get(6); !ok || c.dropped() != 6 || huge.dropped() {
+		t.Errorf("what is larger than all that is allowed is not kept by itself: %d were dropped", c.dropped())
 	}
-	if put(7, "d"); !huge.letGo() || c.spent.Load() != 20 {
+	if put(7, "d"); !huge.dropped() || c.spent.Load() != 20 {
 		t.Errorf("what is too large is kept beside others, which take %d bytes", c.spent.Load())
 	}
 	if huge.add(50); c.spent.Load() != 20 {
-		t.Errorf("what was let go of counts: %d bytes", c.spent.Load())
+		t.Errorf("what was dropped still counts: %d bytes", c.spent.Load())
 	}
 }
 

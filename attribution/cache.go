@@ -6,16 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// cache keeps values up to a limit, about. Beyond it, it lets go of any of them: who scans
-// asks for all of them over and over, and then to let go of what was not asked for the
-// longest would be to let go of what is asked for next.
+// cache keeps values up to a limit, about. Beyond it, it drops any of them: who scans asks
+// for all of them over and over, and then to drop what was not asked for the longest would
+// be to drop what is asked for next.
 type cache[K comparable, V any] struct {
 	limit int64 // in bytes, about
 
 	mu     sync.Mutex
 	values map[K]cached[V]
 	spent  atomic.Int64
-	gone   int // how many were let go of, ever
+	drops  int // how many were dropped, ever
 }
 
 type cached[V any] struct {
@@ -26,7 +26,7 @@ type cached[V any] struct {
 // weight is what a value of a cache takes in bytes, about. Values grow while they are
 // in it, as more is worked out of them. A nil one is of a value in no cache.
 type weight struct {
-	bytes atomic.Int64  // negative once the cache let go of it
+	bytes atomic.Int64  // negative once the cache dropped it
 	all   *atomic.Int64 // the cache's spent
 }
 
@@ -34,13 +34,13 @@ type weight struct {
 const noWeight = math.MinInt64 / 2
 
 func (w *weight) add(bytes int64) {
-	if w != nil && w.bytes.Add(bytes) > 0 {
+	if w != nil && w.bytes.Add(bytes) > 0 { // else the cache does not count it any more
 		w.all.Add(bytes)
 	}
 }
 
-// letGo says whether the cache does not have the value any more.
-func (w *weight) letGo() bool { return w.bytes.Load() < 0 }
+// dropped says whether the cache does not have the value any more.
+func (w *weight) dropped() bool { return w.bytes.Load() < 0 }
 
 func newCache[K comparable, V any](limit int64) *cache[K, V] {
 	return &cache[K, V]{limit: limit, values: make(map[K]cached[V])}
@@ -77,18 +77,18 @@ func (c *cache[K, V]) put(key K, value V, w *weight) V {
 	return value
 }
 
-// forgotten is how many values were let go of, ever. Who keeps values without asking for
-// them again asks for this now and then, and when it is another number lets go of those
-// that the cache let go of: so they, too, are bounded.
-func (c *cache[K, V]) forgotten() int {
+// dropped is how many values were dropped, ever. Who keeps values without asking for them
+// again asks for this now and then, and when it is another number lets go of those that
+// were dropped: so they, too, are bounded.
+func (c *cache[K, V]) dropped() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trim(nil)
-	return c.gone
+	return c.drops
 }
 
-// trim lets go of an eighth where there is too much, but not of the value in use. Which
-// ones, is up to the map, which begins anywhere.
+// trim drops values where there is too much, until an eighth of the limit is free, but not
+// the value in use. Which ones, is up to the map, which begins anywhere.
 func (c *cache[K, V]) trim(used *weight) {
 	if c.spent.Load() <= c.limit {
 		return
@@ -99,7 +99,7 @@ func (c *cache[K, V]) trim(used *weight) {
 		}
 		delete(c.values, key)
 		c.spent.Add(-v.bytes.Swap(noWeight))
-		if c.gone++; c.spent.Load() <= c.limit-c.limit/8 {
+		if c.drops++; c.spent.Load() <= c.limit-c.limit/8 {
 			return
 		}
 	}

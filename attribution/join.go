@@ -45,7 +45,7 @@ type Joiner struct {
 	free       []uint32 // places that are
 	touched    int64    // what was read ahead: that it is kept makes it read
 	dictionary *flow.Dictionary
-	forgotten  int // see cache.forgotten
+	drops      int // how many values the view's cache had dropped
 
 	// Of the batch under way.
 	batch    *flow.Batch
@@ -96,7 +96,7 @@ func (j *Joiner) Join(b *flow.Batch, begins []flow.Span, answered []bool, spare 
 		j.forget(place)
 	}
 	out := j.joined
-	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, forgotten: j.forgotten, passing: j.passing[:0], terms: j.terms, scratch: j.scratch}
+	*j = Joiner{view: j.view, places: j.places, ends: j.ends, free: j.free, dictionary: j.dictionary, drops: j.drops, passing: j.passing[:0], terms: j.terms, scratch: j.scratch}
 	return out, nil
 }
 
@@ -108,13 +108,13 @@ func (j *Joiner) lookUp() {
 		j.ends, j.free = append(j.ends[:0], endOfBatch{fixed: external}), j.free[:0]
 		j.dictionary = j.batch.Dictionary
 	}
-	if n := j.view.said.forgotten(); n != j.forgotten {
+	if n := j.view.said.dropped(); n != j.drops {
 		for i := range j.ends {
-			if s := j.ends[i].said; s != nil && s.letGo() {
+			if s := j.ends[i].said; s != nil && s.dropped() {
 				j.forget(uint32(i + 1))
 			}
 		}
-		j.forgotten = n
+		j.drops = n
 	}
 	if more := len(j.batch.Addresses) - len(j.places); more > 0 {
 		j.places = append(j.places, make([]uint32, more)...)

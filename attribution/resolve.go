@@ -182,6 +182,7 @@ func (r *Resolution) unheld() bool {
 	return r.Verdict == Gap && len(r.Notes) > 0 && r.Notes[0] == noteNobody
 }
 
+// begunUnseen is shared, and MUST NOT be changed.
 var begunUnseen = []string{noteBegin}
 
 // combine is the resolution for a flow that began in one of several intervals, or at

@@ -140,16 +140,9 @@ func (s *saidAt) overAll(first, last int, as end) *Resolution {
 	if r := before.get(key); r != nil { // another goroutine was faster
 		return r
 	}
-	r, after := combine(all), before
-	if !slices.Contains(all, r) {
-		if like := before.like(r); like != nil {
-			r = like
-		} else {
-			after = after.withSaid(r)
-		}
-	}
-	size := before.size()
-	after = after.with(key, r)
+	size := before.size() // before it changes
+	r := combine(all)
+	after, r := before.with(key, r, !slices.Contains(all, r))
 	s.stretches.Store(after)
 	s.add(after.size() - size)
 	return r

@@ -26,7 +26,7 @@ type stretch struct {
 
 const (
 	stretchBytes = 16
-	leastStretch = 4
+	leastStretch = 4       // has room for two
 	mostStretch  = 1 << 12 // keys, of one address
 )
 
@@ -35,7 +35,8 @@ func stretchKey(first, last int, as end) uint64 {
 	return uint64(first)<<32 | uint64(last)<<8 | uint64(as+1)
 }
 
-// saidKey is the key of what is said, which is no stretch's. Others may have the same.
+// saidKey is the key of what is said, which is no stretch's. Hardly ever, something else
+// has the same: so like compares, and what was there before is shared no more.
 func saidKey(r *Resolution) uint64 {
 	var h maphash.Hash
 	h.SetSeed(saidSeed)
@@ -82,24 +83,26 @@ func (t *stretches) get(key uint64) *Resolution {
 	return nil
 }
 
-// with is the table with one more key: t, or a larger one, or, where t has as many as may
-// be, a new one. t may be nil.
-func (t *stretches) with(key uint64, r *Resolution) *stretches {
-	switch {
-	case t == nil || t.count == mostStretch:
+// with is the table with what combine made for a stretch, and what the stretch has: that,
+// or what is like it. fresh says that it is none of those that were combined. The table is
+// t, or a larger one, or, where t has as many keys as may be, a new one. t may be nil.
+func (t *stretches) with(key uint64, r *Resolution, fresh bool) (*stretches, *Resolution) {
+	if t == nil || t.count+2 > mostStretch {
 		t = &stretches{slots: make([]stretch, leastStretch), bytes: stretchBytes * leastStretch}
-	case 4*(t.count+1) > 3*len(t.slots):
+	}
+	if 4*(t.count+2) > 3*len(t.slots) {
 		t = t.grown()
 	}
+	if fresh {
+		if like := t.like(r); like != nil {
+			r = like
+		} else {
+			t.add(saidKey(r), r)
+			t.bytes += r.bytes()
+		}
+	}
 	t.add(key, r)
-	return t
-}
-
-// withSaid is the table with a combined resolution that is like none in it.
-func (t *stretches) withSaid(r *Resolution) *stretches {
-	t = t.with(saidKey(r), r)
-	t.bytes += r.bytes()
-	return t
+	return t, r
 }
 
 func (t *stretches) grown() *stretches {

@@ -32,26 +32,26 @@ func TestStretches(t *testing.T) {
 		if got != nil {
 			continue
 		}
-		full := func() { // before one is added
-			if len(want)+len(said) == mostStretch {
-				clear(want)
-				clear(said)
-				renewed++
-			}
+		if len(want)+len(said)+2 > mostStretch {
+			clear(want)
+			clear(said)
+			renewed++
 		}
-		x := combined()
+		x, fresh := combined(), r.IntN(4) > 0
 		name := fmt.Sprint(x.Verdict, x.Notes, x.Candidates)
-		if like := table.like(x); like != said[name] {
-			t.Fatalf("like %s is %p, want %p", name, like, said[name])
-		} else if like != nil {
-			x = like
+		table, got = table.with(key, x, fresh)
+		switch {
+		case !fresh:
+			want[key] = x
+		case said[name] == nil:
+			want[key], said[name] = x, x
+		default:
+			want[key] = said[name]
 			shared++
-		} else {
-			full()
-			table, said[name] = table.withSaid(x), x
 		}
-		full()
-		table, want[key] = table.with(key, x), x
+		if got != want[key] {
+			t.Fatalf("stretch %x has got %p, want %p", key, got, want[key])
+		}
 		size := int64(stretchBytes * len(table.slots))
 		for _, x := range said {
 			size += x.bytes()
@@ -73,7 +73,7 @@ func TestStretchesWhileOneIsAdded(t *testing.T) {
 		var wait sync.WaitGroup
 		wait.Go(func() {
 			for i := range 31 {
-				table.with(stretchKey(i, i+1, sender), &Resolution{Verdict: Verdict(i % 4)})
+				table.with(stretchKey(i, i+1, sender), &Resolution{Verdict: Verdict(i % 4)}, i%3 == 0)
 			}
 		})
 		for i := range 31 {

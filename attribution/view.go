@@ -29,11 +29,11 @@ type View struct {
 // What a view keeps beside tracks is bounded, in bytes, about: it can be worked out
 // again, an address in microseconds for each pod that it had, what is said in a run in
 // one. An export of 120 million rows asks again and again for what is said of 18,000 pods,
-// which takes nine tenths of that; with half of the room it takes two thirds more processor
+// which takes nine tenths of it; with half of the room it takes two thirds more processor
 // time.
 const (
 	addressBytes = 6 << 20
-	saidBytes    = 40 << 20
+	saidBytes    = 46 << 20
 )
 
 type nicOwner struct {

@@ -23,7 +23,8 @@ type endBook struct {
 	sources    map[attribution.Sources]uint32 // numbers of their texts
 }
 
-// Limits of what a book holds when a group begins, else it begins anew: about 15 MB.
+// Limits of what a book holds when a group begins, else it begins anew: about 15 MB, and what
+// is said of those ends, which the view's cache may have dropped meanwhile.
 const (
 	mostEnds       = 1 << 17 // and a quarter for each candidate that they list
 	mostCandidates = 1 << 15

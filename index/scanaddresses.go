@@ -150,12 +150,13 @@ type codePage struct {
 	known [pageAddresses / 64]uint64 // a bit each
 	all   []netip.Addr               // where any is IPv6
 
-	// All codes, where narrowBits are enough: a scan of many segments has as many pages of
-	// each address, and nothing takes more room.
+	// All codes, where narrowBits are enough: in a scan of many segments, each with pages of
+	// its own, codes take more room than anything else.
 	low  []uint16
 	high [pageAddresses / 64]uint64 // the bit above
 }
 
+// narrowBits is how many bits low and high have: enough for [flow.DictionaryAddresses].
 const narrowBits = 17
 
 func newAddressCoder(s *scanAddresses, pages, room int, read func(page int) (addressList, error)) *addressCoder {
@@ -274,14 +275,19 @@ func (c *addressCoder) pass() {
 	c.brief = c.brief[:0]
 }
 
-// forget makes all codes unknown. They are those of old.
+// forget makes all codes unknown. They are those of old. A page that has no room any more is
+// read again when a row refers to it.
 func (c *addressCoder) forget(old []netip.Addr) {
-	for _, p := range c.pages {
+	for i, p := range c.pages {
 		if p == nil {
 			continue
 		}
 		c.room += p.bytes()
 		p.widen()
+		if c.room < p.bytes() {
+			c.pages[i] = nil
+			continue
+		}
 		c.room -= p.bytes()
 		for n, code := range p.codes {
 			if p.all == nil && p.known[n/64]>>(n%64)&1 != 0 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -100,6 +102,66 @@ func TestNarrowCodes(t *testing.T) {
 		}
 		if p.widen(); !slices.Equal(p.codes, want) || p.low != nil || p.bytes() != wide {
 			t.Errorf("codes up to %d are others once they are wide again", most)
+		}
+	}
+}
+
+// Pages take no more than there is room for, with whatever codes, also once a dictionary
+// began anew; and addresses keep their codes in it.
+func TestRoomForCodes(t *testing.T) {
+	t.Parallel()
+	const room, pages = 60_000, 300
+	for _, whole := range []bool{false, true} {
+		r := rand.New(rand.NewPCG(6, 8))
+		s := newScanAddresses(memory.DefaultAllocator)
+		address := func(code uint32) netip.Addr {
+			if code%(7*pageAddresses) == 5 {
+				return netip.AddrFrom16([16]byte{0xfd, byte(code >> 16), byte(code >> 8), byte(code)})
+			}
+			return netip.AddrFrom4([4]byte{10, byte(code >> 16), byte(code >> 8), byte(code)})
+		}
+		c := newAddressCoder(s, pages, room, func(page int) (l addressList, err error) {
+			for i := range uint32(pageAddresses) {
+				if a := address(uint32(page)*pageAddresses + i); page%7 == 0 {
+					l.all = append(l.all, a)
+				} else {
+					l.v4 = append(l.v4, fourOf(a))
+				}
+			}
+			return l, nil
+		})
+		c.whole = whole
+		kept, narrow := 0, 0
+		for round := range 200 {
+			codes := make([]uint32, 200)
+			for i := range codes {
+				codes[i] = r.Uint32N(pages * pageAddresses)
+			}
+			got := slices.Clone(codes)
+			must(t, c.encode(got))
+			for i, code := range codes {
+				if a := s.table.list[got[i]]; a != address(code) {
+					t.Fatalf("round %d: %v has the code of %v", round, address(code), a)
+				}
+			}
+			held := 0
+			for _, p := range c.pages {
+				if p != nil {
+					held, kept = held+p.bytes(), kept+1
+					if p.low != nil {
+						narrow++
+					}
+				}
+			}
+			if held+c.room != room || c.room < 0 {
+				t.Fatalf("round %d: pages take %d bytes, and there is room for %d more of %d", round, held, c.room, room)
+			}
+			if round%50 == 49 {
+				s.renew([]*cursor{{addresses: c}})
+			}
+		}
+		if kept == 0 || whole != (narrow > 0) {
+			t.Errorf("whole: %v: %d pages were kept, %d narrow", whole, kept, narrow)
 		}
 	}
 }
