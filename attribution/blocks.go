@@ -12,8 +12,8 @@ import (
 // is read that is not as it was written: docs/format/checkpoint.md.
 
 const (
-	blockSize  = 64 << 10 // bytes of content in a block: what is read at a time stays in a cache
-	blockLimit = 1 << 20  // as many as were in one before
+	blockSize  = 64 << 10 // bytes of content in a block that is written: what is read at a time stays in a cache
+	blockLimit = 1 << 20  // and in one that is read
 	lastBlock  = 1 << 31  // added to the length of the last one
 )
 
@@ -192,7 +192,8 @@ func (r *blockReader) numbers() []uint32 {
 	return out
 }
 
-// each calls yield with n numbers, of less after an error.
+// each calls yield with n numbers, or with fewer where there is an error; the last one then
+// means nothing.
 func (r *blockReader) each(n int, yield func(uint32)) {
 	var b [4]byte
 	for n > 0 && r.err == nil {

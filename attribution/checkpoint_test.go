@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -160,6 +161,29 @@ func TestCheckpointOfVersion1(t *testing.T) {
 		t.Error("a checkpoint tells of no suspects")
 	}
 	sameLedger(t, 1, dir, podRange(), nil)
+}
+
+// A checkpoint that tells of an address that is not there is not read, though it is as it
+// was written.
+func TestCheckpointOfStrangers(t *testing.T) {
+	t.Parallel()
+	for id := range uint32(4) {
+		dir := t.TempDir()
+		l := mustOpen(t, dir, Options{})
+		mustAppend(t, l, aPod("a").has("10.244.0.1").seen(1).f)
+		l.settle()
+		im := &image{journal: fingerprint{Length: l.journal.Size()}, store: l.store.frozen()}
+		im.store.suspicion = suspicion{known: true, suspects: []uint32{id}}
+		var b bytes.Buffer
+		if err := im.write(&b); err != nil {
+			t.Fatal(err)
+		}
+		_, err := readImage(&b, dir)
+		if known := int(id>>1) < len(im.store.v4.keys) && id&1 == 0; known != (err == nil) {
+			t.Errorf("address %d of %d: %v", id, len(im.store.v4.keys), err)
+		}
+		mustClose(t, l)
+	}
 }
 
 // Suspects that a checkpoint told of are right as pods change, until so many have that all

@@ -161,6 +161,11 @@ func readImage(from io.Reader, path string) (*image, error) {
 	}
 	if !first {
 		s.suspicion = suspicion{known: true, suspects: r.numbers()}
+		for _, id := range s.suspicion.suspects {
+			if int(id>>1) >= [2]int{len(s.v4.keys), len(s.v6.keys)}[id&1] {
+				r.fail(errImage)
+			}
+		}
 	}
 	if r.err == nil && (!r.last || len(r.block) > 0) {
 		r.fail(errImage)

@@ -32,8 +32,8 @@ func (v *View) Join(b *flow.Batch, begins []flow.Span, answered []bool) (Joined,
 
 // Joiner attributes batches that follow each other. It is for one goroutine.
 type Joiner struct {
-	// Few says that the next batch has few rows and is the only one: of its addresses no
-	// more is worked out than the rows need.
+	// Few says of the next call that its batch has few rows and is the only one: of its
+	// addresses no more is worked out than the rows need. What is said of them is the same.
 	Few bool
 
 	view *View
@@ -359,7 +359,7 @@ func (v *View) endOf(a netip.Addr, few bool, whole func() flow.Span) (e endOfBat
 		e.fixed = external // and no evidence can say what is behind it
 		return e
 	}
-	if held && !(few && v.brief(id, a)) {
+	if brief := few && v.nat == nil; held && !(brief && v.brief(id, a)) { // evidence is asked where there is no track
 		if t := v.trackOf(id, a); t != nil {
 			e.said = v.saidBy(t, id)
 			return e

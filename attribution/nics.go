@@ -97,7 +97,8 @@ func (v *View) thorough(contradictions bool) bool { return contradictions || len
 
 // Telling returns a function that says whether [View.LearnNICs] may learn from a sighting
 // of an address; nil: from each. From those of addresses that pods had and no node it
-// learns nothing, and most are such. The function is for one goroutine.
+// learns nothing but that the NIC is there, and most are such: one for each NIC is enough.
+// The function is for one goroutine.
 func (v *View) Telling(contradictions bool) func(netip.Addr) bool {
 	if v.thorough(contradictions) {
 		return nil

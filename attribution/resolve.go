@@ -190,7 +190,7 @@ var begunUnseen = []string{noteBegin}
 func combine(all []*Resolution) *Resolution {
 	var held []*Resolution
 	for _, r := range all {
-		if !r.unheld() && !slices.Contains(held, r) {
+		if !r.unheld() && !slices.ContainsFunc(held, r.says) {
 			held = append(held, r)
 		}
 	}
@@ -206,15 +206,14 @@ func combine(all []*Resolution) *Resolution {
 		}
 	}
 	out := &Resolution{Notes: begunUnseen}
-	type key struct{ cluster, uid, node, machine string }
-	known, named := make(map[*Candidate]bool), make(map[key]bool)
+	known, named := make(map[*Candidate]bool), make(map[identity]bool)
 	for _, r := range held {
 		for _, c := range r.Candidates {
 			if known[c] { // neighbours in time share most of theirs
 				continue
 			}
 			known[c] = true
-			if k := (key{c.Cluster, c.UID, c.Node, c.NodeUID}); !named[k] {
+			if k := c.identity(); !named[k] {
 				named[k] = true
 				out.Candidates = append(out.Candidates, c)
 			}
@@ -227,6 +226,18 @@ func combine(all []*Resolution) *Resolution {
 	}
 	return out
 }
+
+// says is whether two resolutions say the same of the same candidates: time may be cut into
+// more intervals than there is something to tell apart.
+func (r *Resolution) says(o *Resolution) bool {
+	same := func(a, b *Candidate) bool { return a == b || a.identity() == b.identity() }
+	return r == o || (r.Verdict == o.Verdict && slices.EqualFunc(r.Candidates, o.Candidates, same) && slices.Equal(r.Notes, o.Notes))
+}
+
+// identity is who a candidate is, in whatever interval.
+type identity struct{ cluster, uid, node, machine string }
+
+func (c *Candidate) identity() identity { return identity{c.Cluster, c.UID, c.Node, c.NodeUID} }
 
 func orderCandidates(a, b *Candidate) int {
 	return cmp.Or(cmp.Compare(a.FromEarliest, b.FromEarliest), cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.UID, b.UID))

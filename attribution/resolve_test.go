@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -340,6 +341,23 @@ func TestUnseenPodAfterHole(t *testing.T) {
 	for at, want := range map[float64]Verdict{95: Exact, 205: Gap, 300: Boundary} {
 		if got := viewOf(t, podRange(), lingers).Resolve(sent(at)); got.Verdict != want {
 			t.Errorf("lingering since before the hole, at %v: %v, want %v", at, got.Verdict, want)
+		}
+	}
+}
+
+// Intervals that say the same are one: nobody is told that the address changed hands.
+func TestCombineOfTheSame(t *testing.T) {
+	t.Parallel()
+	said := func(verdict Verdict, note, uid string) *Resolution {
+		return &Resolution{Verdict: verdict, Notes: []string{note}, Candidates: []*Candidate{{UID: uid}}}
+	}
+	first := said(Boundary, noteVacant, "a")
+	if r := combine([]*Resolution{first, said(Boundary, noteVacant, "a")}); r != first {
+		t.Errorf("of the same twice: %q", text(r))
+	}
+	for _, other := range []*Resolution{said(Exact, noteVacant, "a"), said(Boundary, noteLate, "a"), said(Boundary, noteVacant, "b")} {
+		if r := combine([]*Resolution{first, other}); r == first || r.Verdict != Boundary || !slices.Contains(r.Notes, noteBegin) {
+			t.Errorf("of something else, %q: %q", text(other), text(r))
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // suspicion is which addresses were suspects in a state in which all pods were looked at,
-// by their numbers, and which addresses pods have that changed since: one may be there
-// often. The zero value knows nothing. It is only appended to.
+// by their numbers, and which addresses pods have that changed since: one may be listed more
+// than once. The zero value knows nothing. Copies share its lists, which are only appended to.
 type suspicion struct {
 	known    bool
 	suspects []uint32

@@ -244,8 +244,8 @@ func (s *Store) Generation() uint64 { return s.manifest().generation + 1 }
 // out. A segment that was written without a summary is read through, at the first call.
 func (s *Store) NICs(ctx context.Context) iter.Seq2[Sighting, error] { return s.NICsOf(ctx, nil) }
 
-// NICsOf is NICs, but that most sightings of addresses are left out that are not wanted.
-// Every NIC has some all the same.
+// NICsOf is NICs, but that of addresses that are not wanted only those sightings are there
+// that are the first of a NIC in a stretch: so every NIC has some. nil wants all.
 func (s *Store) NICsOf(ctx context.Context, wanted func(netip.Addr) bool) iter.Seq2[Sighting, error] {
 	return func(yield func(Sighting, error) bool) {
 		m, r, more := s.manifest(), sightingReader{names: make(map[string]string), wanted: wanted}, true

@@ -19,7 +19,7 @@ type opened struct {
 	used      uint64 // when it was last asked for: the cache's
 	directory []byte
 	blocks    int
-	pages     []atomic.Pointer[addressPage] // those that were asked for first
+	pages     []atomic.Pointer[addressPage] // those that were asked for first; without postings where only rows refer to one
 	kept      atomic.Int32                  // of pages
 	tables    atomic.Pointer[tables]
 }

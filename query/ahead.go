@@ -31,8 +31,8 @@ type scanned struct {
 // a group of an export, so that the scan goes on while whoever takes them waits for room.
 const batchesAhead = 8
 
-// fewRows is below how many rows all of an answer's are few: each address of theirs then is
-// asked about a few times, and what can be said of it has some five stretches for each pod.
+// fewRows is below how many rows all of an answer's are few. An address's track says what is
+// known at some five times for each pod that it had, which for a hundred pods are as many.
 const fewRows = 512
 
 // readAhead takes over the scan. The caller MUST close what it returns. Nobody could do

@@ -90,13 +90,13 @@ func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
 	return fn(query.New(o.index, o.view()))
 }
 
-// firstCollection is how much memory may be in use before the garbage collector looks at
-// it for the first time, in bytes. Most questions are answered with less, and took a fifth
+// firstCollection is how much memory the process may have before the garbage collector looks
+// at it for the first time, in bytes. Most questions are answered with less, and took a fifth
 // longer where it ran at 4 MB, 8 MB and so on.
 const firstCollection = 48 << 20
 
 // collectLate lets the collector begin late, and then do as it does. What it returns sets
-// everything back.
+// everything back. It is for one caller at a time.
 func collectLate() (restore func()) {
 	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(-1)
 	debug.SetMemoryLimit(min(limit, firstCollection))
