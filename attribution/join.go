@@ -359,7 +359,7 @@ func (v *View) endOf(a netip.Addr, few bool, whole func() flow.Span) (e endOfBat
 		e.fixed = external // and no evidence can say what is behind it
 		return e
 	}
-	if brief := few && v.nat == nil; held && !(brief && v.brief(id, a)) { // evidence is asked where there is no track
+	if held && !(few && v.brief(id, a)) {
 		if t := v.trackOf(id, a); t != nil {
 			e.said = v.saidBy(t, id)
 			return e

@@ -279,8 +279,12 @@ func (v *View) trackOf(id uint32, a netip.Addr) track {
 
 // brief says whether a few questions about an address are best answered from its timeline,
 // which takes a third of the time of a track: it has no track, and either this is the first
-// that anybody asks, or the timeline is still there.
+// that anybody asks, or the timeline is still there. With NAT evidence they never are: it is
+// asked about all addresses without a track, and many rows must not be told anything else.
 func (v *View) brief(id uint32, a netip.Addr) bool {
+	if v.nat != nil {
+		return false
+	}
 	if v.tracks.first(id) {
 		return true
 	}

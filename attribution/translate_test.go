@@ -122,3 +122,19 @@ func TestForwardedIsNoContradiction(t *testing.T) {
 		}
 	}
 }
+
+// With NAT evidence, few rows are told what many are: evidence has a say where an address
+// has no track.
+func TestFewRowsWithEvidence(t *testing.T) {
+	t.Parallel()
+	a := addr("10.244.0.1")
+	v := viewOf(t, podRange(), []Fact{watchedRange(0, 100), aPod("a").has("10.244.0.1").seen(1).f})
+	id, held := v.pods.addressID(a)
+	if !held || !v.brief(id, a) {
+		t.Error("without evidence, few rows need a track")
+	}
+	v.tracks = newTracks(v.pods) // as if nobody had asked
+	if v.WithNAT(evidenceOf(t, []toldNAT{{"n", "1", 0, 100, nil}})).brief(id, a) {
+		t.Error("few rows are not told what many are")
+	}
+}

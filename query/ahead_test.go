@@ -47,3 +47,23 @@ func endAfter(taken int, end func() error) func(Attributed) error {
 		return nil
 	}
 }
+
+// Rows are few where they are all there are, and fewer than fewRows.
+func TestFewRows(t *testing.T) {
+	for _, n := range []int{1, fewRows - 1, fewRows, 20_000} {
+		var rows []flow.Row
+		for i := range n {
+			rows = append(rows, row(100+float64(i)/100, fmt.Sprintf("%s:%d %s:443 O B - -", aIP, 1024+i, bIP)))
+		}
+		seen := 0
+		err := engineIn(t, memory.DefaultAllocator, cluster(), rows...).Each(context.Background(), index.Filter{}, func(a Attributed) error {
+			if seen += a.Len(); a.few != (n < fewRows) {
+				t.Errorf("%d rows, %d of them so far, are few: %t", n, seen, a.few)
+			}
+			return nil
+		})
+		if err != nil || seen != n {
+			t.Errorf("%d of %d rows: %v", seen, n, err)
+		}
+	}
+}
