@@ -95,6 +95,32 @@ func (m *machine) batches(t testing.TB) (all []*nat.Batch) {
 	return all
 }
 
+// seen is the last time in which the agent saw everything, as far as it was shipped.
+func (m *machine) seen(t testing.TB) (last nat.Range) {
+	t.Helper()
+	for _, b := range m.batches(t) {
+		for _, r := range b.Covered {
+			if r.From != last.To {
+				last.From = r.From
+			}
+			last.To = r.To
+		}
+	}
+	return last
+}
+
+// calm makes connections while everything is seen, as it has been since a time (Unix
+// milliseconds), and is for longer before and after them than is asked about. How soon
+// the agent gets there is up to the machine.
+func (m *machine) calm(t testing.TB, from, count int, since int64) {
+	t.Helper()
+	const margin = 2000
+	process.Until(t, "everything is seen", func() bool { r := m.seen(t); return r.From >= since && r.To-r.From >= margin })
+	m.flood(t, from, count, 0)
+	end := time.Now().UnixMilli()
+	process.Until(t, "everything is shipped", func() bool { return m.seen(t).To >= end+margin })
+}
+
 // begun are the flows that the batches tell of, with the times between which they
 // began, by source port and the peer's port.
 func begun(batches []*nat.Batch) (lost uint64, flows map[[2]uint16]nat.Flow) {
@@ -116,28 +142,16 @@ func begun(batches []*nat.Batch) (lost uint64, flows map[[2]uint16]nat.Flow) {
 func TestLoss(t *testing.T) {
 	m := newMachine(t)
 	p := m.agent(t)
-	const calm, storm = 100, 150_000
-	m.flood(t, 20000, calm, 0)
-	process.Until(t, "what was before is shipped", func() bool { _, f := begun(m.batches(t)); return len(f) == calm })
-	time.Sleep(2 * time.Second) // more than clocks may differ
+	const calm, storm = 100, 200_000 // more than fit into its socket: natwatch.receiveBuffer
+	m.calm(t, 20000, calm, 0)
 	p.Signal(t, syscall.SIGSTOP)
 	from := time.Now()
 	m.flood(t, 21000, storm, 0)
 	to := time.Now()
 	p.Signal(t, syscall.SIGCONT)
 	process.Until(t, "the loss is shipped", func() bool { lost, _ := begun(m.batches(t)); return lost > 0 })
-	// What the socket had kept is read: there is a covered time again.
-	process.Until(t, "everything is seen again", func() bool {
-		for _, b := range m.batches(t) {
-			if n := len(b.Covered); n > 0 && b.Covered[n-1].To > to.Add(4*time.Second).UnixMilli() {
-				return true
-			}
-		}
-		return false
-	})
-	after := time.Now()
-	m.flood(t, 29000, calm, 0)
-	time.Sleep(2 * time.Second)
+	m.calm(t, 29000, calm, to.UnixMilli())
+	after := m.seen(t).From
 	if code := p.End(syscall.SIGTERM); code != 0 {
 		t.Errorf("the agent's exit code is %d", code)
 	}
@@ -173,7 +187,7 @@ func TestLoss(t *testing.T) {
 			ask("in the loss, dropped", key, from.Add(to.Sub(from)*time.Duration(i)/storm).UnixMilli())
 		}
 	}
-	t.Logf("the kernel dropped events %d times; connections: %v; the loss lasted %v, and all was seen again %v after it", lost, count, to.Sub(from), after.Sub(to))
+	t.Logf("the kernel dropped events %d times; connections: %v; the loss lasted %v, and all was seen again %d ms after it", lost, count, to.Sub(from), after-to.UnixMilli())
 	for what, want := range map[string]int{"before": calm, "before, certain": calm, "after": calm, "after, certain": calm,
 		"in the loss, kept, certain": 0, "in the loss, dropped, certain": 0} {
 		if count[what] != want {
