@@ -36,13 +36,15 @@ func randomRows(r *rand.Rand, n int) []flow.Row {
 
 // Join says for each row of a batch what Resolve says for it alone, and what the
 // oracle says, which scans all there is; in flow order, shuffled and doubled, and
-// however rows are cut into batches, and whether tracks are made for them.
+// however rows are cut into batches, and whether tracks are made for them; with and
+// without evidence of what nodes translated.
 func TestJoinEqualsResolveEqualsNaive(t *testing.T) {
 	t.Parallel()
-	verdicts := map[Verdict]int{}
-	for seed := range uint64(60) {
+	verdicts, lifted := map[Verdict]int{}, 0
+	for seed := range uint64(400) {
 		r := rand.New(rand.NewPCG(seed, 7))
-		v := viewOf(t, randomConfig(r), randomFacts(r))
+		cfg, facts := randomConfig(r), randomFacts(r)
+		v := viewOf(t, cfg, facts)
 		if seed%5 == 0 { // caches that keep next to nothing
 			v.said, v.addresses = newCache[uint32, *saidAt](1), newCache[netip.Addr, *addressView](1)
 		}
@@ -56,17 +58,26 @@ func TestJoinEqualsResolveEqualsNaive(t *testing.T) {
 		case 1:
 			rows = append(rows, rows...)
 		}
+		if seed%8 > 1 {
+			v.WithNAT(randomEvidence(t, r, viewOf(t, cfg, facts), rows))
+		}
 		size := 1 + r.IntN(len(rows))
 		if seed%4 == 0 {
 			size = len(rows)
 		}
 		joinRows(t, v, rows, size, func(i int, row *flow.Row, begin flow.Span, answered bool, src, dst *Resolution) {
 			verdicts[src.Verdict]++
-			q := Question{Address: row.Src, Begin: begin, NIC: row.NIC, Near: row.Direction == flow.Outbound, Sent: true, Destination: row.Dst, DestinationPort: row.DstPort}
+			q := Question{Address: row.Src, Begin: begin, NIC: row.NIC, Near: row.Direction == flow.Outbound, Sent: true, Destination: row.Dst, DestinationPort: row.DstPort, SourcePort: row.SrcPort, Protocol: row.Protocol}
+			if byNAT(src) {
+				lifted++
+			}
 			compareEnd(t, v, fmt.Sprintf("seed %d, source of row %d %s, begun %v", seed, i, row.Tuple(), begin), &q, src)
 			q = Question{Address: row.Dst, Begin: begin, NIC: row.NIC, Near: row.Direction == flow.Inbound, Destination: row.Dst, DestinationPort: row.DstPort, Answered: answered}
 			compareEnd(t, v, fmt.Sprintf("seed %d, destination of row %d %s, begun %v", seed, i, row.Tuple(), begin), &q, dst)
 		})
+	}
+	if lifted < 30 {
+		t.Errorf("%d rows are exact by evidence: it shows too little", lifted)
 	}
 	for _, want := range Verdicts() {
 		if verdicts[want] == 0 {
@@ -74,6 +85,9 @@ func TestJoinEqualsResolveEqualsNaive(t *testing.T) {
 		}
 	}
 }
+
+// byNAT says whether a resolution is exact by NAT evidence.
+func byNAT(r *Resolution) bool { return r.Verdict == Exact && r.Candidates[0].Sources == 1<<NAT }
 
 func compareEnd(t *testing.T, v *View, what string, q *Question, joined *Resolution) {
 	t.Helper()
@@ -112,6 +126,10 @@ func joinRows(t *testing.T, v *View, rows []flow.Row, size int, fn func(i int, r
 		}
 		batch.Release() // nothing of it is kept
 		for i := range part {
+			f := joined.Translated(i)
+			if (f != nil) != byNAT(joined.Src[i]) || (f != nil && (f.Src != part[i].Src || f.SrcPort != part[i].SrcPort || f.Dst != part[i].Dst || f.DstPort != part[i].DstPort)) {
+				t.Errorf("row %s is %s by the translation %+v", part[i].Tuple(), text(joined.Src[i]), f)
+			}
 			fn(n+i, &part[i], spans[i], answered[i], joined.Src[i], joined.Dst[i])
 		}
 		spare = joined

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -137,6 +138,67 @@ func sameAnswers(t *testing.T, seed uint64, what string, want, got *View) {
 			t.Fatalf("seed %d, %s, %+v: -want +got:\n%s", seed, what, q, diff)
 		}
 	}
+}
+
+// randomEvidence tells of what nodes translated for some of the rows. Nodes have addresses
+// that the ledger gives to pods too; recordings overlap, lose some of it, and contradict
+// each other and the ledger; but half of them tell what by the ledger can be.
+func randomEvidence(t testing.TB, r *rand.Rand, v *View, rows []flow.Row) *nat.Store {
+	t.Helper()
+	store, err := nat.Open(t.TempDir(), nat.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	for i := range 1 + r.IntN(2) {
+		cluster := []string{"c", "c", "d"}[r.IntN(3)]
+		w, err := store.Begin(nat.Import{Cluster: cluster, Kind: []string{"test", "test", "test", nat.Samples}[r.IntN(4)], Name: fmt.Sprint(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes := []string{"n", "m", "x"}
+		for i := range rows {
+			if r.IntN(2) == 0 || rows[i].Time < 60_000 {
+				continue
+			}
+			f := randomTranslation(r, &rows[i], nodes[r.IntN(len(nodes))])
+			for range r.IntN(2) * 20 {
+				sent := &Question{Begin: flow.Span{From: rows[i].Time, To: rows[i].Time + 999}}
+				if s := v.pod(cluster, &f, sent); s.Verdict == Exact {
+					f.Node = s.Candidates[0].Node
+					break
+				}
+				f.Original.Src = randomAddresses[r.IntN(len(randomAddresses))]
+			}
+			if err := w.Add(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, node := range nodes {
+			from := max(0, r.IntN(randomSpan)-randomSpan/2)
+			w.Cover(node, []string{"", "a"}[r.IntN(2)], sec(float64(from)), sec(float64(from+r.IntN(2*randomSpan))))
+		}
+		if _, err := w.Commit(""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store
+}
+
+// randomTranslation is one that a row can be of.
+func randomTranslation(r *rand.Rand, row *flow.Row, node string) nat.Flow {
+	f := nat.Flow{Key: nat.Key{Src: row.Src, SrcPort: row.SrcPort, Dst: row.Dst, DstPort: row.DstPort, Protocol: row.Protocol}, Node: node}
+	if r.IntN(8) > 0 {
+		f.Original = nat.Tuple{Src: randomAddresses[r.IntN(len(randomAddresses))], SrcPort: 40000, Dst: row.Dst, DstPort: row.DstPort}
+		if r.IntN(8) == 0 {
+			f.Original.Dst, f.Original.DstPort = row.Src, 30080
+		}
+	}
+	f.FromLatest = row.Time - r.Int64N(30_000) + 5000
+	f.FromEarliest = []int64{0, f.FromLatest, f.FromLatest - r.Int64N(2000)}[r.IntN(3)]
+	f.ToEarliest = f.FromLatest + r.Int64N(30_000)
+	f.ToLatest = []int64{nat.NoEnd, f.ToEarliest, f.ToEarliest + r.Int64N(3000)}[r.IntN(3)]
+	return f
 }
 
 func shuffled(r *rand.Rand, facts []Fact) []Fact {

@@ -143,14 +143,15 @@ type run struct {
 // outcome is one by its number.
 func (t *tracks) outcome(n int) *outcome { return &(*t.known.Load())[n] }
 
-// make works out the track of an address from what is known of it.
-func (t *tracks) make(id uint32, av *addressView) {
+// make works out the track of an address from what is known of it. Evidence says that the
+// address was a node's too.
+func (t *tracks) make(id uint32, av *addressView, evidence bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, done := t.get(id); done {
 		return
 	}
-	if len(av.owners) != 1 || len(av.owners[0].nodes) > 0 {
+	if evidence || len(av.owners) != 1 || len(av.owners[0].nodes) > 0 {
 		t.set(id, nil)
 		return
 	}
@@ -255,7 +256,8 @@ func (s *stay) brackets() [4]int64 {
 func inTrack(s flow.Span) bool { return s.From >= trackEpoch && s.To < trackEpoch+trackSpan }
 
 // track is that of an address, with the address's number, or nil where there is none:
-// the address is a node's, several clusters may own it, or no pod ever had it.
+// the address is a node's by the ledger or by NAT evidence, several clusters may own it,
+// or no pod ever had it.
 func (v *View) track(a netip.Addr) (track, uint32) {
 	id, ok := v.pods.addressID(a)
 	if !ok {
@@ -271,7 +273,7 @@ func (v *View) trackOf(id uint32, a netip.Addr) track {
 		if !ok {
 			av = v.work(a)
 		}
-		v.tracks.make(id, av)
+		v.tracks.make(id, av, len(v.translates(av, a)) > 0)
 		t, _ = v.tracks.get(id)
 	}
 	return t
@@ -279,12 +281,8 @@ func (v *View) trackOf(id uint32, a netip.Addr) track {
 
 // brief says whether a few questions about an address are best answered from its timeline,
 // which takes a third of the time of a track: it has no track, and either this is the first
-// that anybody asks, or the timeline is still there. With NAT evidence they never are: it is
-// asked about all addresses without a track, and many rows must not be told anything else.
+// that anybody asks, or the timeline is still there.
 func (v *View) brief(id uint32, a netip.Addr) bool {
-	if v.nat != nil {
-		return false
-	}
 	if v.tracks.first(id) {
 		return true
 	}

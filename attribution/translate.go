@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/whichpod/whichpod/attribution/nat"
@@ -25,12 +26,13 @@ func (v *View) WithNAT(evidence *nat.Store) *View {
 // NAT is the evidence of translations, or nil.
 func (v *View) NAT() *nat.Store { return v.nat }
 
-// translates lists the clusters with evidence of a node at the address.
-func (v *View) translates(av *addressView, q *Question) []string {
+// translates lists the clusters with evidence of a node at the address, of which av is what
+// the view knows.
+func (v *View) translates(av *addressView, a netip.Addr) []string {
 	if v.nat == nil {
 		return nil
 	}
-	av.once.Do(func() { av.evidence = v.nat.Knows(q.Address) })
+	av.once.Do(func() { av.evidence = v.nat.Knows(a) })
 	return av.evidence
 }
 
@@ -40,7 +42,7 @@ func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *
 	if !q.Sent || q.Protocol == 0 || !r.hides() {
 		return r, nil
 	}
-	known := v.translates(av, q)
+	known := v.translates(av, q.Address)
 	if len(known) == 0 {
 		return r, nil
 	}

@@ -71,12 +71,13 @@ func rowAt(nodeIP string, at float64) Question {
 
 // What evidence leaves of a node's row: pods a and then a2 have theIP on node n, b is on
 // n2. The machine of n is replaced at 500: its successor has the name and the address, or
-// another address.
+// another address. A former pod's address is given to the node.
 func TestLift(t *testing.T) {
 	t.Parallel()
 	const n, n2, late = "10.224.0.4", "10.224.0.6", "10.224.0.14"
 	facts := factsOf(watched(0, 2000),
 		aPod("a").has(theIP).made(10).seen(12).ran(11, 490).stopped(491).deleted(492, 9),
+		aPod("former").has("10.244.0.30").made(10).seen(12).ran(11, 40).stopped(41).deleted(42, 8),
 		aPod("a2").has(theIP).made(600).seen(602).ran(601, 1900),
 		aPod("c").on("n", late).has("10.244.0.20").made(610).seen(612).ran(611, 1900),
 		aPod("b").on("n2", n2).has("10.244.1.9").made(10).seen(12).ran(11, 1900))
@@ -93,6 +94,7 @@ func TestLift(t *testing.T) {
 			{"n", "2", 20, 400, []nat.Flow{translation("n", n, "10.244.0.20", 100, 110)}}}, rowAt(n, 105), "masked @n a [translated]"},
 		"a node that nobody knows":              {[]toldNAT{{"x", "1", 20, 400, []nat.Flow{translation("x", n, theIP, 100, 110)}}}, rowAt(n, 100.5), "masked @n a [translated]"},
 		"an address that nobody knows":          {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", "10.224.9.9", theIP, 100, 110)}}}, rowAt("10.224.9.9", 100.5), "exact a"},
+		"an address that was a pod's":           {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", "10.244.0.30", theIP, 100, 110)}}}, rowAt("10.244.0.30", 100.5), "exact a"},
 		"another node's pod":                    {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", n, "10.244.1.9", 100, 110)}}}, rowAt(n, 100.5), "masked @n a [translated]"},
 		"another node's pod by a port of n":     {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{forwarded(translation("n", n, "10.244.1.9", 100, 110))}}}, rowAt(n, 100.5), "masked @n a"},
 		"a stranger by a port of n":             {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{forwarded(translation("n", n, "198.51.100.7", 100, 110))}}}, rowAt(n, 100.5), "masked @n a"},
@@ -120,21 +122,5 @@ func TestForwardedIsNoContradiction(t *testing.T) {
 		if odd := v.Contradicted(store.Stats()[0].Sources); len(odd) != want {
 			t.Errorf("%+v: contradictions: %+v, want %d", f, odd, want)
 		}
-	}
-}
-
-// With NAT evidence, few rows are told what many are: evidence has a say where an address
-// has no track.
-func TestFewRowsWithEvidence(t *testing.T) {
-	t.Parallel()
-	a := addr("10.244.0.1")
-	v := viewOf(t, podRange(), []Fact{watchedRange(0, 100), aPod("a").has("10.244.0.1").seen(1).f})
-	id, held := v.pods.addressID(a)
-	if !held || !v.brief(id, a) {
-		t.Error("without evidence, few rows need a track")
-	}
-	v.tracks = newTracks(v.pods) // as if nobody had asked
-	if v.WithNAT(evidenceOf(t, []toldNAT{{"n", "1", 0, 100, nil}})).brief(id, a) {
-		t.Error("few rows are not told what many are")
 	}
 }
