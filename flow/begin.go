@@ -17,7 +17,7 @@ const MaxIdle = 30 * 60 * 1000
 // minute in which flow logs gather, not a measurement.
 const MaxDelay = 60 * 1000
 
-// Span is a closed range of times, Unix milliseconds.
+// Span is a closed range of times, Unix milliseconds. From MUST NOT be after To.
 type Span struct{ From, To int64 }
 
 // Exactly says whether the span is one moment.
