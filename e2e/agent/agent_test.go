@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,15 +112,55 @@ func (m *machine) seen(t testing.TB) (last nat.Range) {
 
 // calm makes connections while everything is seen, as it has been since a time (Unix
 // milliseconds), and is for longer before and after them than is asked about. How soon
-// the agent gets there is up to the machine.
+// the agent gets there, and when it reads of which connection, is up to the machine.
 func (m *machine) calm(t testing.TB, from, count int, since int64) {
 	t.Helper()
 	const margin = 2000
 	process.Until(t, "everything is seen", func() bool { r := m.seen(t); return r.From >= since && r.To-r.From >= margin })
 	m.flood(t, from, count, 0)
-	end := time.Now().UnixMilli()
-	process.Until(t, "everything is shipped", func() bool { return m.seen(t).To >= end+margin })
+	process.Until(t, "everything is shipped", func() bool {
+		made, last := 0, int64(0)
+		_, flows := begun(m.batches(t))
+		for key, f := range flows {
+			if int(key[0]) == from {
+				made, last = made+1, max(last, f.FromLatest)
+			}
+		}
+		return made == count && m.seen(t).To >= last+margin
+	})
 }
+
+// dropped is how many events the kernel did not get into the sockets of those who
+// listen on the node (the column Drops of /proc/net/netlink).
+func (m *machine) dropped(t testing.TB) (n int) {
+	t.Helper()
+	out, err := m.node.Command("cat", "/proc/net/netlink").Output()
+	process.Must(t, err)
+	for line := range strings.Lines(string(out)) {
+		if f := strings.Fields(line); f[1] == fmt.Sprint(syscall.NETLINK_NETFILTER) {
+			drops, err := strconv.Atoi(f[8])
+			process.Must(t, err)
+			n += drops
+		}
+	}
+	return n
+}
+
+// storm makes connections until none fits into the agent's socket any more, which
+// depends on the kernel, and then as many again as in each wave before: none of those
+// does.
+func (m *machine) storm(t testing.TB, from int) (waves []time.Time) {
+	t.Helper()
+	for full := false; !full; {
+		full = m.dropped(t) > 0
+		waves = append(waves, time.Now())
+		m.flood(t, from+len(waves)-1, wave, 0)
+	}
+	return append(waves, time.Now())
+}
+
+// wave is how many connections of a storm have the same source port.
+const wave = 30_000
 
 // begun are the flows that the batches tell of, with the times between which they
 // began, by source port and the peer's port.
@@ -142,12 +183,11 @@ func begun(batches []*nat.Batch) (lost uint64, flows map[[2]uint16]nat.Flow) {
 func TestLoss(t *testing.T) {
 	m := newMachine(t)
 	p := m.agent(t)
-	const calm, storm = 100, 200_000 // more than fit into its socket: natwatch.receiveBuffer
+	const calm = 100
 	m.calm(t, 20000, calm, 0)
 	p.Signal(t, syscall.SIGSTOP)
-	from := time.Now()
-	m.flood(t, 21000, storm, 0)
-	to := time.Now()
+	waves := m.storm(t, 21000)
+	from, to := waves[0], waves[len(waves)-1]
 	p.Signal(t, syscall.SIGCONT)
 	process.Until(t, "the loss is shipped", func() bool { lost, _ := begun(m.batches(t)); return lost > 0 })
 	m.calm(t, 29000, calm, to.UnixMilli())
@@ -179,12 +219,15 @@ func TestLoss(t *testing.T) {
 			ask("after", key, f.FromLatest)
 		}
 	}
-	for i := range storm {
-		key := [2]uint16{uint16(21000 + i/60000), uint16(1 + i%60000)}
-		if f, kept := flows[key]; kept {
-			ask("in the loss, kept", key, f.FromLatest)
-		} else {
-			ask("in the loss, dropped", key, from.Add(to.Sub(from)*time.Duration(i)/storm).UnixMilli())
+	for w, began := range waves[:len(waves)-1] {
+		took := waves[w+1].Sub(began)
+		for i := range wave {
+			key := [2]uint16{uint16(21000 + w), uint16(1 + i)}
+			if f, kept := flows[key]; kept {
+				ask("in the loss, kept", key, f.FromLatest)
+			} else {
+				ask("in the loss, dropped", key, began.Add(took*time.Duration(i)/wave).UnixMilli())
+			}
 		}
 	}
 	t.Logf("the kernel dropped events %d times; connections: %v; the loss lasted %v, and all was seen again %d ms after it", lost, count, to.Sub(from), after-to.UnixMilli())
