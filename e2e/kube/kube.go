@@ -182,14 +182,21 @@ func writeKey(name string) error {
 	return os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
 }
 
+// given are the ports that freePort returned: whoever is to have one may not listen yet.
+var given = make(map[int]bool)
+
 // freePort returns a port that nobody listens on, below the range of which systems
 // take the ports of outgoing connections: it must still be free after a restart.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		port := 20000 + mathrand.IntN(10000)
+		if given[port] {
+			continue
+		}
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			l.Close()
+			given[port] = true
 			return port
 		}
 	}

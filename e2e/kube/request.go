@@ -74,10 +74,16 @@ func (c *ControlPlane) Once(ctx context.Context, r Request, out any) error {
 	return json.Unmarshal(data, out)
 }
 
-// Send repeats a request until the API server, which may be away, has decided it.
+// Send repeats a request until the API server, which may be away, has decided it. What is
+// there when it is to be made again, or gone when it is to be removed again, an earlier
+// try made or removed, whose answer was lost; who wants that answer gets the error.
 func (c *ControlPlane) Send(ctx context.Context, r Request, out any) error {
-	for {
+	for again := false; ; again = true {
 		err := c.Once(ctx, r, out)
+		done := map[string]int{http.MethodPost: http.StatusConflict, http.MethodDelete: http.StatusNotFound}[r.Method]
+		if again && out == nil && done != 0 && IsStatus(err, done) {
+			return nil
+		}
 		var s *StatusError
 		if err == nil || ctx.Err() != nil || (errors.As(err, &s) && s.Code < 500 && s.Code != http.StatusTooManyRequests) {
 			return err
