@@ -40,7 +40,10 @@ func newControlPlane(t *testing.T) *controlPlane {
 	return c
 }
 
-// send sends a request of the admin and reads the answer into out, which may be nil.
+// send sends a request of the admin until it is decided, and reads the answer into out,
+// which may be nil.
 func (c *controlPlane) send(method, path string, body, out any) error {
-	return c.Once(context.Background(), kube.Request{Method: method, Path: path, Body: body}, out)
+	ctx, cancel := context.WithTimeout(context.Background(), process.Patience)
+	defer cancel()
+	return c.Send(ctx, kube.Request{Method: method, Path: path, Body: body}, out)
 }

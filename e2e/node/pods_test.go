@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/e2e/kube"
+	"github.com/whichpod/whichpod/e2e/process"
 )
 
 // The parts of Kubernetes' objects that the tests use (kubernetes/api,
@@ -282,7 +283,11 @@ func (s *slot) create(p *object, bind bool) error {
 		p.Spec.NodeName = nodeName
 	}
 	var made object
-	if err := s.send(http.MethodPost, pods, p, &made); err != nil {
+	err := s.send(http.MethodPost, pods, p, &made)
+	if kube.IsStatus(err, http.StatusConflict) { // an earlier try went through, though its answer was lost
+		err = s.send(http.MethodGet, pods+"/"+p.Metadata.Name, nil, &made)
+	}
+	if err != nil {
 		return err
 	}
 	p.Metadata.UID = made.Metadata.UID
@@ -306,7 +311,7 @@ func (s *slot) remove(p *object, grace *int64) error {
 
 // wait polls a pod.
 func (s *slot) wait(p *object, what string, ok func(now *object, err error) bool) error {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(process.Patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		var now object
 		if err := s.send(http.MethodGet, pods+"/"+p.Metadata.Name, nil, &now); ok(&now, err) {
 			return nil
