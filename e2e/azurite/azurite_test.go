@@ -30,6 +30,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/flow"
 	"github.com/whichpod/whichpod/ingest"
 	"github.com/whichpod/whichpod/ingest/azblob"
@@ -92,18 +93,22 @@ func start() (stop func(), err error) {
 	return stop, nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePort returns a port that nobody listens on, below the range of which systems
+// take the ports of outgoing connections.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = 20000 + rand.IntN(10000)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // ready waits until the port answers.
 func ready(address string, exited chan error) error {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(process.Patience)
 	for time.Now().Before(deadline) {
 		select {
 		case err := <-exited:
@@ -115,7 +120,7 @@ func ready(address string, exited chan error) error {
 			return c.Close()
 		}
 	}
-	return errors.New("it does not answer within 30 seconds")
+	return fmt.Errorf("it does not answer within %v", process.Patience)
 }
 
 // store is a container of its own for each test.
