@@ -60,7 +60,7 @@ E2E ?= ./e2e/...
 
 .PHONY: e2e
 e2e: .e2e/node_modules/.bin/azurite-blob .e2e/node_modules/@duckdb/node-api $(SERVERS) ## run the end-to-end tests, or those in E2E; builds and installs what they need
-	$(GO) test -tags e2e -count=1 -p 1 -timeout 45m -v $(E2E)
+	$(GO) test -tags e2e -count=1 -p 1 -timeout 3h -v $(E2E)
 
 .PHONY: bench-agent
 bench-agent: ## measure the agent beside a node with 20,000 new connections a second
