@@ -5,6 +5,7 @@ package node_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -194,6 +195,39 @@ func (r *recording) lifted(t *testing.T, ledger, evidence string) {
 	others.Report(t, "all others")
 	if hidden.Rows == 0 || hidden.Share("exact") < often {
 		t.Errorf("%.1f %% of %d rows under the node's address are exact, want %.0f %%", 100*hidden.Share("exact"), hidden.Rows, 100*often)
+		r.doubtful(t, all, r.hidden)
+	}
+}
+
+// doubtful logs of each pod which of the chosen rows are not exact: whether some are of
+// all pods in a time, or all of one pod, tells what became of the share.
+func (r *recording) doubtful(t *testing.T, all []rig.Judged, chosen func(*rig.Judged) bool) {
+	t.Helper()
+	type rows struct{ n, exact, first, last int64 }
+	pods := make(map[string]*rows)
+	for i := range all {
+		j := &all[i]
+		if !chosen(j) {
+			continue
+		}
+		p := pods[j.Sender]
+		if p == nil {
+			p = &rows{}
+			pods[j.Sender] = p
+		}
+		if p.n++; j.SrcVerdict == "exact" {
+			p.exact++
+			continue
+		}
+		if p.first == 0 {
+			p.first = j.Row.Time
+		}
+		p.first, p.last = min(p.first, j.Row.Time), max(p.last, j.Row.Time)
+	}
+	for _, uid := range slices.Sorted(maps.Keys(pods)) {
+		if p := pods[uid]; p.exact < p.n {
+			t.Logf("%s %s: %d of %d rows are not exact, from %s to %s", r.kinds[uid], uid, p.n-p.exact, p.n, time.UnixMilli(p.first).UTC().Format(time.TimeOnly+".000"), time.UnixMilli(p.last).UTC().Format(time.TimeOnly+".000"))
+		}
 	}
 }
 
@@ -210,6 +244,7 @@ func (r *recording) judge(t *testing.T, source, ledger string) {
 	host.Report(t, "of host-network pods")
 	if r.mode == attribution.PodSubnet && own.Share("exact") < often {
 		t.Errorf("%.1f %% of %d rows under the pod's address are exact, want %.0f %%", 100*own.Share("exact"), own.Rows, 100*often)
+		r.doubtful(t, all, func(j *rig.Judged) bool { return r.ripe(j) && podCIDR.Contains(j.SrcIP) })
 	}
 	if r.mode == attribution.Kubenet && own.Rows > 0 {
 		t.Errorf("%d rows show a pod's address: the node does not masquerade", own.Rows)
