@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/e2e/kube"
 	"github.com/whichpod/whichpod/e2e/process"
 	"github.com/whichpod/whichpod/e2e/rig"
 )
@@ -72,6 +74,7 @@ func TestNode(t *testing.T) {
 	d.stop(t)
 	masked := stretch{attribution.Kubenet, began, began, time.Now()}
 
+	caughtUp(t, c, ledgers["watch"])
 	drills.stop(t)
 	for name, p := range map[string]*process.Process{"watch": watch, "agent": agent} {
 		if code := p.End(syscall.SIGTERM); code != 0 {
@@ -92,6 +95,27 @@ func TestNode(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s and agent", s.mode, source), func(t *testing.T) { r.lifted(t, data, shipped) })
 		}
 	}
+}
+
+// caughtUp waits until the ledger of a watch says that the present is watched: what was
+// still under way when the watch ends would count as missed. It changes a pod that no
+// node has now and then, so that there is something to see.
+func caughtUp(t *testing.T, c *controlPlane, data string) {
+	t.Helper()
+	since := time.Now().UnixMilli()
+	process.Must(t, c.send(http.MethodPost, pods, &object{APIVersion: "v1", Kind: "Pod", Metadata: &metadata{Name: "touched"}, Spec: &spec{Containers: []container{{Name: "c", Image: image}}}}, nil))
+	process.Until(t, "the watch catches up", func() bool {
+		body := object{Metadata: &metadata{Labels: map[string]string{"at": fmt.Sprint(time.Now().UnixMilli())}}}
+		process.Must(t, c.Send(t.Context(), kube.Request{Method: http.MethodPatch, Path: pods + "/touched", Kind: "application/merge-patch+json", Body: body}, nil))
+		l, err := attribution.OpenLedger(filepath.Join(data, "ledger"), attribution.Options{ReadOnly: true})
+		process.Must(t, err)
+		for _, s := range l.View(attribution.DefaultConfig()).Stats() {
+			if n := len(s.Watched); s.Name == clusterName && n > 0 && s.Watched[n-1].To >= since {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // stretch is a time in which one network mode was in force. All was settled in its
