@@ -19,7 +19,7 @@ import (
 
 // Patience bounds every wait. A machine that has much other work needs minutes for what
 // takes two seconds here; nothing waits longer than it must.
-const Patience = 5 * time.Minute
+const Patience = 10 * time.Minute
 
 // Process is a program that a test started. It is killed when the test ends.
 type Process struct {
