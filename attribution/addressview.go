@@ -77,9 +77,11 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	// Never on record, and in a range that pods share with other machines: outside
 	// of it only while somebody watched.
 	stranger := len(stays) == 0 && !within(a, c.PodCIDRs)
+	// A node's too, by evidence: while no pod held it, somebody may have sent.
+	lent := len(o.nodes) == 0 && c.nat != nil && len(c.nat.Knows(a)) > 0
 	var with []int64
 	for _, r := range c.changes {
-		with = append(with, r.To-tolerance-c.late+1)
+		with = append(with, r.To-tolerance-c.late+1, r.To+1)
 		if c.known().forced {
 			with = append(with, r.From+unseenTail+tolerance)
 		}
@@ -95,8 +97,12 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	}
 	o.pods = newTimeline(stays, c.changes, with, tolerance, c.late, func(t int64, possible []*stay) *Resolution {
 		r := c.addressAt(t, possible, stays)
-		if stranger && r.unheld() {
+		switch {
+		case !r.unheld():
+		case stranger:
 			return external
+		case lent:
+			r.Notes = []string{noteLent}
 		}
 		return r
 	})

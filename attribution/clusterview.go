@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -26,6 +27,7 @@ type clusterView struct {
 	late      int64               // how late things were seen at most: just before a hole, not all may have been
 	damaged   bool                // facts are missing
 	suspects  func() []netip.Addr // see archive.suspects
+	nat       *nat.Store          // evidence of what nodes of all clusters translated, or nil
 	doubled   bool                // two pods are recorded with one address at once
 	forced    bool                // a pod's object was deleted without the kubelet's word
 	settled   coverage            // changes, without the time just after each hole

@@ -81,8 +81,9 @@ func (v *View) Gaps(a netip.Addr, from, to int64) map[string][]Range {
 	return out
 }
 
-// NodeAddresses lists the addresses that pods on the candidate's node reported as
-// the node's.
+// NodeAddresses lists the addresses that a node can have had: those that pods on it reported
+// as the node's, those of its object, and those of which NAT evidence of the cluster tells and
+// the ledger does not know whose they are.
 func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 	var out []netip.Addr
 	for _, c := range v.clusters {
@@ -94,9 +95,21 @@ func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 				out = append(out, a)
 			}
 		}
+		for a, spells := range c.machineSpells {
+			if slices.ContainsFunc(spells, func(s spell) bool { return s.node == node }) {
+				out = append(out, a)
+			}
+		}
+		if v.nat != nil {
+			for _, a := range v.nat.Addresses(cluster) {
+				if len(c.spellsOf(a)) == 0 {
+					out = append(out, a)
+				}
+			}
+		}
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
-	return out
+	return slices.Compact(out)
 }
 
 // Stats counts what the view rests on.

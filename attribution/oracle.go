@@ -13,7 +13,7 @@ import (
 // none of its indexes, caches or searches. It is what the fast way is tested against.
 func (v *View) Naive(q Question) *Resolution {
 	r := v.checked(v.naive(q), &q)
-	if v.nat == nil || !q.Sent || q.Protocol == 0 || !r.hides() {
+	if v.nat == nil || !q.Sent || q.Protocol == 0 {
 		return r
 	}
 	known := v.nat.Knows(q.Address)
@@ -73,7 +73,7 @@ func (v *View) naive(q Question) *Resolution {
 func (c *clusterView) decoded() *clusterView {
 	o := &clusterView{Cluster: c.Cluster, pods: c.pods, total: c.total, watched: c.watched, changes: c.changes, nodes: c.nodes, hosts: c.hosts,
 		machines: c.machines, machineSpells: c.machineSpells, rules: c.rules,
-		late: c.late, damaged: c.damaged, tolerance: c.tolerance, spells: make(map[netip.Addr][]spell), everyone: c.podsOf("")}
+		late: c.late, damaged: c.damaged, nat: c.nat, tolerance: c.tolerance, spells: make(map[netip.Addr][]spell), everyone: c.podsOf("")}
 	o.once.Do(func() {
 		o.doubled, o.settled = o.everDoubled(), c.changes.later(unseenTail)
 		o.forced = slices.ContainsFunc(o.everyone, (*pod).forced)

@@ -10,6 +10,7 @@ import (
 const (
 	noteUnwatched = "nobody watched the cluster then"
 	noteNobody    = "the cluster was watched then, and no pod is recorded with this address"
+	noteLent      = "no pod is recorded with this address then, which was a node's at some time, as NAT evidence shows"
 	noteLingers   = "the pod's object was removed without the kubelet's word that it stopped; it may have gone on sending"
 	noteEdge      = "within the time in which the pod got or lost the address; no other pod is recorded with it"
 	noteLate      = "the watch ended soon after; what happened last may not have been seen any more"

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/whichpod/whichpod/flow"
 )
@@ -360,4 +361,15 @@ func TestCombineOfTheSame(t *testing.T) {
 			t.Errorf("of something else, %q: %q", text(other), text(r))
 		}
 	}
+}
+
+// While nobody watches, what was known last before it is not said of all the time, however
+// far clocks may be apart.
+func TestRemovedBeforeAHole(t *testing.T) {
+	t.Parallel()
+	cfg := podRange()
+	cfg.ClockTolerance = Duration(5 * time.Second)
+	v := viewOf(t, cfg, factsOf(watched(0, 600), watched(1600, 3000),
+		aPod("p").has(theIP).made(10).seen(12).ran(11, 2500).versions(1, 2).deleted(500, 9)))
+	check(t, v, []say{{sent(599), "boundary p [lingers]"}, {sent(700), "gap <p [unwatched]"}})
 }

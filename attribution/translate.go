@@ -19,6 +19,9 @@ const (
 func (v *View) WithNAT(evidence *nat.Store) *View {
 	if evidence != nil && !evidence.Empty() {
 		v.nat = evidence
+		for _, c := range v.clusters {
+			c.nat = evidence
+		}
 	}
 	return v
 }
@@ -39,7 +42,7 @@ func (v *View) translates(av *addressView, a netip.Addr) []string {
 // lift looks behind a node's address: where the evidence leaves one pod only, it is
 // exact. The flow is what the node translated, and nil where r stays what it is.
 func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *nat.Flow) {
-	if !q.Sent || q.Protocol == 0 || !r.hides() {
+	if !q.Sent || q.Protocol == 0 {
 		return r, nil
 	}
 	known := v.translates(av, q.Address)
@@ -60,6 +63,12 @@ func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *
 // among is what is said where the evidence found names the senders that there can be.
 // pod resolves one of them.
 func (v *View) among(r *Resolution, found *nat.Senders, ask *nat.Asked, q *Question, pod func(string, *nat.Flow, *Question) *Resolution) (*Resolution, *nat.Flow) {
+	if !r.hides() {
+		if slices.ContainsFunc(found.Flows, func(f nat.Flow) bool { return !f.Translated() || !r.has(pod(ask.Cluster, &f, q)) }) {
+			return r.doubted(noteNATOdd), nil
+		}
+		return r, nil
+	}
 	switch {
 	case found.Damaged:
 		return r.doubted(noteNATDamaged), nil
@@ -78,6 +87,11 @@ func (v *View) among(r *Resolution, found *nat.Senders, ask *nat.Asked, q *Quest
 		return r.doubted(noteNATOdd), nil
 	}
 	return lifted, &found.Flows[0]
+}
+
+// has says whether another resolution is exact, and of one of the candidates.
+func (r *Resolution) has(one *Resolution) bool {
+	return one.Verdict == Exact && slices.ContainsFunc(r.Candidates, func(c *Candidate) bool { return c.identity() == one.Candidates[0].identity() })
 }
 
 // hides says whether a pod may stand behind a node's address; also where the ledger
@@ -100,7 +114,8 @@ func (v *View) evidenceFor(av *addressView, known []string, q *Question) (nat.As
 		Tolerance: v.tolerance,
 	}
 	owners := av.scoped(v, q)
-	if len(owners) > 1 || (len(owners) == 0 && len(known) > 1) {
+	// That only one cluster's ledger knows the address does not make it that one's.
+	if scoped := len(owners) == 1 && len(av.owners) > 1; len(owners) > 1 || (len(known) > 1 && !scoped) {
 		return ask, false
 	}
 	ask.Cluster = known[0]
@@ -134,7 +149,7 @@ func soleSender(clusterName string, flows []nat.Flow, q *Question, pod func(stri
 			sole = false // forwarded for another node's pod, which called a port of the node
 		case r.Verdict == External:
 			sole = false // forwarded for somebody outside, or a range that is not known
-		case r.Verdict != Exact || r.Candidates[0].HostNetwork:
+		case r.Verdict != Exact || r.Candidates[0].HostNetwork || r.Candidates[0].Node == "":
 			sole = false
 		case one == nil:
 			one = r
@@ -191,22 +206,26 @@ func later(t, by int64) int64 {
 
 // lifted is an exact resolution that rests on NAT evidence.
 func (r *Resolution) lifted() *Resolution {
-	if l := r.translated.Load(); l != nil {
+	if l := r.translated.Load(); l != nil && l.Verdict == Exact {
 		return l
 	}
 	c := *r.Candidates[0]
 	c.Ledger, c.Sources = c.Sources, 1<<NAT
 	l := &Resolution{Verdict: Exact, Candidates: []*Candidate{&c}, Notes: r.Notes}
-	r.translated.CompareAndSwap(nil, l)
-	return r.translated.Load()
+	r.translated.Store(l)
+	return l
 }
 
-// doubted is a resolution with a note about the evidence.
+// doubted is a resolution with a note about the evidence. An exact one is none any more.
 func (r *Resolution) doubted(note string) *Resolution {
 	if d := r.translated.Load(); d != nil && slices.Contains(d.Notes, note) {
 		return d
 	}
-	d := &Resolution{Verdict: r.Verdict, Candidates: r.Candidates, Before: r.Before, After: r.After, Notes: append(slices.Clone(r.Notes), note)}
+	verdict := r.Verdict
+	if verdict == Exact {
+		verdict = Boundary
+	}
+	d := &Resolution{Verdict: verdict, Candidates: r.Candidates, Before: r.Before, After: r.After, Notes: append(slices.Clone(r.Notes), note)}
 	r.translated.Store(d)
 	return d
 }

@@ -78,6 +78,7 @@ func TestLift(t *testing.T) {
 	facts := factsOf(watched(0, 2000),
 		aPod("a").has(theIP).made(10).seen(12).ran(11, 490).stopped(491).deleted(492, 9),
 		aPod("former").has("10.244.0.30").made(10).seen(12).ran(11, 40).stopped(41).deleted(42, 8),
+		aPod("nowhere").on("").has("10.244.0.40").made(10).seen(12).ran(11, 1900),
 		aPod("a2").has(theIP).made(600).seen(602).ran(601, 1900),
 		aPod("c").on("n", late).has("10.244.0.20").made(610).seen(612).ran(611, 1900),
 		aPod("b").on("n2", n2).has("10.244.1.9").made(10).seen(12).ran(11, 1900))
@@ -95,6 +96,7 @@ func TestLift(t *testing.T) {
 		"a node that nobody knows":              {[]toldNAT{{"x", "1", 20, 400, []nat.Flow{translation("x", n, theIP, 100, 110)}}}, rowAt(n, 100.5), "masked @n a [translated]"},
 		"an address that nobody knows":          {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", "10.224.9.9", theIP, 100, 110)}}}, rowAt("10.224.9.9", 100.5), "exact a"},
 		"an address that was a pod's":           {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", "10.244.0.30", theIP, 100, 110)}}}, rowAt("10.244.0.30", 100.5), "exact a"},
+		"a pod on no node":                      {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", n, "10.244.0.40", 100, 110)}}}, rowAt(n, 100.5), "masked @n a"},
 		"another node's pod":                    {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", n, "10.244.1.9", 100, 110)}}}, rowAt(n, 100.5), "masked @n a [translated]"},
 		"another node's pod by a port of n":     {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{forwarded(translation("n", n, "10.244.1.9", 100, 110))}}}, rowAt(n, 100.5), "masked @n a"},
 		"a stranger by a port of n":             {[]toldNAT{{"n", "1", 20, 400, []nat.Flow{forwarded(translation("n", n, "198.51.100.7", 100, 110))}}}, rowAt(n, 100.5), "masked @n a"},
@@ -111,6 +113,58 @@ func TestLift(t *testing.T) {
 			check(t, v, []say{{c.row, c.want}})
 		})
 	}
+}
+
+// An address was pod old's and then node n's, of which the ledger knows nothing but what
+// evidence shows: what is asked of the time between is no more old's, and what both had at once
+// is nobody's for sure.
+func TestAddressLent(t *testing.T) {
+	t.Parallel()
+	const lent = "10.224.0.30"
+	cfg := DefaultConfig()
+	cfg.Clusters = []Cluster{{Name: "c", Network: NodeSubnet, VNetCIDRs: prefixes("10.224.0.0/16")}}
+	v := viewOf(t, cfg, factsOf(watched(0, 2000),
+		aPod("old").on("n0").has(lent).made(10).seen(12).ran(11, 40).stopped(41).deleted(42, 8),
+		aPod("new").on("n0").has("10.224.0.32").made(10).seen(12).ran(11, 1900),
+		aPod("x").on("n").has("10.224.0.31").made(50).seen(52).ran(51, 1900))).
+		WithNAT(evidenceOf(t, []toldNAT{{"n", "1", 20, 400, []nat.Flow{translation("n", lent, "10.224.0.31", 100, 110), translation("n", "10.224.0.32", "10.224.0.31", 60, 70)}}}))
+	unlogged := rowAt(lent, 105)
+	unlogged.Begin.From = sec(20)
+	own := rowAt("10.224.0.32", 200)
+	own.SourcePort++
+	check(t, v, []say{
+		{rowAt(lent, 105), "exact x"},
+		{unlogged, "gap <old [lent]"}, // as its begin was not logged
+		{rowAt(lent, 30), "exact old"},
+		{rowAt(lent, 300), "gap <old [lent]"},
+		{rowAt("10.224.0.32", 65), "boundary new [translated]"},
+		{own, "exact new"},
+	})
+}
+
+// Two clusters' nodes had one port of one address at once, as far as their evidence says, of
+// which one's ledger knows the address: the row can be of either.
+func TestLiftInTwoClusters(t *testing.T) {
+	t.Parallel()
+	const a = "10.224.0.30"
+	cfg := DefaultConfig()
+	cfg.Clusters = []Cluster{{Name: "c", Network: NodeSubnet, VNetCIDRs: prefixes("10.224.0.0/16")}, {Name: "d"}}
+	store := evidenceOf(t, []toldNAT{{"nc", "1", 60, 400, []nat.Flow{translation("nc", a, "10.224.0.31", 95, 115)}}})
+	w, err := store.Begin(nat.Import{Cluster: "d", Kind: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Add(translation("nd", a, "10.224.0.41", 100, 110)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(""); err != nil {
+		t.Fatal(err)
+	}
+	v := viewOf(t, cfg, factsOf(watched(0, 2000), watched(0, 2000).in("d"),
+		aPod("old").on("nc").has(a).made(10).seen(12).ran(11, 40).stopped(41).deleted(42, 8),
+		aPod("x").on("nc").has("10.224.0.31").made(50).seen(52).ran(51, 1900),
+		aPod("y").in("d").on("nd").has("10.224.0.41").made(50).seen(52).ran(51, 1900))).WithNAT(store)
+	check(t, v, []say{{rowAt(a, 105), "gap <old [lent]"}})
 }
 
 // Nothing that a node forwards for others is held against the ledger as its own pods'.

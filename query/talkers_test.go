@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/attribution/nat"
 )
 
 func TestTalkers(t *testing.T) {
@@ -124,6 +125,34 @@ func TestTrail(t *testing.T) {
 }
 
 // Each hands on every row once, in flow order, and says which are in a range.
+// What evidence shows to be a pod's, who asks for the pod's peers finds too, whatever the ledger
+// knows of the address.
+func TestTrailBehindEvidence(t *testing.T) {
+	for name, at := range map[string]string{"a former pod's": "10.244.0.77", "nobody's": "10.224.0.99", "a node's": nIP} {
+		e := engine(t, append(cluster(), pod("old", "old-0", "n", nIP, "10.244.0.77", 10, 100)), row(500, at+":1027 203.0.113.66:443 O B 10 20"))
+		s, err := nat.Open(t.TempDir(), nat.Options{})
+		must(t, err)
+		defer s.Close()
+		w, err := s.Begin(nat.Import{Cluster: "prod", Kind: "conntrack", Name: "x"})
+		must(t, err)
+		must(t, w.Add(nat.Flow{Key: nat.Key{Src: addr(at), SrcPort: 1027, Dst: addr(internet), DstPort: 443, Protocol: 6}, Node: "n",
+			Original:     nat.Tuple{Src: addr(aIP), SrcPort: 40000, Dst: addr(internet), DstPort: 443},
+			FromEarliest: sec(499), FromLatest: sec(499), ToEarliest: sec(510), ToLatest: sec(510)}))
+		w.Cover("n", "s", sec(200), sec(900))
+		_, err = w.Commit("")
+		must(t, err)
+		e.view.WithNAT(s)
+		if got := answersText(who(t, e, at+":1027", internet+":443", Question{})); !strings.HasPrefix(got, "exact a") {
+			t.Fatalf("%s: who says %q, want pod a", name, got)
+		}
+		tr, err := e.Trail(context.Background(), attribution.PodRef{UID: "a"}, 0, 0)
+		must(t, err)
+		if len(tr.Pods[0].Peers) != 1 || tr.Pods[0].Peers[0].Address != internet {
+			t.Errorf("%s: the trail has the peers %+v", name, tr.Pods[0].Peers)
+		}
+	}
+}
+
 func TestAll(t *testing.T) {
 	t.Parallel()
 	e := rowsOfTests(t)

@@ -48,9 +48,10 @@ func (c *blockCache) get(seg *segment, block int) ([]Flow, error) {
 	return flows, nil
 }
 
-// around is how many records are looked at beyond the first that shows that none
-// before it can matter: enough to notice evidence that contradicts itself.
-const around = 8
+// around is how many records of a key are looked at beyond the first that shows that none
+// before it can matter: enough to notice evidence that contradicts itself, and few enough
+// for a port that somebody uses all day, as each is held against each.
+const around = 64
 
 // lookup appends the records of a key that can tell about [from, to] to into: all that
 // may have been open then, and their neighbours.
@@ -91,7 +92,7 @@ func (s *Store) lookupIn(seg *segment, k *Key, from, to int64, into []Flow) ([]F
 			break
 		}
 		into = append(into, *f)
-		if f.ToLatest < from {
+		if f.ToLatest < from && !s.hidden[f.Import] {
 			left--
 		}
 	}
@@ -104,7 +105,7 @@ func (s *Store) lookupIn(seg *segment, k *Key, from, to int64, into []Flow) ([]F
 			break
 		}
 		into = append(into, *f)
-		if f.FromEarliest > to {
+		if f.FromEarliest > to && !s.hidden[f.Import] {
 			left--
 		}
 	}

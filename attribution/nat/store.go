@@ -323,15 +323,55 @@ func (s *Store) Knows(a netip.Addr) []string {
 	defer s.mu.RUnlock()
 	var out []string
 	for name, c := range s.clusters {
-		for _, seg := range c.segments {
-			if _, ok := slices.BinarySearchFunc(seg.senders, a, netip.Addr.Compare); ok {
-				out = append(out, name)
-				break
-			}
+		if slices.ContainsFunc(c.segments, func(seg *segment) bool { return s.tellsOf(seg, a) }) {
+			out = append(out, name)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Addresses lists the nodes' addresses of which a cluster's evidence tells, or would if all of
+// it counted, sorted.
+func (s *Store) Addresses(cluster string) []netip.Addr {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.clusters[cluster]
+	if c == nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, seg := range c.segments {
+		out = append(out, seg.senders...)
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
+}
+
+// tellsOf says whether a segment has a record of the address, of an import that counts. One
+// that can not be read may have. s.mu is held.
+func (s *Store) tellsOf(seg *segment, a netip.Addr) bool {
+	if _, ok := slices.BinarySearchFunc(seg.senders, a, netip.Addr.Compare); !ok {
+		return false
+	}
+	if len(s.hidden) == 0 {
+		return true
+	}
+	w := walker{store: s, seg: seg}
+	if err := w.seek(&Key{Src: a}, 0); err != nil {
+		return true
+	}
+	for {
+		f, err := w.next()
+		switch {
+		case err != nil:
+			return true
+		case f == nil || f.Src != a:
+			return false
+		case !s.hidden[f.Import]:
+			return true
+		}
+	}
 }
 
 // ClusterStats counts a cluster's evidence.

@@ -183,6 +183,47 @@ func TestStoreIsIdempotentAndRemembersWhen(t *testing.T) {
 	}
 }
 
+// What was imported later changes nothing of what was known, however much of the same key and
+// address that is, and wherever it was merged to.
+func TestImportsAfterAreHidden(t *testing.T) {
+	dir := t.TempDir()
+	clock := time.UnixMilli(1000)
+	s := open(t, dir, Options{Now: func() time.Time { return clock }})
+	f := Flow{Key: Key{Src: addr(200), Dst: addr(1), Protocol: 6, SrcPort: 1, DstPort: 2}, Node: "n0", Original: Tuple{Src: addr(10), Dst: addr(1), SrcPort: 1, DstPort: 2},
+		FromEarliest: 10, FromLatest: 10, ToEarliest: 10, ToLatest: NoEnd}
+	commitFlows(t, s, []Flow{f}, "")
+	clock = time.UnixMilli(2000)
+	for i := range 2 * maxSegments {
+		var more []Flow
+		for k := range around {
+			g, h := f, f
+			g.FromLatest = int64(20 + i*around + k)
+			g.FromEarliest, g.ToEarliest, g.ToLatest = g.FromLatest, g.FromLatest, g.FromLatest
+			h.Src = addr(201)
+			more = append(more, g, h)
+		}
+		commitFlows(t, s, more, "")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for known, want := range map[int64]int{1500: 1, 2000: 1 + 2*maxSegments*around} {
+		s := open(t, dir, Options{ReadOnly: true, AsKnownAt: known})
+		got, err := s.lookup(s.clusters["c"], &f.Key, 1_000_000, 1_000_000, nil)
+		if err != nil || !slices.Contains(got, withImport(f, 1)) && known == 1500 || len(got) > want {
+			t.Errorf("known at %d: got %d records, %v", known, len(got), err)
+		}
+		if later := s.Knows(addr(201)); !slices.Equal(s.Knows(addr(200)), []string{"c"}) || (len(later) > 0) != (known == 2000) {
+			t.Errorf("known at %d: knows %v of what came later", known, later)
+		}
+	}
+}
+
+func withImport(f Flow, number uint32) Flow {
+	f.Import = number
+	return f
+}
+
 // Two recordings of one node that agree are fine; where they do not, nothing is certain.
 func TestContradiction(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
