@@ -334,3 +334,22 @@ func (l *Ledger) Close() error {
 	err := l.lastCheckpoint()
 	return errors.Join(l.journal.Close(), err)
 }
+
+// CheckCheckpoint reads the checkpoint in dir, where there is one, and returns as damage
+// why a start passes it over. The journal beside it MUST be there and without damage.
+func CheckCheckpoint(dir string) ([]journal.CorruptError, error) {
+	name, path := filepath.Join(dir, checkpointName), filepath.Join(dir, journalName)
+	_, err := readCheckpoint(name, path)
+	var system *fs.PathError
+	switch {
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.As(err, &system):
+		return nil, fmt.Errorf("check ledger: %w", err)
+	}
+	why := errors.Unwrap(err)
+	if why == nil {
+		why = errors.New("it is of another journal, or of this one when it was longer")
+	}
+	return []journal.CorruptError{{Path: name, Detail: why.Error() + "; it is passed over, and can be deleted"}}, nil
+}

@@ -316,6 +316,9 @@ func (s *segment) load() error {
 	if v := binary.LittleEndian.Uint16(head[4:]); v != segmentVersion {
 		return s.corrupt(4, fmt.Sprintf("version %d, this program reads %d", v, segmentVersion))
 	}
+	if head[6] != 0 || head[7] != 0 {
+		return s.corrupt(6, fmt.Sprintf("reserved bytes are %x, want 0000", head[6:]))
+	}
 	if _, err := s.f.ReadAt(tail[:], size-trailerSize); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ Who asks questions meanwhile is not disturbed.`,
 
 func (a *app) compact(ctx context.Context, keep moment) (done compacted, err error) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))
-	if err := a.needData(); err != nil {
+	if err := a.needStore(); err != nil {
 		return done, err
 	}
 	err = a.change(func(store *index.Store, w *index.Writer) error {

@@ -154,6 +154,7 @@ func (a *app) importPods(ctx context.Context, sources []string, opt importOption
 		return report, err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
+	a.warnWriter(ledger.Damage())
 	im := importer{app: a, ledger: ledger, opt: opt, facts: &report.Facts}
 	for _, source := range sources {
 		read := im.file

@@ -88,6 +88,7 @@ func (a *app) importNAT(files []string, cluster string, opt natlog.Options) (rep
 		return report, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	a.warnWriter(store.Damage())
 	for _, file := range files {
 		one, err := importNATFile(store, file, cluster, opt)
 		if err != nil {

@@ -133,6 +133,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "What the data folder holds, and what was rejected",
 		Args:  args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.needStore(); err != nil {
+				return err
+			}
 			if cases {
 				return a.printCases()
 			}

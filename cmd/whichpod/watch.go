@@ -49,6 +49,7 @@ func (a *app) watch(cmd *cobra.Command, cluster, kubeconfig, kubecontext string)
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
+	a.warnWriter(ledger.Damage())
 	cfg.Cluster = cluster
 	cfg.Bookmark = filepath.Join(a.ledgerFolder(), "watch-"+url.PathEscape(cluster)+".json")
 	cfg.Report = func(s string) { fmt.Fprintf(a.stderr, "whichpod: watch: %s\n", oneLine(s)) }

@@ -1,6 +1,7 @@
 // Package caselog keeps which questions were asked for an incident, what was answered
 // and when: each entry names the one before it by its digest, so that none can be
-// changed or left out without a trace.
+// changed or left out without a trace, but for the last ones: an end that was cut off is
+// not noticed.
 //
 // In: entries, appended one at a time. Out: the entries in order, and for each case how
 // long it took from detection to the first answer that names the sender. An entry is
@@ -86,6 +87,23 @@ func Read(path string) ([]Entry, error) {
 		return nil, fmt.Errorf("read case log: %w", err)
 	}
 	return out, nil
+}
+
+// Check reads the log at path and returns all damage of its file; where there is none,
+// the first entry that does not follow the one before it.
+func Check(path string) ([]journal.CorruptError, error) {
+	damage, err := journal.Read(path, magic, version, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && len(damage) == 0 {
+		_, err = Read(path)
+	}
+	var one journal.CorruptError
+	if errors.As(err, &one) {
+		return append(damage, one), nil
+	}
+	return damage, err
 }
 
 func digest(payload []byte) string {

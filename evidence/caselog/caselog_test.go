@@ -46,6 +46,9 @@ func TestTimeToIdentify(t *testing.T) {
 	if list, err := Read(filepath.Join(t.TempDir(), "none")); err != nil || list != nil {
 		t.Errorf("without a log: %v, %v", list, err)
 	}
+	if damage, err := Check(filepath.Join(t.TempDir(), "none")); err != nil || damage != nil {
+		t.Errorf("damage without a log: %v, %v", damage, err)
+	}
 }
 
 // An entry that is changed or taken out is noticed, even with checksums made anew.
@@ -60,6 +63,9 @@ func TestChainOfEntries(t *testing.T) {
 	}
 	if _, err := Read(path); err == nil {
 		t.Error("a changed byte went unnoticed")
+	}
+	if damage, err := Check(path); err != nil || len(damage) != 1 || damage[0].Path != path {
+		t.Errorf("damage is %v, %v", damage, err)
 	}
 	if err := Append(path, entry("d", "exact", 0, 1)); err == nil {
 		t.Error("an entry was appended to a damaged log")
@@ -89,6 +95,9 @@ func TestChainOfEntries(t *testing.T) {
 		}
 		if _, err := Read(forged); err == nil || !strings.Contains(err.Error(), "does not follow") {
 			t.Errorf("%s: got %v", name, err)
+		}
+		if damage, err := Check(forged); err != nil || len(damage) != 1 || !strings.Contains(damage[0].Detail, "does not follow") {
+			t.Errorf("%s: %v, %v", name, damage, err)
 		}
 	}
 }

@@ -136,6 +136,31 @@ func ReadFrom(path string, magic [4]byte, version uint16, from int64, replay fun
 	return s.damage, nil
 }
 
+// Unfinished says from where on, and how many bytes, at the end of the journal at path
+// do not count: those of a write that did not finish, or that is under way. An offset of
+// 0 says that not even the header is whole, so nothing counts. What the journal holds,
+// by its magic and version, is not looked at; damage before the end is no error.
+func Unfinished(path string) (offset, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read journal: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read journal: %w", err)
+	}
+	if info.Size() < headerSize {
+		return 0, info.Size(), nil
+	}
+	s := scanner{path: path, window: window{r: f, size: info.Size()}}
+	offset, err = s.run()
+	if err != nil {
+		return 0, 0, fmt.Errorf("read journal: %w", err)
+	}
+	return offset, info.Size() - offset, nil
+}
+
 // Append writes the payloads as one group and returns nil once it is durable.
 //
 // After an error nothing of the group will be seen by this Journal's readers, with

@@ -133,6 +133,13 @@ func TestTornAtEveryByte(t *testing.T) {
 			if fill > 0 && int64(cut) != ends[groups] {
 				continue // half a frame and zeros behind it is damage: see TestFlip
 			}
+			end := ends[groups]
+			if cut < 8 {
+				end = 0 // of the header
+			}
+			if at, n, err := journal.Unfinished(path); err != nil || at != end || n != int64(cut+fill)-end {
+				t.Fatalf("cut at %d, then %d zeros: %d bytes from %d on do not count, want %d from %d: %v", cut, fill, n, at, int64(cut+fill)-end, end, err)
+			}
 			j, got := mustOpen(t, path)
 			if want := payloads[:whole[groups]]; len(got) != len(want) || len(got) > 0 && !cmp.Equal(got, want) {
 				t.Fatalf("cut at %d: got %q, want %q", cut, got, want)
