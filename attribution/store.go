@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // store is the archive that the ledger writes to. Only one goroutine may use it;
@@ -162,4 +163,15 @@ func count(b bool) int {
 // has says whether the pod is known to have had an address.
 func (p *pod) has(a netip.Addr) bool {
 	return slices.ContainsFunc(p.holdings, func(h Holding) bool { return h.Address == a })
+}
+
+// HasLabel says whether a pod on record has or had a label with this key.
+func (v *View) HasLabel(key string) bool {
+	words := &v.pods.words // labels are words of their own, and no other word has this form
+	for id := range words.at {
+		if strings.HasPrefix(words.text(uint32(id)), key+"=") {
+			return true
+		}
+	}
+	return false
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/evidence/bundle"
 	"github.com/whichpod/whichpod/evidence/claim"
 	"github.com/whichpod/whichpod/query"
@@ -72,6 +73,9 @@ func newClaim(to, only string) (claim.Claim, error) {
 		return claim.Claim{}, errors.New("--to needs --only")
 	}
 	selector, err := claim.ParseSelector(only)
+	if err == nil {
+		err = selector.Check()
+	}
 	return claim.Claim{To: dst, Only: selector}, err
 }
 
@@ -87,6 +91,7 @@ func (a *app) assert(ctx context.Context, claims []claim.Claim, since, until int
 	if err := engine.LearnNICs(ctx); err != nil {
 		return err
 	}
+	a.warnLabels(claims, engine.View())
 	missing := bundle.Missing(o.index, engine.View(), since, until)
 	for _, c := range claims {
 		r, err := claim.Decide(ctx, engine, c, since, until, missing)
@@ -108,6 +113,17 @@ func (a *app) assert(ctx context.Context, claims []claim.Claim, since, until int
 		return err
 	}
 	return exitForClaims(results)
+}
+
+// warnLabels says which labels of claims no pod has: that may be a slip of the pen.
+func (a *app) warnLabels(claims []claim.Claim, view *attribution.View) {
+	for i := range claims {
+		for _, key := range claims[i].Only.Labels() {
+			if !view.HasLabel(key) {
+				fmt.Fprintf(a.stderr, "whichpod: warning: %s: no pod on record has a label %q\n", &claims[i], key)
+			}
+		}
+	}
 }
 
 // exitForClaims is the code that tells the worst outcome.

@@ -49,6 +49,9 @@ func Read(path string) ([]Claim, error) {
 		if !list[i].To.IsValid() || len(list[i].Only) == 0 {
 			return nil, fmt.Errorf("read claims %q: claim %d has no to or no only", path, i+1)
 		}
+		if err := list[i].Only.Check(); err != nil {
+			return nil, fmt.Errorf("read claims %q: claim %d: %w", path, i+1, err)
+		}
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("read claims %q: there is none", path)
@@ -101,6 +104,42 @@ func ParseSelector(text string) (Selector, error) {
 		s = append(s, t)
 	}
 	return s, nil
+}
+
+// Check says where a selector can choose no pod, whatever pods there are, or compares a
+// property with nothing. Only a label can have an empty value.
+func (s Selector) Check() error {
+	for i, t := range s {
+		if t.Value == "" && isProperty(t.Key) {
+			return fmt.Errorf("selector is %q, and %s has no value", s, t.Key)
+		}
+		for _, o := range s[:i] {
+			if o.Key == t.Key && (!o.Not || !t.Not) && (o.Value == t.Value) == (o.Not != t.Not) {
+				return fmt.Errorf("selector is %q, which no pod can be: all terms must hold, and %s has one value", s, t.Key)
+			}
+		}
+	}
+	return nil
+}
+
+// Labels are the keys of a selector that are labels.
+func (s Selector) Labels() []string {
+	var out []string
+	for _, t := range s {
+		if !isProperty(t.Key) && !slices.Contains(out, t.Key) {
+			out = append(out, t.Key)
+		}
+	}
+	return out
+}
+
+func isProperty(key string) bool {
+	for i := range properties {
+		if properties[i].name == key {
+			return true
+		}
+	}
+	return false
 }
 
 func (s Selector) String() string {
