@@ -31,7 +31,7 @@ of it; without a time, all rows there are.`,
 		Args: args(1, 1, "one address, with or without a port"),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			q := query.Question{At: int64(at), Since: int64(since), Until: int64(until), AsKnownAt: int64(known)}
-			if err := incident.check(cmd); err != nil {
+			if err := a.checkCase(cmd, &incident); err != nil {
 				return err
 			}
 			if at != 0 && (since != 0 || until != 0) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,13 +21,35 @@ type caseFlags struct {
 
 func (f *caseFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.name, "case", "", "note question and answer in the case log, under this name")
-	timeFlag(cmd, &f.detected, "detected", "with --case: when the incident was detected")
+	timeFlag(cmd, &f.detected, "detected", "with the first --case of this name: when the incident was detected")
 }
 
-func (f *caseFlags) check(cmd *cobra.Command) error {
-	if (f.name == "") != (f.detected == 0) {
+// checkCase checks the flags and takes from the case log what they leave out.
+func (a *app) checkCase(cmd *cobra.Command, f *caseFlags) error {
+	switch {
+	case f.name == "" && f.detected == 0:
+		return nil
+	case f.name == "":
 		return usage(cmd, "--case and --detected go together")
+	case f.detected.time().After(time.Now()):
+		return usage(cmd, "--detected is %s, want a time that is not in the future", query.Time(f.detected))
 	}
+	entries, err := caselog.Read(a.caseLog())
+	if err != nil {
+		return err
+	}
+	first := slices.IndexFunc(entries, func(e caselog.Entry) bool { return e.Case == f.name })
+	if first < 0 {
+		if f.detected == 0 {
+			return usage(cmd, "--case and --detected go together in the first question of a case, and %q has none", f.name)
+		}
+		return nil
+	}
+	recorded := moment(entries[first].Detected.UnixMilli())
+	if f.detected != 0 && f.detected != recorded {
+		return usage(cmd, "--detected is %s, and the case log has %s for %q: leave it out", query.Time(f.detected), query.Time(recorded), f.name)
+	}
+	f.detected = recorded
 	return nil
 }
 
@@ -60,27 +83,34 @@ func (a *app) printCases() error {
 	if report.Cases == nil {
 		report.Cases = []caselog.Case{}
 	}
-	mean, ok := caselog.Mean(report.Cases)
-	if ok {
+	if mean, ok := caselog.Mean(report.Cases); ok {
 		report.Mean = &mean
 	}
 	if a.output == "json" {
-		return a.json(report)
+		err = a.json(report)
+	} else {
+		a.printCaseReport(&report)
+	}
+	if err == nil && len(report.Cases) == 0 {
+		err = exitCode(nothingFound)
+	}
+	return err
+}
+
+func (a *app) printCaseReport(report *caseReport) {
+	if len(report.Cases) == 0 {
+		fmt.Fprintln(a.stdout, "no case is on record")
 	}
 	for _, c := range report.Cases {
 		took := "not identified"
 		if c.Seconds != nil {
 			took = fmt.Sprintf("identified after %s", seconds(*c.Seconds))
 		}
-		fmt.Fprintf(a.stdout, "%s: detected %s, %s, %s\n", c.Name, c.Detected.Format(time.RFC3339), count(int64(c.Questions), "question"), took)
+		fmt.Fprintf(a.stdout, "%s: detected %s, %s, %s\n", c.Name, time.UnixMilli(int64(c.Detected)).UTC().Format(time.RFC3339), count(int64(c.Questions), "question"), took)
 	}
-	if ok {
-		fmt.Fprintf(a.stdout, "mean time to identify: %s\n", seconds(mean))
+	if report.Mean != nil {
+		fmt.Fprintf(a.stdout, "mean time to identify: %s\n", seconds(*report.Mean))
 	}
-	if len(report.Cases) == 0 {
-		return exitCode(nothingFound)
-	}
-	return nil
 }
 
 func seconds(s float64) time.Duration {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/whichpod/whichpod/internal/journal"
+	"github.com/whichpod/whichpod/query"
 )
 
 var magic = [4]byte{'w', 'p', 'c', 'l'}
@@ -114,9 +115,9 @@ func digest(payload []byte) string {
 // Case is what the log holds of one incident.
 type Case struct {
 	Name       string     `json:"case"`
-	Detected   time.Time  `json:"detected"` // as the first entry says
+	Detected   query.Time `json:"detected"` // as the first entry says
 	Questions  int        `json:"questions"`
-	Identified *time.Time `json:"identified"` // of the first exact answer; null where there is none yet
+	Identified query.Time `json:"identified"` // of the first exact answer; null where there is none yet
 	Seconds    *float64   `json:"seconds"`    // from detected to identified
 }
 
@@ -128,13 +129,13 @@ func Cases(entries []Entry) []Case {
 		at := slices.IndexFunc(out, func(c Case) bool { return c.Name == e.Case })
 		if at < 0 {
 			at = len(out)
-			out = append(out, Case{Name: e.Case, Detected: e.Detected})
+			out = append(out, Case{Name: e.Case, Detected: query.Time(e.Detected.UnixMilli())})
 		}
 		c := &out[at]
 		c.Questions++
-		if c.Identified == nil && e.Verdict == "exact" {
-			seconds := e.Asked.Sub(c.Detected).Seconds()
-			c.Identified, c.Seconds = &e.Asked, &seconds
+		if c.Seconds == nil && e.Verdict == "exact" {
+			seconds := e.Asked.Sub(time.UnixMilli(int64(c.Detected))).Seconds()
+			c.Identified, c.Seconds = query.Time(e.Asked.UnixMilli()), &seconds
 		}
 	}
 	slices.SortFunc(out, func(a, b Case) int { return strings.Compare(a.Name, b.Name) })
