@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,11 +42,16 @@ frees the space of rows that do not count: those of blobs that were rewritten.
 
 With --keep, segments go of which every row is older than that. Rows that share a
 segment with younger ones stay. The blobs are not read again for it: what was
-ingested once and dropped does not come back.
+ingested once and dropped does not come back by itself. To have it again, move the
+folder "index" out of the data folder and ingest all blobs anew; ledger and NAT
+evidence stay.
 
 Who asks questions meanwhile is not disturbed.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if keep.time().After(time.Now()) {
+				return usage(cmd, "--keep is %s, which is in the future: every row is from before it", query.Time(keep))
+			}
 			done, err := a.compact(cmd.Context(), keep)
 			if err != nil {
 				return err
