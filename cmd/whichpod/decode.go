@@ -36,7 +36,7 @@ Exit codes: 0 rows were written, 1 there was no row, 2 usage or failure.`,
 			if !slices.Contains(evidence.PlainFormats(), format) {
 				return usage(cmd, "format is %q, want %s", format, strings.Join(evidence.PlainFormats(), ", "))
 			}
-			if format != "jsonl" && isTerminal(a.stdout) {
+			if format != "jsonl" && isTerminal(a.stdout.w) {
 				return usage(cmd, "format %s is not for a terminal: want a pipe or a file on standard output", format)
 			}
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(steadyMemory))

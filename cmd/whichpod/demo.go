@@ -142,6 +142,9 @@ func (d *demo) typed(words ...string) {
 func (d *demo) ask(ctx context.Context, q demoQuestion) error {
 	d.typed(q.words...)
 	args := append(append([]string{}, q.words...), "--data", d.app.data, "--config", d.app.config)
+	if d.app.stdout.err != nil {
+		return d.app.stdout.err // and not that of the question
+	}
 	if code := run(ctx, args, d.app.stdout, d.app.stderr, d.app.getenv); code != q.code {
 		return fmt.Errorf("the answer's exit code is %d, want %d (%s)", code, q.code, q.why)
 	}

@@ -30,8 +30,9 @@ func mainCode() int {
 
 // app is what all commands share.
 type app struct {
-	stdout, stderr io.Writer
-	getenv         func(string) string
+	stdout *answerWriter
+	stderr io.Writer
+	getenv func(string) string
 
 	data   string // flag values
 	config string
@@ -39,19 +40,32 @@ type app struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, getenv func(string) string) int {
-	a := &app{stdout: stdout, stderr: stderr, getenv: getenv}
+	a := &app{stdout: &answerWriter{w: stdout}, stderr: stderr, getenv: getenv}
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	return a.outcome(root.ExecuteContext(ctx))
+}
+
+// outcome is the exit code for how a command ended. It reports what went wrong, and
+// also where the command did not see that its answer was not written.
+func (a *app) outcome(err error) int {
 	var code exitCode
-	if errors.As(err, &code) {
-		return int(code)
+	coded := errors.As(err, &code)
+	cut := a.stdout.err
+	if err != nil && !coded && (cut == nil || !errors.Is(err, cut)) {
+		a.report(err)
 	}
-	if err == nil {
+	switch {
+	case cut != nil:
+		a.report(cut)
+		return failed
+	case coded:
+		return int(code)
+	case err != nil:
+		return failed
+	default:
 		return answered
 	}
-	a.report(err)
-	return failed
 }
 
 // report prints an error, and a hint where there is one.

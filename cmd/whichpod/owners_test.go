@@ -29,7 +29,7 @@ func ownersOf(cluster string, n int) ([]query.Pod, []query.Gap) {
 func drawn(t *testing.T, o *query.Owners, limit int) []string {
 	t.Helper()
 	var out bytes.Buffer
-	a := &app{stdout: &out, output: "text"}
+	a := &app{stdout: &answerWriter{w: &out}, output: "text"}
 	o.Question = &query.Question{Of: query.Endpoint{Prefix: netip.MustParsePrefix("10.244.0.9/32")}}
 	if err := a.printOwners(o, limit); err != nil {
 		t.Fatal(err)
