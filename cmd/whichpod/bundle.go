@@ -39,7 +39,7 @@ type bundleFlags struct {
 
 // exportBundle writes the next bundle into a folder of them.
 func (a *app) exportBundle(cmd *cobra.Command, out string, f *bundleFlags, windows *scheduleFlags) (err error) {
-	if out == "" {
+	if out == "" || out == "-" {
 		return usage(cmd, "--bundle needs --out, the folder of bundles or a blob container's URL")
 	}
 	to, err := a.destination(cmd, out, f.hold)

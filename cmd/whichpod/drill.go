@@ -5,9 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -178,17 +177,12 @@ func writeMetrics(path string, families []metrics.Family) error {
 	if err := metrics.Write(&text, families); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	err := toPath(path, func(w io.Writer) error {
+		_, err := w.Write(text.Bytes())
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("write metrics: %w", err)
-	}
-	_, err = f.Write(text.Bytes())
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write metrics: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -83,7 +81,7 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 	}
 	cmd.Flags().StringVar(&format, "format", "", strings.Join(evidence.Formats(), ", ")+" (required)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(evidence.Formats(), cobra.ShellCompDirectiveNoFileComp))
-	cmd.Flags().StringVar(&out, "out", "", "file to write, with --bundle the folder of bundles or a blob container's URL; what is written appears when it is complete")
+	cmd.Flags().StringVar(&out, "out", "", "file to write (- is standard output), with --bundle the folder of bundles or a blob container's URL; what is written appears when it is complete")
 	rangeFlags(cmd, &since, &until)
 	timeFlag(cmd, &known, "as-known-at", knownAtHelp)
 	cmd.Flags().BoolVar(&signed, "bundle", false, "write a signed bundle of evidence")
@@ -101,30 +99,28 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 // ofBundles are the flags of export that mean nothing without --bundle.
 var ofBundles = []string{"key", "raw", "claim", "retain", "locked", "legal-hold", "timestamp", "every", "window", "deadline", "once", "amend"}
 
-// toFile calls write with standard output, or with a file that gets its name once it
-// is complete and on disk.
-func (a *app) toFile(path string, write func(io.Writer) error) (err error) {
-	if path == "" {
-		w := bufio.NewWriterSize(a.stdout, 1<<16)
-		return errors.Join(write(w), w.Flush())
+// toFile calls write with standard output, or with what is at a path.
+func (a *app) toFile(path string, write func(io.Writer) error) error {
+	if a.isStdout(path) {
+		return buffered(a.stdout, 1<<16, write)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	disk := newWriteback(f)
-	w := bufio.NewWriterSize(disk, 1<<20)
-	err = errors.Join(write(w), w.Flush(), f.Chmod(0o644), disk.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("export to %q: %w", path, err)
+	if err := toPath(path, write); err != nil {
+		return fmt.Errorf("export: %q: %w", path, err)
 	}
 	return nil
+}
+
+// isStdout says whether a path stands for standard output, or leads to it: /dev/stdout.
+// A file that is both is not to be replaced under its writer.
+func (a *app) isStdout(path string) bool {
+	if path == "" || path == "-" {
+		return true
+	}
+	f, ok := a.stdout.w.(*os.File)
+	if !ok {
+		return false
+	}
+	is, err1 := f.Stat()
+	at, err2 := os.Stat(path)
+	return err1 == nil && err2 == nil && os.SameFile(is, at)
 }
