@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"time"
@@ -10,37 +11,54 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// moment is a flag's time, Unix milliseconds; 0 is not given.
+// moment is a flag's time, Unix milliseconds; 0 is not given, so a time is later than 1970.
 type moment int64
 
 var daysOrWeeks = regexp.MustCompile(`^(?:(\d+)w)?(?:(\d+)d)?(.*)$`)
 
 // parseMoment reads RFC 3339, or how long ago: 45m, 7d, 1d12h, 2w.
 func parseMoment(s string, now time.Time) (moment, error) {
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return moment(t.UnixMilli()), nil
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		if _, err := time.Parse("2006-01-02T15:04:05", s); err == nil {
+			return 0, fmt.Errorf("time is %q, without its zone: Z after it is UTC", s)
+		}
+		if s == "" {
+			return 0, fmt.Errorf("time is empty, want RFC 3339 or how long ago (45m, 7d)")
+		}
+		ago, ok := parseSpan(s)
+		if !ok {
+			return 0, fmt.Errorf("time is %q, want RFC 3339 (2026-11-23T13:04:00Z) or how long ago (45m, 7d)", s)
+		}
+		t = now.Add(-ago)
 	}
-	if s == "" {
-		return 0, fmt.Errorf("time is empty, want RFC 3339 or how long ago (45m, 7d)")
+	at := moment(t.UnixMilli())
+	if at <= 0 {
+		return 0, fmt.Errorf("time is %q, want one after 1970-01-01T00:00:00Z", s)
 	}
-	ago, ok := parseSpan(s)
-	if !ok {
-		return 0, fmt.Errorf("time is %q, want RFC 3339 (2026-11-23T13:04:00Z) or how long ago (45m, 7d)", s)
-	}
-	return moment(now.Add(-ago).UnixMilli()), nil
+	return at, nil
 }
 
-// parseSpan reads a length of time: 45m, 7d, 1d12h, 2w.
+// parseSpan reads a length of time: 45m, 7d, 1d12h, 2w. One of 292 years is too long.
 func parseSpan(s string) (time.Duration, bool) {
 	m := daysOrWeeks.FindStringSubmatch(s)
-	weeks, _ := strconv.Atoi(m[1])
-	days, _ := strconv.Atoi(m[2])
-	span := time.Duration(7*weeks+days) * 24 * time.Hour
+	var span time.Duration
+	for i, unit := range []time.Duration{7 * 24 * time.Hour, 24 * time.Hour} {
+		if m[i+1] == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(m[i+1], 10, 64)
+		if err != nil || n > int64(math.MaxInt64/unit) {
+			return 0, false
+		}
+		span += time.Duration(n) * unit
+	}
 	if m[3] == "" {
-		return span, s != ""
+		return span, s != "" && span >= 0
 	}
 	rest, err := time.ParseDuration(m[3])
-	return span + rest, err == nil && rest >= 0
+	span += rest
+	return span, err == nil && rest >= 0 && span >= 0
 }
 
 var _ pflag.Value = (*momentFlag)(nil)
