@@ -167,6 +167,12 @@ address a pod is one of several that may have sent: such rows say masked.`,
 			if len(words) == 1 {
 				ref.Name = words[0]
 				if ns, name, ok := strings.Cut(words[0], "/"); ok {
+					if ns == "" || name == "" {
+						return usage(cmd, "pod is %q, want NAMESPACE/POD or POD", words[0])
+					}
+					if namespace != "" && namespace != ns {
+						return usage(cmd, "--namespace is %q, and the pod %q names another", namespace, words[0])
+					}
 					ref.Namespace, ref.Name = ns, name
 				}
 			}

@@ -88,7 +88,7 @@ an amendment where rows, pods or NAT evidence came late and make other rows.`,
 	cmd.Flags().StringVar(&b.key, "key", "", "with --bundle: "+keyHelp)
 	cmd.Flags().StringVar(&b.raw, "raw", "", "with --bundle: the flow logs, to note the SHA-256 of what was read of each")
 	cmd.Flags().StringArrayVar(&b.claims, "claim", nil, "with --bundle: YAML file of claims to decide; repeatable")
-	cmd.Flags().Var((*spanFlag)(&b.hold.Retain), "retain", "with a container: set an immutability policy on each bundle that ends so long after its upload (90d)")
+	spanVar(cmd, &b.hold.Retain, "retain", "with a container: set an immutability policy on each bundle that ends so long after its upload (90d)")
 	cmd.Flags().BoolVar(&b.hold.Locked, "locked", false, "with --retain: a locked policy, which nobody can take back")
 	cmd.Flags().BoolVar(&b.hold.Legal, "legal-hold", false, "with a container: set a legal hold on each bundle")
 	cmd.Flags().StringVar(&b.authority, "timestamp", "", "with --bundle: URL of a time stamping authority (RFC 3161), to have the time of each bundle signed by an outsider")

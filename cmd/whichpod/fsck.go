@@ -83,9 +83,9 @@ what is missing from it, and answers stay as weak as they are: what else was los
 not known. The case log can only be restored.`,
 		Args: func(cmd *cobra.Command, sources []string) error {
 			if rebuild != (len(sources) > 0) {
-				return usage(cmd, "got %d sources, want at least one with --rebuild and none without", len(sources))
+				return usage(cmd, "got %s, want at least one with --rebuild and none without", count(int64(len(sources)), "source"))
 			}
-			return nil
+			return args(0, len(sources), "sources")(cmd, sources)
 		},
 		RunE: func(cmd *cobra.Command, sources []string) error { return a.fsck(cmd.Context(), sources) },
 	}

@@ -21,7 +21,7 @@ func (a *app) ingestCommand() *cobra.Command {
 	var since, until moment
 	var shard, metricsAddress string
 	var followed bool
-	var every time.Duration
+	every := time.Minute
 	cmd := &cobra.Command{
 		Use:   "ingest SOURCE...",
 		Short: "Read flow logs into the index",
@@ -75,7 +75,7 @@ that is away, and commits what it has when it is told to end.`,
 	rangeFlags(cmd, &since, &until)
 	cmd.Flags().StringVar(&shard, "shard", "", "part I of N of the blobs, by NIC, from 0: I/N")
 	cmd.Flags().BoolVar(&followed, "follow", false, "go on reading as the blobs grow")
-	cmd.Flags().DurationVar(&every, "every", time.Minute, "with --follow: how often to look")
+	spanVar(cmd, &every, "every", "with --follow: how often to look")
 	cmd.Flags().StringVar(&metricsAddress, "metrics", "", "with --follow: serve Prometheus metrics at PORT of loopback, or HOST:PORT")
 	return cmd
 }

@@ -12,10 +12,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() { os.Exit(mainCode()) }
@@ -108,6 +110,9 @@ Exit codes: 0 answered, 1 nothing found, 2 usage or failure, 3 several candidate
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%s", err) })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := noneEmpty(cmd); err != nil {
+			return err
+		}
 		if a.output != "text" && a.output != "json" {
 			return usage(cmd, "output is %q, want text or json", a.output)
 		}
@@ -134,14 +139,32 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 func (e usageError) Error() string { return e.message }
 func (e usageError) Hint() string  { return fmt.Sprintf("see %q", e.command+" --help") }
 
-// args checks the number of a command's arguments; what names them.
+// args checks the number of a command's arguments, of which none is empty; what names
+// them.
 func args(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, got []string) error {
 		if len(got) < least || len(got) > most {
-			return usage(cmd, "got %d arguments, want %s", len(got), what)
+			return usage(cmd, "got %s, want %s", count(int64(len(got)), "argument"), what)
+		}
+		if slices.Contains(got, "") {
+			return usage(cmd, "an argument is empty, want %s", what)
 		}
 		return nil
 	}
+}
+
+// noneEmpty refuses flags that were given with nothing, as by a variable of the shell
+// that is not set: without them another question would be answered.
+func noneEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		switch {
+		case err != nil:
+		case isList && (len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")), !isList && f.Value.Type() == "string" && f.Value.String() == "":
+			err = usage(cmd, "--%s is empty; leave it out, or give it a value", f.Name)
+		}
+	})
+	return err
 }
 
 // hinted adds advice to an error.

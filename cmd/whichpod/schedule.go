@@ -19,9 +19,10 @@ type scheduleFlags struct {
 }
 
 func (f *scheduleFlags) add(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&f.every, "every", 0, "with --bundle: look so often for windows that are over, and write a bundle for each")
-	cmd.Flags().DurationVar(&f.window, "window", 0, "with --every or --once: length of a window (default that of --every)")
-	cmd.Flags().DurationVar(&f.deadline, "deadline", 2*time.Hour, "with --every or --once: how long a window waits for late logs")
+	spanVar(cmd, &f.every, "every", "with --bundle: look so often for windows that are over, and write a bundle for each")
+	spanVar(cmd, &f.window, "window", "with --every or --once: length of a window (default that of --every)")
+	f.deadline = 2 * time.Hour
+	spanVar(cmd, &f.deadline, "deadline", "with --every or --once: how long a window waits for late logs")
 	cmd.Flags().BoolVar(&f.once, "once", false, "with --window: look once and end, for a CronJob")
 	cmd.Flags().StringVar(&f.amend, "amend", "", "with --bundle: write this bundle anew, with what is known now")
 }
@@ -35,6 +36,8 @@ func (f *scheduleFlags) check(cmd *cobra.Command, until moment) error {
 	switch {
 	case !f.scheduled():
 		return nil
+	case f.once && f.every != 0:
+		return usage(cmd, "--every does not go with --once, which looks once; --window is how long a window is")
 	case f.amend != "":
 		return usage(cmd, "--amend does not go with --every, --window or --once")
 	case until != 0 && !f.once:

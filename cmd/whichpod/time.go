@@ -107,6 +107,11 @@ func (f *spanFlag) Set(s string) error {
 	return nil
 }
 
+// spanVar adds a flag for a length of time; what is in it is the default.
+func spanVar(cmd *cobra.Command, into *time.Duration, name, help string) {
+	cmd.Flags().Var((*spanFlag)(into), name, help)
+}
+
 // rangeFlags adds --since and --until.
 func rangeFlags(cmd *cobra.Command, since, until *moment) {
 	timeFlag(cmd, since, "since", "from this time on (RFC 3339, or how long ago: 45m, 7d)")
