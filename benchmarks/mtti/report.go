@@ -124,7 +124,7 @@ func (p *Plan) whole(f figures) report.Chart {
 		panel := report.Panel{Title: string(mode)}
 		for _, way := range Ways {
 			total := f.of(mode, way, middle((*Stages).Total))
-			bar := report.Bar{Label: string(way), Says: "no right pod", Timed: true}
+			bar := report.Bar{Label: string(way), Says: "no right pod", Timed: true, Parts: []report.Part{}}
 			if total.Runs > 0 {
 				share := f.of(mode, way, share(named)).Median
 				bar.Says = fmt.Sprintf("%.1f min, %.0f %%", total.Median, 100*share)
@@ -151,7 +151,7 @@ func (p *Plan) measured(f figures) report.Chart {
 	for _, mode := range p.Modes {
 		panel := report.Panel{Title: string(mode)}
 		for _, way := range []Way{Plain, NAT} {
-			bar, sum := report.Bar{Label: string(way), Says: "no right pod", Timed: true}, 0.0
+			bar, sum := report.Bar{Label: string(way), Says: "no right pod", Timed: true, Parts: []report.Part{}}, 0.0
 			for _, st := range stages {
 				if m := f.of(mode, way, middle(st.of)); m.Runs > 0 {
 					bar.Parts = append(bar.Parts, report.Part{Tone: st.tone, Value: milliseconds(m).Median})

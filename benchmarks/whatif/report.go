@@ -137,7 +137,7 @@ func newChart(title string) report.Chart {
 // bar is the shares of words, those of senders outside left out.
 func bar(label string, of map[Word]int64) report.Bar {
 	all := sum(of) - of[Word(attribution.External.String())]
-	out := report.Bar{Label: label, Says: "no rows"}
+	out := report.Bar{Label: label, Says: "no rows", Parts: []report.Part{}}
 	if all == 0 {
 		return out
 	}

@@ -29,6 +29,9 @@ was reused, a node's address behind which pods hide, and a time at which nobody
 watched. With --keep the folder stays, to ask more.`,
 		Args: args(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.output != "text" {
+				return usage(cmd, "the demo is text; what it asks can be asked again with -o json where --keep left it")
+			}
 			dir := keep
 			if keep == "" {
 				var err error

@@ -129,7 +129,7 @@ func importNATFile(store *nat.Store, file, cluster string, opt natlog.Options) (
 		return out, err
 	}
 	out = natFile{File: file, Format: string(s.Format), Lines: s.Lines, Events: s.Events, Flows: s.Flows, Losses: s.Losses,
-		Covered: []watched{}, Rejected: s.Rejected, Rejections: s.Rejections, Unusable: append([]natlog.Unusable{}, s.Unusable...)}
+		Covered: []watched{}, Rejected: s.Rejected, Rejections: append([]natlog.Rejection{}, s.Rejections...), Unusable: append([]natlog.Unusable{}, s.Unusable...)}
 	for _, r := range s.Covered {
 		out.Covered = append(out.Covered, watched{query.Time(r.From), query.Time(r.To)})
 	}

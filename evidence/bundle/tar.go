@@ -147,7 +147,7 @@ func verifyTar(ctx context.Context, path string, key *PublicKey, opt Options) (r
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	dir, bad := unpack(in, tmp)
 	if bad != nil {
-		r = Report{Summary: Summary{Name: name}, Problems: []string{}, Differences: []Difference{}}
+		r = newReport(name)
 		r.problem("%s is no whole bundle: %v", name, bad)
 		return r, nil
 	}

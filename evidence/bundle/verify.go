@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/whichpod/whichpod/evidence"
+	"github.com/whichpod/whichpod/evidence/claim"
 	"github.com/whichpod/whichpod/ingest"
 )
 
@@ -29,6 +30,11 @@ type Report struct {
 	Different   int64        `json:"rows_different"`
 	AmendedBy   string       `json:"amended_by"` // of a chain: the bundle that takes its place; empty for most
 	statement   *statement
+}
+
+// newReport is a report of nothing yet, in which no list is nil.
+func newReport(name string) Report {
+	return Report{Summary: Summary{Name: name, Reasons: []string{}, Missing: []string{}, Claims: []claim.Result{}}, Problems: []string{}, Differences: []Difference{}}
 }
 
 // OK says whether nothing is wrong.
@@ -181,7 +187,7 @@ func verifyOne(ctx context.Context, dir string, key *PublicKey, opt Options) Rep
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	r := Report{Summary: Summary{Name: filepath.Base(dir)}, Problems: []string{}, Differences: []Difference{}}
+	r := newReport(filepath.Base(dir))
 	f := files(dir)
 	data, err := readManifest(f)
 	if err != nil {
@@ -194,7 +200,7 @@ func verifyOne(ctx context.Context, dir string, key *PublicKey, opt Options) Rep
 		return r
 	}
 	r.Signed, r.statement, r.Digest = true, s, digestOf(data)
-	r.Sequence, r.Rows, r.Amends, r.Reasons = s.Predicate.Sequence, s.Predicate.Rows, s.Predicate.Amends, s.Predicate.Reasons
+	r.Sequence, r.Rows, r.Amends, r.Reasons = s.Predicate.Sequence, s.Predicate.Rows, s.Predicate.Amends, append(r.Reasons, s.Predicate.Reasons...)
 	r.stamp(f, data, opt.Authorities)
 	if r.Name != s.Predicate.Name {
 		r.problem("the folder is %s, but what is in it was written as %s", r.Name, s.Predicate.Name)
@@ -253,7 +259,7 @@ func (r *Report) consistency(ctx context.Context, f files, s *statement, opt Opt
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	r.Missing = c.Missing
+	r.Missing = append(r.Missing, c.Missing...)
 	if q.Since != s.Predicate.Since || q.Until != s.Predicate.Until {
 		r.problem("%s asks about another time than the manifest", questionFile)
 	}
