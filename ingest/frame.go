@@ -22,6 +22,9 @@ const (
 	undecidedMax = 1024        // bytes looked at to tell whether a brace starts a record
 )
 
+// gzipMagic is how a compressed file begins (RFC 1952), as it is quoted.
+const gzipMagic = `"\x1f\x8b`
+
 // framer splits a blob into records. A blob of flow logs is {"records":[ R, R, … ]},
 // written as a block of 12 bytes, blocks of records of which all but the first start
 // with a comma, and a block of 2 bytes (flow-logs-read). One of other resource logs has
@@ -127,6 +130,9 @@ func (f *framer) between(c byte) error {
 	got, err := f.show(f.pos)
 	if err != nil {
 		return err
+	}
+	if f.pos == 0 && strings.HasPrefix(got, gzipMagic) {
+		got = "what gzip compressed"
 	}
 	f.damage(f.pos, ReasonStray, fmt.Sprintf("got %s, want %s", got, f.want()))
 	if c == '{' { // behind the closing brackets; it may be a record all the same

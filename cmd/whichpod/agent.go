@@ -81,5 +81,5 @@ func (a *app) target(out string) (natwatch.Target, error) {
 	if isURL(out) {
 		return azblob.NewUploader(out, a.getenv)
 	}
-	return natwatch.Dir(out), nil
+	return natwatch.Dir(out), noOtherURL(out)
 }

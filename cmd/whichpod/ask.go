@@ -41,14 +41,14 @@ of it; without a time, all rows there are.`,
 				return err
 			}
 			var err error
-			if q.Of, err = query.ParseEndpoint(words[0]); err != nil {
+			if q.Of, err = endpoint(words[0]); err != nil {
 				return usage(cmd, "%s", err)
 			}
 			if _, ok := q.Of.Single(); !ok {
 				return usage(cmd, "%q is a range, want one address", words[0])
 			}
 			if to != "" {
-				if q.To, err = query.ParseEndpoint(to); err != nil {
+				if q.To, err = endpoint(to); err != nil {
 					return usage(cmd, "--to: %s", err)
 				}
 			}
@@ -83,7 +83,7 @@ func (a *app) talkersCommand() *cobra.Command {
 		Short: "Which pods exchanged traffic with an address or a range",
 		Args:  args(1, 1, "one address or range, with or without a port"),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			of, err := query.ParseEndpoint(words[0])
+			of, err := endpoint(words[0])
 			if err != nil {
 				return usage(cmd, "%s", err)
 			}
@@ -117,7 +117,7 @@ func (a *app) ownersCommand() *cobra.Command {
 time that nobody watched, and for each in which nobody held it.`,
 		Args: args(1, 1, "one address"),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			of, err := query.ParseEndpoint(words[0])
+			of, err := endpoint(words[0])
 			if err != nil {
 				return usage(cmd, "%s", err)
 			}
@@ -205,10 +205,16 @@ address a pod is one of several that may have sent: such rows say masked.`,
 	return cmd
 }
 
+// endpoint reads an address, also one that was copied with the space around it.
+func endpoint(s string) (query.Endpoint, error) { return query.ParseEndpoint(strings.TrimSpace(s)) }
+
 // count is a number with its noun.
 func count(n int64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "s") {
+		noun += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

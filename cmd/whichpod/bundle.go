@@ -101,7 +101,7 @@ func (a *app) destination(cmd *cobra.Command, out string, hold azblob.Hold) (bun
 	case hold != azblob.Hold{}:
 		return nil, usage(cmd, "--retain and --legal-hold need a blob container's URL as --out: a folder holds nothing back")
 	default:
-		return bundle.Folder(out), nil
+		return bundle.Folder(out), noOtherURL(out)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -150,12 +151,27 @@ func (a *app) source(s string) (ingest.Source, error) {
 	if isURL(s) {
 		return azblob.New(s, a.getenv)
 	}
+	if err := noOtherURL(s); err != nil {
+		return nil, err
+	}
 	return ingest.OpenFolder(s)
 }
 
 // isURL says whether a place is a container's URL, not a folder.
 func isURL(s string) bool {
 	return strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")
+}
+
+// scheme is how a URL begins.
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// noOtherURL refuses a place that is a URL of another kind: it would be taken for a
+// folder.
+func noOtherURL(s string) error {
+	if kind := scheme.FindString(s); kind != "" && !isURL(s) {
+		return fmt.Errorf("%q begins with %s, want a path, or a URL with https:// or http://", redacted(s), kind)
+	}
+	return nil
 }
 
 // redacted is a source without the signature that its URL may bear.

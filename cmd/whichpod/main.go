@@ -126,7 +126,21 @@ Exit codes: 0 answered, 1 nothing found, 2 usage or failure, 3 several candidate
 	}
 	root.AddCommand(a.ingestCommand(), a.importCommand(), a.watchCommand(), a.agentCommand(), a.whoCommand(), a.talkersCommand(), a.trailCommand(), a.ownersCommand(),
 		a.exportCommand(), a.verifyCommand(), a.publicKeyCommand(), a.assertCommand(), a.decodeCommand(), a.postureCommand(), a.statusCommand(), a.compactCommand(), a.fsckCommand(), a.versionCommand(), a.demoCommand(), a.benchCommand(), a.drillCommand())
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.Args = helpArgs
+		}
+	}
 	return root
+}
+
+// helpArgs checks that there is the command that help is asked about.
+func helpArgs(cmd *cobra.Command, words []string) error {
+	if _, rest, err := cmd.Root().Find(words); err != nil || len(rest) > 0 {
+		return usage(cmd.Root(), "unknown command %q", strings.Join(words, " "))
+	}
+	return nil
 }
 
 // usageError is a mistake in how the program was called.

@@ -249,7 +249,7 @@ func (a *app) printStatus(st status) error {
 		fmt.Fprintf(w, "\tbyte %d of %s: %s: %s\n", r.Offset, r.Blob, r.Reason, r.Detail)
 	}
 	for _, c := range st.Clusters {
-		fmt.Fprintf(w, "cluster %s\t%s, %d addresses, %s\n", c.Name, count(int64(c.Pods), "pod"), c.Addresses, count(int64(c.Nodes), "node"))
+		fmt.Fprintf(w, "cluster %s\t%s, %s, %s\n", c.Name, count(int64(c.Pods), "pod"), count(int64(c.Addresses), "address"), count(int64(c.Nodes), "node"))
 		for _, r := range c.Watched {
 			fmt.Fprintf(w, "\twatched from %s to %s\n", r.From, r.To)
 		}
