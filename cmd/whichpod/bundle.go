@@ -122,6 +122,7 @@ func (a *app) withInput(f *bundleFlags, fn func(bundle.Input) error) (err error)
 	if in.Config, err = a.readConfig(); err != nil {
 		return err
 	}
+	a.doubtNames(in.Config, a.readLedger().Clusters())
 	if in.Claims, err = readClaims(f.claims); err != nil {
 		return err
 	}

@@ -105,8 +105,9 @@ func isContainer(s string) bool {
 
 // importReport is what one import of several sources found.
 type importReport struct {
-	Files []importedFile `json:"files"`
-	Facts int            `json:"facts"` // that were new to the ledger
+	Files    []importedFile `json:"files"`
+	Facts    int            `json:"facts"`    // that were new to the ledger
+	Warnings []string       `json:"warnings"` // of names that may be misspelt
 }
 
 type importedFile struct {
@@ -155,7 +156,7 @@ func (a *app) importPods(ctx context.Context, sources []string, opt importOption
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
 	a.warnWriter(ledger.Damage())
-	im := importer{app: a, ledger: ledger, opt: opt, facts: &report.Facts}
+	im := importer{app: a, ledger: a.lookForTwins(ledger, opt.cluster), opt: opt, facts: &report.Facts}
 	for _, source := range sources {
 		read := im.file
 		if isContainer(source) {
@@ -167,13 +168,14 @@ func (a *app) importPods(ctx context.Context, sources []string, opt importOption
 		}
 		report.Files = append(report.Files, file)
 	}
+	report.Warnings = append([]string{}, a.doubts...)
 	return report, nil
 }
 
 // importer reads sources into a ledger.
 type importer struct {
 	app    *app
-	ledger *attribution.Ledger
+	ledger *twins
 	opt    importOptions
 	facts  *int
 }

@@ -65,7 +65,8 @@ A file can be imported again: what is known already adds nothing.`,
 
 // natReport is the document that "import nat -o json" prints.
 type natReport struct {
-	Files []natFile `json:"files"`
+	Files    []natFile `json:"files"`
+	Warnings []string  `json:"warnings"` // of names that may be misspelt
 }
 
 type natFile struct {
@@ -96,6 +97,8 @@ func (a *app) importNAT(files []string, cluster string, opt natlog.Options) (rep
 		}
 		report.Files = append(report.Files, one)
 	}
+	a.doubtNode(cluster, opt.Node)
+	report.Warnings = append([]string{}, a.doubts...)
 	return report, nil
 }
 

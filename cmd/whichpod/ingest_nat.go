@@ -20,6 +20,8 @@ type natSummary struct {
 	Known        int       `json:"known"`
 	Translations int64     `json:"translations"`
 	Rejected     []skipped `json:"rejected"` // blobs that are no whole batch: they are read again next time
+
+	clusters map[string]bool // whose names were looked at
 }
 
 // ingestNAT takes what agents shipped to a source, each batch once.
@@ -92,6 +94,7 @@ func (t *batchTaker) blob(ctx context.Context, blob ingest.Blob) (err error) {
 			return err
 		}
 		t.cluster = b.Cluster
+		t.doubtCluster()
 	}
 	known, err := t.writer.Take(b)
 	if known {
@@ -101,6 +104,18 @@ func (t *batchTaker) blob(ctx context.Context, blob ingest.Blob) (err error) {
 	t.sum.Batches++
 	t.sum.Translations += int64(len(b.Flows))
 	return err
+}
+
+// doubtCluster looks once at what agents call their cluster. What they call a node is the
+// cluster's own word, and it may be a node that the ledger is yet to hear of.
+func (t *batchTaker) doubtCluster() {
+	if t.sum.clusters == nil {
+		t.sum.clusters = make(map[string]bool)
+	}
+	if !t.sum.clusters[t.cluster] {
+		t.sum.clusters[t.cluster] = true
+		t.app.doubtNode(t.cluster, "")
+	}
 }
 
 func (t *batchTaker) read(ctx context.Context, blob ingest.Blob) (*nat.Batch, error) {

@@ -36,6 +36,8 @@ type app struct {
 	stderr io.Writer
 	getenv func(string) string
 
+	doubts []string // what was warned of: see doubt
+
 	data   string // flag values
 	config string
 	output string

@@ -77,7 +77,7 @@ func (o *opened) close() error {
 // view is the ledger as the configuration reads it, with the NAT evidence.
 func (o *opened) view() *attribution.View { return o.ledger.View(o.config).WithNAT(o.evidence) }
 
-// ask opens the data folder for reading, says on standard error what is damaged there,
+// ask opens the data folder for reading, warns on standard error of what is amiss there,
 // and calls fn with an engine over it. knownAt is as for open.
 func (a *app) ask(knownAt moment, fn func(*query.Engine) error) (err error) {
 	defer collectLate()()
@@ -108,8 +108,9 @@ func collectLate() (restore func()) {
 	return restore
 }
 
-// warn says what is damaged.
+// warn says what is damaged, and which names may be misspelt.
 func (a *app) warn(o *opened) {
+	a.doubtNames(o.config, o.ledger.Clusters())
 	for _, d := range o.ledger.Damage() {
 		fmt.Fprintf(a.stderr, "whichpod: warning: %v; what is before and after it counts\n", d)
 	}

@@ -21,6 +21,7 @@ const terminal = 80
 // the order of time, and then what is known of each owner. Two clusters are apart.
 func (a *app) printOwners(o *query.Owners, limit int) error {
 	if a.output == "json" {
+		o.Warnings = append(o.Warnings, a.doubts...)
 		return a.json(o)
 	}
 	if len(o.Owners) == 0 {

@@ -21,6 +21,7 @@ func (a *app) json(v any) error {
 
 func (a *app) printAnswer(ans *query.Answer) error {
 	if a.output == "json" {
+		ans.Warnings = append(ans.Warnings, a.doubts...)
 		return a.json(ans)
 	}
 	list := ans.Answers

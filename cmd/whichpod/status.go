@@ -169,6 +169,7 @@ func (a *app) status(ctx context.Context) (st status, err error) {
 	for _, r := range is.Rejected {
 		st.Rejected = append(st.Rejected, rejected(r))
 	}
+	a.doubtNames(o.config, ledger.Clusters())
 	view := o.view()
 	st.NAT, st.Contradictions = natStatusOf(view, evidence)
 	for _, c := range view.Stats() {

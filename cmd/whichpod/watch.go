@@ -53,7 +53,7 @@ func (a *app) watch(cmd *cobra.Command, cluster, kubeconfig, kubecontext string)
 	cfg.Cluster = cluster
 	cfg.Bookmark = filepath.Join(a.ledgerFolder(), "watch-"+url.PathEscape(cluster)+".json")
 	cfg.Report = func(s string) { fmt.Fprintf(a.stderr, "whichpod: watch: %s\n", oneLine(s)) }
-	w, err := podwatch.New(cfg, ledger)
+	w, err := podwatch.New(cfg, a.lookForTwins(ledger, cluster))
 	if err != nil {
 		return err
 	}
