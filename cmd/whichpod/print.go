@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -31,9 +32,14 @@ func (a *app) printAnswer(ans *query.Answer) error {
 	if ans.Verdict == 0 {
 		fmt.Fprintf(a.stdout, "%s: nothing found\n", asked(ans.Question))
 	}
+	var all []query.Pod
+	for i := range list {
+		all = append(all, list[i].Candidates...)
+	}
+	several := ofSeveral(all)
 	for i := range list {
 		if list[i].Verdict != 0 {
-			a.printOne(&list[i], asked(ans.Question))
+			a.printOne(&list[i], asked(ans.Question), several)
 		}
 	}
 	for _, g := range ans.Gaps {
@@ -60,8 +66,14 @@ func asked(q *query.Question) string {
 	return s
 }
 
-// printOne prints one answer: the verdict, who, and what proves it.
-func (a *app) printOne(ans *query.Answer, what string) {
+// ofSeveral says whether pods are of more than one cluster: then each is named.
+func ofSeveral(pods []query.Pod) bool {
+	return slices.ContainsFunc(pods, func(p query.Pod) bool { return p.Cluster != pods[0].Cluster })
+}
+
+// printOne prints one answer: the verdict, who, and what proves it. several is whether the
+// pods of all answers are of more than one cluster.
+func (a *app) printOne(ans *query.Answer, what string, several bool) {
 	w := a.stdout
 	switch {
 	case ans.Pod != nil:
@@ -76,7 +88,7 @@ func (a *app) printOne(ans *query.Answer, what string) {
 			fmt.Fprintf(w, "  ... and %d more: -o json names all\n", len(ans.Candidates)-i)
 			break
 		}
-		fmt.Fprintf(w, "  %s\n", describe(&ans.Candidates[i]))
+		fmt.Fprintf(w, "  %s\n", describe(&ans.Candidates[i], several))
 	}
 	a.printExcluded(ans.Excluded)
 	if f := ans.Flows; f.Rows > 0 {
@@ -112,12 +124,12 @@ func placeOf(t *query.Translation) string {
 	return fmt.Sprintf("line %d of %s", t.Line, t.File)
 }
 
-// describe is a candidate on one line.
-func describe(p *query.Pod) string {
+// describe is a candidate on one line, a pod's cluster too where there are several.
+func describe(p *query.Pod, several bool) string {
 	if p.Kind == "node" {
 		return fmt.Sprintf("node %s itself (cluster %s)", p.Node, p.Cluster)
 	}
-	s := fmt.Sprintf("%s uid %s on %s", p.Label(), p.UID, p.Node)
+	s := place(p, several)
 	if p.HostNetwork {
 		s += " (host network)"
 	}
@@ -129,6 +141,15 @@ func describe(p *query.Pod) string {
 		to = p.HeldTo.String()
 	}
 	return fmt.Sprintf("%s from %s to %s, by %s", s, p.HeldFrom, to, p.Source)
+}
+
+// place is a pod and where it ran.
+func place(p *query.Pod, several bool) string {
+	s := fmt.Sprintf("%s uid %s on %s", p.Label(), p.UID, p.Node)
+	if several {
+		s += " in cluster " + p.Cluster
+	}
+	return s
 }
 
 // bracket is a time that is known to lie between two.
@@ -154,9 +175,13 @@ func (a *app) printTrail(t *query.Trail) error {
 	if len(t.Pods) == 0 {
 		fmt.Fprintln(a.stdout, "no such pod is known")
 	}
+	pods := make([]query.Pod, len(t.Pods))
+	for i := range t.Pods {
+		pods[i] = t.Pods[i].Pod
+	}
 	for i := range t.Pods {
 		p := &t.Pods[i]
-		fmt.Fprintf(a.stdout, "%s uid %s on %s\n", p.Pod.Label(), p.Pod.UID, p.Pod.Node)
+		fmt.Fprintln(a.stdout, place(&p.Pod, ofSeveral(pods)))
 		for k := range p.Addresses {
 			d := &p.Addresses[k]
 			fmt.Fprintf(a.stdout, "  %s from %s to %s\n", d.Address, bracket(d.FromEarliest, d.FromLatest), bracket(d.ToEarliest, d.ToLatest))
