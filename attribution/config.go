@@ -1,7 +1,9 @@
 package attribution
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -46,13 +48,139 @@ func ReadConfig(path string) (Config, error) {
 	return c, nil
 }
 
-// ParseConfig reads YAML.
+// ParseConfig reads YAML, one document.
 func ParseConfig(data []byte) (Config, error) {
-	c := DefaultConfig()
-	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+	if !singleDocument(data) {
+		return Config{}, errors.New("it holds several YAML documents, want one")
+	}
+	file := struct {
+		ClockTolerance Duration          `json:"clockTolerance"`
+		Clusters       []json.RawMessage `json:"clusters"`
+	}{ClockTolerance: DefaultConfig().ClockTolerance}
+	if err := parse(data, "", &file); err != nil {
 		return Config{}, err
 	}
+	c := Config{ClockTolerance: file.ClockTolerance}
+	for i, text := range file.Clusters {
+		cl, err := parseCluster(text, fmt.Sprintf("clusters[%d]", i))
+		if err != nil {
+			return Config{}, err
+		}
+		c.Clusters = append(c.Clusters, cl)
+	}
 	return c, c.normalise()
+}
+
+// parseCluster reads the cluster that stands at a key.
+func parseCluster(data []byte, at string) (c Cluster, err error) {
+	var text struct {
+		Name               string            `json:"name"`
+		Network            Network           `json:"network"`
+		VNetCIDRs          []string          `json:"vnetCIDRs"`
+		PodCIDRs           []string          `json:"podCIDRs"`
+		NonMasqueradeCIDRs []string          `json:"nonMasqueradeCIDRs"`
+		NICs               map[string]string `json:"nics"`
+	}
+	if err := parse(data, at, &text); err != nil {
+		return c, err
+	}
+	c = Cluster{Name: text.Name, Network: text.Network, NICs: text.NICs}
+	for _, list := range []struct {
+		key  string
+		from []string
+		to   *[]netip.Prefix
+	}{{"vnetCIDRs", text.VNetCIDRs, &c.VNetCIDRs}, {"podCIDRs", text.PodCIDRs, &c.PodCIDRs}, {"nonMasqueradeCIDRs", text.NonMasqueradeCIDRs, &c.NonMasqueradeCIDRs}} {
+		for i, s := range list.from {
+			p, err := netip.ParsePrefix(s)
+			if err != nil {
+				_, reason, _ := strings.Cut(err.Error(), "): ") // after the name of the function
+				return c, fmt.Errorf("%s.%s[%d]: %q is no prefix (%s), want e.g. 10.244.0.0/16", at, list.key, i, s, reason)
+			}
+			*list.to = append(*list.to, p.Masked())
+		}
+	}
+	return c, nil
+}
+
+// parse reads YAML that stands at a key, strictly. Its errors name the key.
+func parse(data []byte, at string, to any) error {
+	err := yaml.UnmarshalStrict(data, to)
+	if err == nil {
+		return nil
+	}
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+		key := strings.Trim(at+"."+wrong.Field, ".")
+		if key == "" {
+			key = "the file"
+		}
+		return fmt.Errorf("%s: got %s, want %s", key, kindOf(wrong.Value), wanted(wrong.Field, at))
+	}
+	text := err.Error()
+	for _, step := range []string{"error converting YAML to JSON: ", "error unmarshaling JSON: while decoding JSON: ", "json: "} {
+		text = strings.TrimPrefix(text, step)
+	}
+	if at != "" {
+		at += ": "
+	}
+	return errors.New(at + text)
+}
+
+// kindOf is what YAML calls a kind of JSON's values.
+func kindOf(value string) string {
+	switch word, _, _ := strings.Cut(value, " "); word { // a number has its digits after it
+	case "array":
+		return "a list"
+	case "object":
+		return "a map"
+	case "bool":
+		return "true or false"
+	case "string":
+		return "text"
+	default:
+		return "a " + word
+	}
+}
+
+// wanted says what a field of a cluster, or of the file where at is empty, has to be.
+func wanted(field, at string) string {
+	switch {
+	case strings.HasSuffix(field, "CIDRs"):
+		return "a list of prefixes like [10.244.0.0/16]"
+	case strings.HasPrefix(field, "nics"):
+		return "the name of a node for each MAC, {MAC: NODE}"
+	case field == "clusters":
+		return "a list, an item for each cluster"
+	case field != "":
+		return "text"
+	case at != "":
+		return "a cluster with name, network, podCIDRs"
+	default:
+		return "the keys clockTolerance and clusters"
+	}
+}
+
+// singleDocument says whether YAML is one document: what stands in a second one would not
+// be read. A line that begins with "---" is a mark wherever it stands.
+func singleDocument(data []byte) bool {
+	begun, over := false, false
+	for line := range bytes.Lines(data) {
+		rest, mark := bytes.CutPrefix(line, []byte("---"))
+		mark = mark && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0)
+		if mark {
+			over, begun = begun, true
+			line = rest
+		}
+		switch text := bytes.TrimSpace(line); {
+		case len(text) == 0, text[0] == '#', !begun && text[0] == '%':
+		case string(text) == "..." && line[0] == '.':
+			over = true
+		case over:
+			return false
+		default:
+			begun = true
+		}
+	}
+	return true
 }
 
 func (c *Config) normalise() error {
@@ -75,11 +203,6 @@ func (c *Config) normalise() error {
 		if err := cl.normaliseNICs(); err != nil {
 			return err
 		}
-		for _, list := range [][]netip.Prefix{cl.VNetCIDRs, cl.PodCIDRs, cl.NonMasqueradeCIDRs} {
-			for k := range list {
-				list[k] = list[k].Masked()
-			}
-		}
 	}
 	return nil
 }
@@ -89,7 +212,7 @@ func (c *Cluster) normaliseNICs() error {
 	for mac, node := range c.NICs {
 		m := strings.ToUpper(strings.NewReplacer(":", "", "-", "").Replace(mac))
 		if len(m) != 12 || strings.Trim(m, "0123456789ABCDEF") != "" {
-			return fmt.Errorf("cluster %q: NIC %q is no MAC, want 12 hex digits", c.Name, mac)
+			return fmt.Errorf("cluster %q: NIC %q is no MAC, want 12 hex digits, in quotes where they read as a number", c.Name, mac)
 		}
 		nics[m] = node
 	}
@@ -131,7 +254,7 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return err
+		return fmt.Errorf("duration is %q, want a text like 1s: %w", s, err)
 	}
 	*d = Duration(v)
 	return nil

@@ -59,12 +59,47 @@ func TestBadConfig(t *testing.T) {
 		"clusters: [{name: a, vnetCIDRs: [10.0.0.0/33]}]": "prefix length out of range",
 		"clusters: [{name: a, nics: {000D3A1B2C3: n}}]":   `cluster "a": NIC "000D3A1B2C3" is no MAC, want 12 hex digits`,
 		"clusters: [{name: a, nics: {000D3A1B2C3G: n}}]":  `NIC "000D3A1B2C3G" is no MAC`,
-		"clusters: [{name: a":                             "yaml",
-		"clusters: [{name: [a]}]":                         "cannot unmarshal",
+		"clusters: [{name: a":                             "yaml: line 1: did not find",
+		// With the key, and what would be right.
+		"clusters: [{name: a}, {name: [b]}]":                           "clusters[1].name: got a list, want text",
+		"clusters: [{name: a}, {name: b, nic: {}}]":                    `clusters[1]: unknown field "nic"`,
+		"clusters: [{name: a, podCIDRs: [10.244.0.0/16, 10.244.0.0]}]": `clusters[0].podCIDRs[1]: "10.244.0.0" is no prefix (no '/'), want e.g. 10.244.0.0/16`,
+		"clusters: [{name: a, nonMasqueradeCIDRs: [null]}]":            `clusters[0].nonMasqueradeCIDRs[0]: "" is no prefix`,
+		"clusters: [{name: a, podCIDRs: 10.0.0.0/8}]":                  "clusters[0].podCIDRs: got text, want a list of prefixes like [10.244.0.0/16]",
+		"clusters: [{name: a, nics: [x]}]":                             "clusters[0].nics: got a list, want the name of a node for each MAC",
+		"clusters: [{name: a, network: [overlay]}]":                    "clusters[0].network: got a list, want text",
+		"clusters: [{name: a}, 5]":                                     "clusters[1]: got a number, want a cluster",
+		"clusters: {name: a}":                                          "clusters: got a map, want a list",
+		"- clusters":                                                   "the file: got a list, want the keys clockTolerance and clusters",
+		"clusters: [{name: a, nics: {002248123456: n}}]":               "in quotes where they read as a number",
+		"clusters: []\n---\nclusterz: []":                              "several YAML documents",
+		"---\n---\nclusters: []":                                       "several YAML documents",
+		"clusters: []\n...\nclusterz: []":                              "several YAML documents",
+		"--- {clusters: []}\r\n--- {clusterz: []}\r\n":                 "several YAML documents",
 	} {
 		if _, err := ParseConfig([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n got %v\nwant %s", text, err, want)
 		}
+	}
+}
+
+// One document is all there is, whatever marks it has.
+func TestOneDocument(t *testing.T) {
+	for _, text := range []string{
+		"", "# nothing\n", "---\n", "%YAML 1.1\n--- # x\nclusters: [{name: a}]\n...\n---\n# nothing\n", "clusters:\n- {name: a, nics: {000D3A1B2C3D: ---b}}\n---",
+		"clusters: [{name: \n ---}]",
+	} {
+		if _, err := ParseConfig([]byte(text)); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// What reads as a number is a name where a name is wanted.
+func TestNamesLikeNumbers(t *testing.T) {
+	c, err := ParseConfig([]byte("clusters: [{name: 5, nics: {\"002248123456\": 7}}]"))
+	if err != nil || c.Clusters[0].Name != "5" || c.Clusters[0].NICs["002248123456"] != "7" {
+		t.Errorf("got %+v, %v", c, err)
 	}
 }
 
