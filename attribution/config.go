@@ -61,6 +61,9 @@ func ParseConfig(data []byte) (Config, error) {
 		return Config{}, err
 	}
 	c := Config{ClockTolerance: file.ClockTolerance}
+	if file.Clusters != nil { // a bundle says whether a list was empty or absent
+		c.Clusters = make([]Cluster, 0, len(file.Clusters))
+	}
 	for i, text := range file.Clusters {
 		cl, err := parseCluster(text, fmt.Sprintf("clusters[%d]", i))
 		if err != nil {
@@ -90,6 +93,9 @@ func parseCluster(data []byte, at string) (c Cluster, err error) {
 		from []string
 		to   *[]netip.Prefix
 	}{{"vnetCIDRs", text.VNetCIDRs, &c.VNetCIDRs}, {"podCIDRs", text.PodCIDRs, &c.PodCIDRs}, {"nonMasqueradeCIDRs", text.NonMasqueradeCIDRs, &c.NonMasqueradeCIDRs}} {
+		if list.from != nil {
+			*list.to = make([]netip.Prefix, 0, len(list.from))
+		}
 		for i, s := range list.from {
 			p, err := netip.ParsePrefix(s)
 			if err != nil {

@@ -95,6 +95,16 @@ func TestOneDocument(t *testing.T) {
 	}
 }
 
+// An empty list stays one, in the bundles too that hold a configuration.
+func TestEmptyLists(t *testing.T) {
+	for _, text := range []string{"clusters: []", "clusters: [{name: a, podCIDRs: [], nonMasqueradeCIDRs: []}]"} {
+		c, err := ParseConfig([]byte(text))
+		if err != nil || c.Clusters == nil || len(c.Clusters) > 0 && (c.Clusters[0].PodCIDRs == nil || c.Clusters[0].VNetCIDRs != nil) {
+			t.Errorf("%s: got %+v, %v", text, c, err)
+		}
+	}
+}
+
 // What reads as a number is a name where a name is wanted.
 func TestNamesLikeNumbers(t *testing.T) {
 	c, err := ParseConfig([]byte("clusters: [{name: 5, nics: {\"002248123456\": 7}}]"))
