@@ -107,7 +107,7 @@ func isContainer(s string) bool {
 type importReport struct {
 	Files    []importedFile `json:"files"`
 	Facts    int            `json:"facts"`    // that were new to the ledger
-	Warnings []string       `json:"warnings"` // of names that may be misspelt
+	Warnings []string       `json:"warnings"` // of likely slips: names that may be misspelt, empty sources
 }
 
 type importedFile struct {
@@ -166,10 +166,21 @@ func (a *app) importPods(ctx context.Context, sources []string, opt importOption
 		if err != nil {
 			return report, fmt.Errorf("import pods %q: %w", redacted(source), err)
 		}
+		a.doubtEmpty(&file)
 		report.Files = append(report.Files, file)
 	}
 	report.Warnings = append([]string{}, a.doubts...)
 	return report, nil
+}
+
+// doubtEmpty warns of a source with nothing in it: what was to fill it has likely failed.
+func (a *app) doubtEmpty(f *importedFile) {
+	switch b := f.Blobs; {
+	case b != nil && b.Listed == 0:
+		a.doubt("%s: no audit log found: want files whose name ends in .json, an hour in each", f.File)
+	case f.Documents == 0 && (b == nil || b.Read > 0 && b.Unchanged == 0 && len(b.Skipped) == 0):
+		a.doubt("%s: there is nothing in it", f.File)
+	}
 }
 
 // importer reads sources into a ledger.
@@ -273,19 +284,25 @@ func imported(name string, sum podlog.Summary) importedFile {
 
 func (a *app) printImport(report importReport) error {
 	if a.output == "json" {
-		return a.json(report)
+		if err := a.json(report); err != nil {
+			return err
+		}
 	}
 	var bad, good, skipped int
 	for i := range report.Files {
 		f := &report.Files[i]
-		a.printImported(f)
+		if a.output != "json" {
+			a.printImported(f)
+		}
 		if f.Blobs != nil {
 			skipped += len(f.Blobs.Skipped)
 			good += f.Blobs.Unchanged
 		}
 		bad, good = bad+f.Rejected, good+f.Documents-f.Rejected
 	}
-	fmt.Fprintf(a.stdout, "%s new to the ledger\n", count(int64(report.Facts), "fact"))
+	if a.output != "json" {
+		fmt.Fprintf(a.stdout, "%s new to the ledger\n", count(int64(report.Facts), "fact"))
+	}
 	if good <= 0 && bad > 0 {
 		return errors.New("import pods: nothing could be read")
 	}

@@ -66,7 +66,7 @@ A file can be imported again: what is known already adds nothing.`,
 // natReport is the document that "import nat -o json" prints.
 type natReport struct {
 	Files    []natFile `json:"files"`
-	Warnings []string  `json:"warnings"` // of names that may be misspelt
+	Warnings []string  `json:"warnings"` // of likely slips: names that may be misspelt, empty files
 }
 
 type natFile struct {
@@ -94,6 +94,9 @@ func (a *app) importNAT(files []string, cluster string, opt natlog.Options) (rep
 		one, err := importNATFile(store, file, cluster, opt)
 		if err != nil {
 			return report, fmt.Errorf("import nat %q: %w", file, err)
+		}
+		if one.Lines == 0 {
+			a.doubt("%s: there is nothing in it", file)
 		}
 		report.Files = append(report.Files, one)
 	}
@@ -157,38 +160,47 @@ func unusable(s *natlog.Summary) error {
 }
 
 func (a *app) printImportNAT(report natReport) error {
-	if a.output == "json" {
-		return a.json(report)
-	}
 	bad, good := 0, 0
 	for _, f := range report.Files {
-		what := fmt.Sprintf("%s in %s (%s)", count(int64(f.Flows), "translation"), count(int64(f.Events), "event"), f.Format)
-		if f.Known {
-			what += ", imported before"
-		}
-		fmt.Fprintf(a.stdout, "%s: %s\n", f.File, what)
-		for _, u := range f.Unusable {
-			fmt.Fprintf(a.stderr, "whichpod: warning: %s: %s of no use: %s\n", f.File, count(int64(u.Records), "record"), u.Reason)
-		}
-		if f.Format == nat.Samples {
-			fmt.Fprintf(a.stderr, "whichpod: warning: %s: packets show who used a port, and not until when: alone they make no answer exact\n", f.File)
-		}
-		if f.Losses > 0 {
-			fmt.Fprintf(a.stderr, "whichpod: warning: %s: events may be missing in %s; rows of that time stay masked\n", f.File, count(int64(f.Losses), "place"))
-		}
-		for i, r := range f.Rejections {
-			if i == 3 {
-				break
-			}
-			fmt.Fprintf(a.stderr, "whichpod: warning: %s: line %d: %s\n", f.File, r.Line, oneLine(r.Reason))
-		}
-		if f.Rejected > 3 {
-			fmt.Fprintf(a.stderr, "whichpod: warning: %s: %d lines could not be read, -o json lists more of them\n", f.File, f.Rejected)
-		}
 		bad, good = bad+f.Rejected, good+f.Events
+		if a.output != "json" {
+			a.printImportedNAT(&f)
+		}
+	}
+	if a.output == "json" {
+		if err := a.json(report); err != nil {
+			return err
+		}
 	}
 	if good == 0 && bad > 0 {
 		return errors.New("import nat: nothing could be read")
 	}
 	return nil
+}
+
+// printImportedNAT says what one file held, and warns of what it lacked.
+func (a *app) printImportedNAT(f *natFile) {
+	what := fmt.Sprintf("%s in %s (%s)", count(int64(f.Flows), "translation"), count(int64(f.Events), "event"), f.Format)
+	if f.Known {
+		what += ", imported before"
+	}
+	fmt.Fprintf(a.stdout, "%s: %s\n", f.File, what)
+	for _, u := range f.Unusable {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s: %s of no use: %s\n", f.File, count(int64(u.Records), "record"), u.Reason)
+	}
+	if f.Format == nat.Samples {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s: packets show who used a port, and not until when: alone they make no answer exact\n", f.File)
+	}
+	if f.Losses > 0 {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s: events may be missing in %s; rows of that time stay masked\n", f.File, count(int64(f.Losses), "place"))
+	}
+	for i, r := range f.Rejections {
+		if i == 3 {
+			break
+		}
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s: line %d: %s\n", f.File, r.Line, oneLine(r.Reason))
+	}
+	if f.Rejected > 3 {
+		fmt.Fprintf(a.stderr, "whichpod: warning: %s: %d lines could not be read, -o json lists more of them\n", f.File, f.Rejected)
+	}
 }

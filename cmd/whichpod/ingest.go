@@ -197,7 +197,7 @@ func addSummary(t *ingest.Summary, s ingest.Summary) {
 
 func (a *app) printIngest(s ingest.Summary, translated natSummary) error {
 	if a.output == "json" {
-		return a.json(ingestReport{s.Listed, s.Read, s.Unchanged, s.Rewritten, s.Rows, s.Bytes, s.Rejected, skips(s.Skipped), translated})
+		return errors.Join(a.json(ingestReport{s.Listed, s.Read, s.Unchanged, s.Rewritten, s.Rows, s.Bytes, s.Rejected, skips(s.Skipped), translated}), unread(s.Skipped))
 	}
 	fmt.Fprintf(a.stdout, "%s from %s of %s (%d unchanged)\n", count(s.Rows, "row"), count(int64(s.Read), "blob"), count(int64(s.Listed), "blob"), s.Unchanged)
 	a.printIngestNAT(&translated)
@@ -214,10 +214,14 @@ func (a *app) printIngest(s ingest.Summary, translated natSummary) error {
 	for _, skip := range s.Skipped {
 		fmt.Fprintf(a.stderr, "whichpod: warning: blob %q was not read to its end: %s\n", skip.Blob, skip.Reason)
 	}
-	if len(s.Skipped) > 0 {
-		return fmt.Errorf("%s could not be read to the end; run ingest again", count(int64(len(s.Skipped)), "blob"))
+	return unread(s.Skipped)
+}
+
+func unread(list []ingest.Skip) error {
+	if len(list) == 0 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s could not be read to the end; run ingest again", count(int64(len(list)), "blob"))
 }
 
 type ingestReport struct {
