@@ -1,7 +1,11 @@
 package podwatch
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"strings"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -11,10 +15,26 @@ import (
 // KUBECONFIG or the home folder, else from the account of the pod it runs in.
 func LoadAPI(kubeconfig, context string) (*rest.Config, error) {
 	cfg, err := load(kubeconfig, context).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("read kubeconfig: no cluster in %s, and this is no pod with an account of its own", lookedIn())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
 	return cfg, nil
+}
+
+// lookedIn are the files in which a kubeconfig can be where none is named.
+func lookedIn() string {
+	var out []string
+	for _, path := range clientcmd.NewDefaultClientConfigLoadingRules().Precedence {
+		text := fmt.Sprintf("%q", path)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			text += " (no such file)"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
 }
 
 // LoadNamespace is the namespace that kubectl would use: the context's, else that of

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/query"
 )
 
@@ -79,7 +80,7 @@ func (a *app) printOne(ans *query.Answer, what string, several bool) {
 	case ans.Pod != nil:
 		fmt.Fprintf(w, "%s: %s: %s\n", what, ans.Verdict, ans.Pod.Label())
 	case len(ans.Candidates) > 0:
-		fmt.Fprintf(w, "%s: %s: one of %d (%.2f bits)\n", what, ans.Verdict, len(ans.Candidates), ans.Bits)
+		fmt.Fprintf(w, "%s: %s: %s (%.2f bits)\n", what, ans.Verdict, oneOf(ans), ans.Bits)
 	default:
 		fmt.Fprintf(w, "%s: %s\n", what, ans.Verdict)
 	}
@@ -105,6 +106,16 @@ func (a *app) printOne(ans *query.Answer, what string, several bool) {
 		}
 		printed = e.Kind
 	}
+}
+
+// oneOf says among how many it is. One is not certain where the address may have been
+// nobody's, or somebody's who is not on record.
+func oneOf(ans *query.Answer) string {
+	text := fmt.Sprintf("one of %d", len(ans.Candidates))
+	if v := attribution.Verdict(ans.Verdict); len(ans.Candidates) == 1 && (v == attribution.Boundary || v == attribution.Gap) {
+		text += ", or nobody who is known"
+	}
+	return text
 }
 
 // printExcluded counts who is no candidate, by reason. -o json names them.

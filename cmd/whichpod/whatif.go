@@ -76,6 +76,9 @@ func (a *app) whatif(ctx context.Context, e *query.Engine, o *whatifOptions) err
 		},
 		Findings: whatif.Findings(all), Sections: whatif.Sections(all), Environment: environment(),
 	}
+	if all[0].Rows == 0 {
+		doc.Findings = []report.Finding{{Figure: "no row", Says: "is there of the time that was asked for"}}
+	}
 	doc.Setting = append(doc.Setting, modesToday(e.View())...)
 	if err := a.printDocument(doc, o.out); err != nil {
 		return err
