@@ -10,7 +10,9 @@ import (
 const contractDoc = "docs/cli-json.md"
 
 // contracts are the files whose JSON is a written contract.
-var contracts = []string{"query/answer.go", "query/translation.go", "query/excluded.go", "query/posture.go", "query/question.go", "query/talkers.go", "evidence/row.go", "evidence/plain.go", "benchmarks/drill/result.go"}
+var contracts = []string{"query/answer.go", "query/translation.go", "query/excluded.go", "query/posture.go", "query/question.go", "query/talkers.go", "evidence/row.go", "evidence/plain.go", "benchmarks/drill/result.go",
+	"cmd/whichpod/ingest.go", "cmd/whichpod/ingest_nat.go", "cmd/whichpod/import.go", "cmd/whichpod/import_nat.go", "cmd/whichpod/status.go", "cmd/whichpod/cases.go", "cmd/whichpod/assert.go", "cmd/whichpod/bundle.go", "cmd/whichpod/compact.go", "cmd/whichpod/fsck.go",
+	"evidence/claim/judge.go", "evidence/bundle/write.go", "evidence/bundle/verify.go", "evidence/bundle/differ.go", "evidence/stamp/stamp.go", "benchmarks/report/report.go", "benchmarks/stats/stats.go"}
 
 var jsonTag = regexp.MustCompile("`json:\"([a-z0-9_]+)")
 
