@@ -98,7 +98,7 @@ func (c *clusterView) owned(a netip.Addr) ownedAddress {
 	o.pods = newTimeline(stays, c.changes, with, tolerance, c.late, func(t int64, possible []*stay) *Resolution {
 		r := c.addressAt(t, possible, stays)
 		switch {
-		case !r.unheld():
+		case !r.Vacant():
 		case stranger:
 			return external
 		case lent:
@@ -133,7 +133,7 @@ func (av *addressView) unchecked(v *View, q *Question) *Resolution {
 // nobody has it, or in which who had it last refused.
 func acrossClusters(all []*Resolution, as end) *Resolution {
 	r := combine(all)
-	if r.Verdict == Exact && as != sender && slices.ContainsFunc(all, (*Resolution).unheld) {
+	if r.Verdict == Exact && as != sender && slices.ContainsFunc(all, (*Resolution).Vacant) {
 		return &Resolution{Verdict: Boundary, Candidates: r.Candidates, Notes: []string{noteElsewhere, noteVacant}}
 	}
 	if r.Verdict == Boundary && !slices.Contains(all, r) {
@@ -179,7 +179,7 @@ func (o *ownedAddress) resolve(q *Question) *Resolution {
 	for i := range o.nodes {
 		inside = inside || o.nodes[i].holds(q.Begin)
 	}
-	if o.pods != nil && !inside && !all[0].unheld() {
+	if o.pods != nil && !inside && !all[0].Vacant() {
 		return all[0]
 	}
 	for _, n := range o.nodes {

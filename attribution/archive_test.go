@@ -150,7 +150,7 @@ func TestViewBesideAppends(t *testing.T) {
 	all.Go(func() {
 		for i := range 60 {
 			for k := range facts {
-				facts[k].Pod.Presence.SeenLast += maxSilence
+				facts[k].Pod.Presence.SeenLast += MaxSilence
 			}
 			facts = append(facts, aPod(fmt.Sprintf("new%d", i)).has(theIP, fmt.Sprintf("10.9.0.%d", i)).on(fmt.Sprintf("node%d", i), "10.224.0.4").seen(float64(i)).f)
 			if _, err := l.Append(facts...); err != nil {

@@ -2,6 +2,7 @@ package attribution
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -58,6 +59,61 @@ func TestCoverage(t *testing.T) {
 			if got := c.from(from); got != want {
 				t.Fatalf("seed %d: %v goes on from %d until %d, want %d", seed, c, from, got, want)
 			}
+		}
+	}
+}
+
+// Where only changes are on record, a node's address is a gap with a reason of its own:
+// somebody watched. Where all pods are, it is none.
+func TestNodeOfWhichOnlyChangesAreKnown(t *testing.T) {
+	t.Parallel()
+	v := viewOf(t, podRange(), factsOf(watched(0, 1000).changesOnly(), watched(400, 600), aPod("a").has(theIP).made(10).seen(12).ran(11, 12)))
+	const node = "10.224.0.4"
+	check(t, v, []say{
+		{sentBy(node, 200), "gap @n a [silent]"},
+		{sentBy(node, 400), "gap @n a [silent]"}, // within the clocks' tolerance
+		{sentBy(node, 500), "masked @n a"},
+		{sentBy(node, 600), "gap @n a [silent]"},
+		{sentBy(node, 800), "gap @n a [silent]"},
+		{sentBy(node, 1000), "gap @n a [unwatched]"},
+		{sentBy(node, 1200), "gap @n a [unwatched]"},
+	})
+	for at, silent := range map[float64]bool{200: true, 500: false, 1200: false} {
+		if r := v.Resolve(sentBy(node, at)); r.Silent() != silent {
+			t.Errorf("at %v: silent is %v", at, r.Silent())
+		}
+	}
+	want := []Range{{sec(0), sec(400)}, {sec(600), sec(1000)}}
+	if got := v.Stats()[0].ChangesOnly; !slices.Equal(got, want) {
+		t.Errorf("changes only in %v, want %v", got, want)
+	}
+}
+
+// What looks external is certainly no cluster's only where nobody in a cluster can have
+// it, or somebody who was never seen can not.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	all := viewOf(t, Config{}, factsOf(watched(0, 1000)))
+	changes := factsOf(watched(0, 1000).changesOnly())
+	for _, c := range []struct {
+		name, a  string
+		v        *View
+		from, to float64
+		want     bool
+	}{
+		{"public", "203.0.113.66", viewOf(t, Config{}, nil), 0, 1, true},
+		{"private, and no cluster is known", "10.244.0.9", viewOf(t, Config{}, nil), 0, 1, false},
+		{"private, watched", "10.244.0.9", all, 0, 1000, true},
+		{"private, watched but for the end", "10.244.0.9", all, 0, 1001, false},
+		{"shared space is private too", "100.64.0.1", all, 1001, 1002, false},
+		{"IPv6 tells nothing", "2001:db8::1", all, 1001, 1002, false},
+		{"one of two clusters watched", "10.244.0.9", viewOf(t, Config{}, factsOf(watched(0, 1000), watched(0, 500).in("d"))), 0, 600, false},
+		{"changes alone", "10.99.0.9", viewOf(t, Config{}, changes), 0, 1000, false},
+		{"changes alone, and the pods' range is known", "10.99.0.9", viewOf(t, podRange(), changes), 0, 1000, true},
+		{"only the pods' range is known", "10.99.0.9", viewOf(t, podRange(), nil), 0, 1000, false},
+	} {
+		if got := c.v.Foreign(addr(c.a), sec(c.from), sec(c.to)); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
 		}
 	}
 }

@@ -185,7 +185,7 @@ func (j *judge) times(a, b *pod) {
 
 // seenLast is when the pod was seen last, no later than that: as exactly as a journal
 // keeps it.
-func (p *pod) seenLast() int64 { return p.presence.SeenLast / maxSilence * maxSilence }
+func (p *pod) seenLast() int64 { return p.presence.SeenLast / MaxSilence * MaxSilence }
 
 // addresses finds two addresses of one family that a pod had at once.
 func (j *judge) addresses(a, b *pod) {
@@ -205,7 +205,7 @@ func atOnce(a, b *Bounds) (from, to int64) {
 	if a.SeenBy == 0 || b.SeenBy == 0 {
 		return 0, 0
 	}
-	return max(a.SeenBy, b.SeenBy), min(a.SeenLast/maxSilence, b.SeenLast/maxSilence) * maxSilence
+	return max(a.SeenBy, b.SeenBy), min(a.SeenLast/MaxSilence, b.SeenLast/MaxSilence) * MaxSilence
 }
 
 func (j *judge) twoAddresses(a, b *pod, x, y *Holding) {
@@ -227,7 +227,7 @@ func (j *judge) unseen() {
 		return
 	}
 	at := p.seenLast()
-	if j.c.watched.has(at-maxSilence, p.presence.SeenLast/maxSilence*maxSilence+2*maxSilence) {
+	if j.c.watched.has(at-MaxSilence, p.presence.SeenLast/MaxSilence*MaxSilence+2*MaxSilence) {
 		j.add(DisputeUnseen, 0, Open, &pod{sources: 1 << Watch}, p, "all pods were on record at "+clockTime(at)+", and it was not among them", "it was seen at "+clockTime(at))
 	}
 }

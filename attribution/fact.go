@@ -75,9 +75,9 @@ type Bounds struct {
 	LastVersion               uint64 // max
 }
 
-// maxSilence is how long a watch may say nothing and still be taken for alive, in
+// MaxSilence is how long a watch may say nothing and still be taken for alive, in
 // milliseconds. The API server sends a bookmark about once a minute.
-const maxSilence = 2 * 60 * 1000
+const MaxSilence = 2 * 60 * 1000
 
 // Removal says when an object went from the API.
 type Removal struct {
@@ -87,11 +87,11 @@ type Removal struct {
 }
 
 // merge says whether anything changed, but for LastVersion, and SeenLast within a
-// stretch of maxSilence: nothing hangs on that.
+// stretch of MaxSilence: nothing hangs on that.
 func (b *Bounds) merge(o Bounds) bool {
 	before := *b
 	before.LastVersion = max(before.LastVersion, o.LastVersion)
-	if o.SeenLast/maxSilence == b.SeenLast/maxSilence {
+	if o.SeenLast/MaxSilence == b.SeenLast/MaxSilence {
 		before.SeenLast = max(before.SeenLast, o.SeenLast)
 	}
 	b.SeenLast = max(b.SeenLast, o.SeenLast)

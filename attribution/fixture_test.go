@@ -41,6 +41,9 @@ func aPod(uid string) *told {
 		Namespace: "web", Name: uid, Node: "n", HostAddresses: []netip.Addr{addr("10.224.0.4"), addr("fd00::4")}, Version: 1}}}}
 }
 
+// changesOnly says that of that, only changes were on record.
+func (p *told) changesOnly() *told { p.f.Partial = true; return p }
+
 func (p *told) in(cluster string) *told { p.f.Cluster = cluster; return p }
 
 func (p *told) on(node string, addresses ...string) *told {
@@ -205,7 +208,7 @@ func text(r *Resolution) string {
 
 var noteWords = map[string]string{noteUnwatched: "unwatched", noteNobody: "nobody", noteLingers: "lingers", noteEdge: "edge",
 	noteVacant: "vacant", noteBegin: "begin", noteClusters: "clusters", noteElsewhere: "elsewhere", noteMode: "mode", noteDispute: "dispute",
-	noteRules: "rules", notePerhaps: "perhaps", noteOld: "old", noteNATOdd: "translated", noteLent: "lent"}
+	noteRules: "rules", noteSilent: "silent", notePerhaps: "perhaps", noteOld: "old", noteNATOdd: "translated", noteLent: "lent"}
 
 // say is a question and the expected text of its answer.
 type say struct {

@@ -69,16 +69,47 @@ func (c *clusterView) staysOf(p *pod) []Candidate {
 	return out
 }
 
-// Gaps lists the stretches of [from, to) in which a cluster that can own the address
-// was not watched, by cluster.
-func (v *View) Gaps(a netip.Addr, from, to int64) map[string][]Range {
-	out := make(map[string][]Range)
-	for _, o := range v.address(a).owners {
-		if holes := o.cluster.changes.holes(from, to); len(holes) > 0 {
-			out[o.cluster.Name] = holes
+// Owning lists the clusters that can own an address, by name.
+func (v *View) Owning(a netip.Addr) []string {
+	var out []string
+	for _, c := range v.clusters {
+		if c.owns(a) || within(a, c.rules.shared) {
+			out = append(out, c.Name)
 		}
 	}
 	return out
+}
+
+// Names lists all clusters.
+func (v *View) Names() []string {
+	var out []string
+	for _, c := range v.clusters {
+		out = append(out, c.Name)
+	}
+	return out
+}
+
+// Holes lists the stretches in which a cluster, which MUST be one of the view's, was not
+// watched, and that touch [from, to): between two that were watched as a whole, before
+// and after all of them as far as from and to go.
+func (v *View) Holes(cluster string, from, to int64) []Range {
+	watched, first, last := v.cluster(cluster).changes, from, to
+	if len(watched) > 0 {
+		first, last = min(from, watched[0].From), max(to, watched.end())
+	}
+	return slices.DeleteFunc(watched.holes(first, last), func(r Range) bool { return r.To <= from || to <= r.From })
+}
+
+// Covered is from when to when clusters, each of which MUST be one of the view's, were
+// watched, the holes between included; or false where they never were.
+func (v *View) Covered(clusters []string) (Range, bool) {
+	out := Range{From: Open}
+	for _, name := range clusters {
+		if w := v.cluster(name).changes; len(w) > 0 {
+			out = Range{min(out.From, w[0].From), max(out.To, w.end())}
+		}
+	}
+	return out, out.From != Open
 }
 
 // NodeAddresses lists the addresses that a node can have had: those that pods on it reported
@@ -116,7 +147,16 @@ func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 func (v *View) Stats() []ClusterStats {
 	var out []ClusterStats
 	for _, c := range v.clusters {
-		out = append(out, ClusterStats{Name: c.Name, Pods: c.total.pods, Addresses: c.countAddresses(), Nodes: c.countNodes(), Watched: c.changes})
+		out = append(out, ClusterStats{Name: c.Name, Pods: c.total.pods, Addresses: c.countAddresses(), Nodes: c.countNodes(), Watched: c.changes, ChangesOnly: c.changesOnly()})
+	}
+	return out
+}
+
+// changesOnly is when changes were on record, and pods that did not change were not.
+func (c *clusterView) changesOnly() []Range {
+	var out []Range
+	for _, r := range c.changes {
+		out = append(out, c.watched.holes(r.From, r.To)...)
 	}
 	return out
 }
@@ -136,6 +176,9 @@ func compareCandidates(a, b Candidate) int {
 type Stretch struct {
 	From, To   int64 // Unix milliseconds
 	Resolution *Resolution
+	// Unwatched, of a Gap: nobody watched in a part of it, or so shortly before that somebody
+	// unseen may still have been there. Else it is for the clocks' tolerance at most.
+	Unwatched bool
 }
 
 // History is what can be said of an address over [from, to), stretch by stretch. A
@@ -154,7 +197,15 @@ func (v *View) History(a netip.Addr, from, to int64) []Stretch {
 			out[n-1].To = end
 			continue
 		}
-		out = append(out, Stretch{start, end, r})
+		out = append(out, Stretch{From: start, To: end, Resolution: r})
+	}
+	for _, name := range v.Owning(a) {
+		for _, hole := range v.Holes(name, from, to) {
+			for i := range out {
+				s := &out[i]
+				s.Unwatched = s.Unwatched || (s.Resolution.Verdict == Gap && hole.From < s.To && s.From < hole.To+unseenTail)
+			}
+		}
 	}
 	return out
 }
@@ -186,10 +237,8 @@ func (av *addressView) boundsIn(from, to int64) []int64 {
 // first stay or watch to the last, or false where there is none.
 func (v *View) Extent(a netip.Addr) (from, to int64, ok bool) {
 	from, to = Open, 0
-	for _, o := range v.address(a).owners {
-		if w := o.cluster.changes; len(w) > 0 {
-			from, to = min(from, w[0].From), max(to, w.end())
-		}
+	if w, ok := v.Covered(v.Owning(a)); ok {
+		from, to = w.From, w.To
 	}
 	for _, c := range v.Owners(a) {
 		if c.FromEarliest > 0 {
@@ -200,4 +249,16 @@ func (v *View) Extent(a netip.Addr) (from, to int64, ok bool) {
 		}
 	}
 	return from, to, from < to
+}
+
+// Gaps lists the stretches of [from, to) in which a cluster that can own the address
+// was not watched, by cluster.
+func (v *View) Gaps(a netip.Addr, from, to int64) map[string][]Range {
+	out := make(map[string][]Range)
+	for _, o := range v.address(a).owners {
+		if holes := o.cluster.changes.holes(from, to); len(holes) > 0 {
+			out[o.cluster.Name] = holes
+		}
+	}
+	return out
 }

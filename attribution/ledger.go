@@ -316,6 +316,8 @@ type ClusterStats struct {
 	Addresses int // distinct
 	Nodes     int
 	Watched   []Range // sorted, apart
+	// ChangesOnly is the part of it in which pods that did not change were not on record.
+	ChangesOnly []Range
 }
 
 // Facts is how many facts the ledger rests on.

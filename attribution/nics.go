@@ -341,18 +341,6 @@ func (v *View) InterfaceGone(nic string, at int64) bool {
 	return len(machines) > 0
 }
 
-// Watched says whether the changes of all clusters were on record throughout a time,
-// both ends included. Where they were not, what looks external may be a node or a pod
-// that nobody saw.
-func (v *View) Watched(from, to int64) bool {
-	for _, c := range v.clusters {
-		if !c.changes.has(from, to) {
-			return false
-		}
-	}
-	return len(v.clusters) > 0
-}
-
 // ownerOf is the node of a row's NIC, as configured, else as learned for the time in
 // which the row's flow began.
 func (v *View) ownerOf(q *Question) (nicTerm, bool) {

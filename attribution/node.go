@@ -20,8 +20,10 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, m masking) *timeli
 	}
 	watched := c.watchedNode()
 	var with []int64
-	for _, r := range watched {
-		with = append(with, r.To-c.tolerance-c.late+1)
+	for _, seen := range []coverage{watched, c.watched, c.changes} {
+		for _, r := range seen {
+			with = append(with, r.From+c.tolerance, r.To-c.tolerance-c.late+1)
+		}
 	}
 	machines := c.machines[node]
 	selves := make([]*Candidate, len(machines)+1)
@@ -50,7 +52,11 @@ func (c *clusterView) nodeTimeline(node string, a netip.Addr, m masking) *timeli
 		}
 		if !watched.has(t-c.tolerance, t+c.tolerance+c.late) {
 			r.Verdict = Gap // a pod that was never seen may be the one
-			r.Notes = append([]string{noteUnwatched}, r.Notes...)
+			note := noteUnwatched
+			if from, to := t-c.tolerance, t+c.tolerance+c.late; c.changes.has(from, to) && !c.watched.has(from, to) {
+				note = noteSilent
+			}
+			r.Notes = append([]string{note}, r.Notes...)
 		}
 		return r
 	})

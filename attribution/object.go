@@ -174,7 +174,7 @@ func (o *objects) merged(f *Fact) (*object, bool) {
 	is, was := &out.marks[at], have.marks[at]
 	is.written, is.seenBy = minKnown(was.written, m.written), minKnown(was.seenBy, m.seenBy)
 	is.seenLast, is.source = max(was.seenLast, m.seenLast), min(was.source, m.source)
-	later := is.seenLast != was.seenLast && is.seenLast/maxSilence != was.seenLast/maxSilence
+	later := is.seenLast != was.seenLast && is.seenLast/MaxSilence != was.seenLast/MaxSilence
 	return out, later || is.written != was.written || is.seenBy != was.seenBy || is.source != was.source
 }
 

@@ -88,7 +88,7 @@ func TestObjectsAreDurable(t *testing.T) {
 			t.Fatalf("seed %d: %d facts, want %d", seed, again.Facts(), news)
 		}
 		// That something was seen again within two minutes is not worth a line.
-		soon := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".seenLast" }, cmp.Comparer(func(a, b int64) bool { return a/maxSilence == b/maxSilence }))
+		soon := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".seenLast" }, cmp.Comparer(func(a, b int64) bool { return a/MaxSilence == b/MaxSilence }))
 		if diff := cmp.Diff(l.objects, again.objects, compareObjects, soon); diff != "" {
 			t.Fatalf("seed %d: after a restart: -want +got:\n%s", seed, diff)
 		}

@@ -155,7 +155,7 @@ func (c *clusterView) naive(q *Question) *Resolution {
 		inside = inside || own.nodes[i].holds(q.Begin)
 	}
 	if pods != nil {
-		if all = append(all, pods); !inside && !pods.unheld() {
+		if all = append(all, pods); !inside && !pods.Vacant() {
 			return pods
 		}
 	}

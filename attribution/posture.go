@@ -330,7 +330,7 @@ func (v *View) LastSettled(cluster string) int64 {
 		}
 		settled := end
 		for _, watched := range c.rules.ends {
-			if watched > end-maxSilence { // it ended with that of the pods
+			if watched > end-MaxSilence { // it ended with that of the pods
 				settled = min(settled, watched)
 			}
 		}

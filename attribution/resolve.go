@@ -20,6 +20,7 @@ const (
 	noteDispute   = "what is recorded of this pod contradicts itself"
 	noteSampled   = "only an inventory knows of the pod, and it does not say whether the address is the pod's or its node's; the cluster's podCIDRs would"
 	noteStranger  = "only changes are on record then, and nothing of who had the address before them: somebody who was never seen may have it"
+	noteSilent    = "only changes are on record then: pods that were on the node before them, and did not change, are not known"
 	noteBegin     = "the begin of the flow was not logged; the address changed hands in the time that the row may cover"
 )
 
@@ -177,10 +178,21 @@ func gapAt(t int64, stays []stay, tolerance int64, note string) *Resolution {
 	return r
 }
 
-// unheld says whether a resolution is that nobody held the address while it was
-// watched: nobody can have begun a flow then.
-func (r *Resolution) unheld() bool {
+// Vacant says whether a resolution is that nobody held the address while it was watched:
+// nobody can have begun a flow then.
+func (r *Resolution) Vacant() bool {
 	return r.Verdict == Gap && len(r.Notes) > 0 && r.Notes[0] == noteNobody
+}
+
+// Unwatched says whether a resolution is a gap since nobody watched.
+func (r *Resolution) Unwatched() bool {
+	return r.Verdict == Gap && len(r.Notes) > 0 && r.Notes[0] == noteUnwatched
+}
+
+// Silent says whether a resolution is a gap only since somebody who did not change may not be on
+// record: changes were.
+func (r *Resolution) Silent() bool {
+	return r.Verdict == Gap && len(r.Notes) > 0 && (r.Notes[0] == noteSilent || r.Notes[0] == noteStranger)
 }
 
 // begunUnseen is shared, and MUST NOT be changed.
@@ -191,7 +203,7 @@ var begunUnseen = []string{noteBegin}
 func combine(all []*Resolution) *Resolution {
 	var held []*Resolution
 	for _, r := range all {
-		if !r.unheld() && !slices.ContainsFunc(held, r.says) {
+		if !r.Vacant() && !slices.ContainsFunc(held, r.says) {
 			held = append(held, r)
 		}
 	}

@@ -258,8 +258,23 @@ func TestHistoryOwnersAndPods(t *testing.T) {
 	if from, to, ok := v.Extent(addr(theIP)); !ok || from != sec(0) || to != sec(2000) {
 		t.Errorf("extent is %d to %d, %v", from, to, ok)
 	}
-	if gaps := v.Gaps(addr(theIP), sec(500), sec(3000))["c"]; len(gaps) != 2 || gaps[0] != (Range{sec(1000), sec(1100)}) || gaps[1] != (Range{sec(2000), sec(3000)}) {
-		t.Errorf("gaps are %v", gaps)
+	if owning := v.Owning(addr(theIP)); len(owning) != 1 || owning[0] != "c" || len(v.Owning(addr("192.0.2.1"))) != 0 {
+		t.Errorf("%s can be of %q", theIP, owning)
+	}
+	for _, c := range []struct {
+		from, to float64
+		want     []Range
+	}{
+		{500, 3000, []Range{{sec(1000), sec(1100)}, {sec(2000), sec(3000)}}},
+		{1050, 1060, []Range{{sec(1000), sec(1100)}}}, // a hole is listed as a whole
+		{2500, 3000, []Range{{sec(2000), sec(3000)}}},
+		{-100, 500, []Range{{sec(-100), sec(0)}}},
+		{500, 1000, nil}, // both are half-open
+		{1100, 2000, nil},
+	} {
+		if holes := v.Holes("c", sec(c.from), sec(c.to)); !slices.Equal(holes, c.want) {
+			t.Errorf("from %v to %v: holes are %v, want %v", c.from, c.to, holes, c.want)
+		}
 	}
 	if got := v.NodeAddresses("c", "n"); len(got) != 2 || got[0] != addr("10.224.0.4") {
 		t.Errorf("addresses of the node are %v", got)

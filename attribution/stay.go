@@ -167,7 +167,7 @@ func (b *Bounds) before(o *Bounds) bool {
 	if b.LastVersion != 0 && o.FirstVersion != 0 {
 		return b.LastVersion < o.FirstVersion
 	}
-	return b.LastVersion == 0 && o.FirstVersion == 0 && b.SeenLast != 0 && b.SeenLast+maxSilence < o.SeenBy
+	return b.LastVersion == 0 && o.FirstVersion == 0 && b.SeenLast != 0 && b.SeenLast+MaxSilence < o.SeenBy
 }
 
 // closeLingering ends the stays at one address whose pods went without the kubelet's

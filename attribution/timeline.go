@@ -129,7 +129,7 @@ func (tl *timeline) over(span flow.Span, as end) *Resolution {
 	all := make([]*Resolution, 0, j-i+1)
 	for ; i <= j; i++ {
 		r := tl.resolve(i).at(as)
-		if r.Verdict == Gap && !r.unheld() {
+		if r.Verdict == Gap && !r.Vacant() {
 			return r // as combine does, whatever follows
 		}
 		all = append(all, r)

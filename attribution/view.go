@@ -134,6 +134,25 @@ func (v *View) outside(a netip.Addr) bool {
 	return true
 }
 
+// Foreign says whether an address that is no cluster's as far as is known was certainly
+// none throughout a time, both ends included: nobody in a cluster can have it, or all
+// clusters were watched. Else it may be of a node or a pod that nobody saw. Where only
+// changes were on record, a pod that did not change is known by its range alone.
+func (v *View) Foreign(a netip.Addr, from, to int64) bool {
+	if a.Is4() && !a.IsPrivate() && !sharedSpace.Contains(a) {
+		return true
+	}
+	for _, c := range v.clusters {
+		if !c.watched.has(from, to) && (len(c.PodCIDRs) == 0 || !c.changes.has(from, to)) {
+			return false
+		}
+	}
+	return len(v.clusters) > 0
+}
+
+// sharedSpace (RFC 6598) has addresses of pods too.
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
+
 // cluster is the one of this name, which MUST be there.
 func (v *View) cluster(name string) *clusterView {
 	i, _ := slices.BinarySearchFunc(v.clusters, name, func(c *clusterView, name string) int { return strings.Compare(c.Name, name) })

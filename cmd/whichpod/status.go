@@ -79,6 +79,8 @@ type clusterStatus struct {
 	Addresses int       `json:"addresses"`
 	Nodes     int       `json:"nodes"`
 	Watched   []watched `json:"watched"`
+	// ChangesOnly is the part of it in which pods that did not change were not on record.
+	ChangesOnly []watched `json:"changes_only"`
 	// Contradictions counts the pairs of statements about pods of which one must be wrong.
 	Contradictions int `json:"contradictions"`
 	// Unwatched are the kinds of objects that nobody ever watched: nodes, configmaps.
@@ -173,7 +175,7 @@ func (a *app) status(ctx context.Context) (st status, err error) {
 	view := o.view()
 	st.NAT, st.Contradictions = natStatusOf(view, evidence)
 	for _, c := range view.Stats() {
-		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, len(view.Disputes(c.Name)), []string{}, []pool{}}
+		cs := clusterStatus{c.Name, c.Pods, c.Addresses, c.Nodes, []watched{}, []watched{}, len(view.Disputes(c.Name)), []string{}, []pool{}}
 		for _, k := range view.Unwatched(c.Name) {
 			cs.Unwatched = append(cs.Unwatched, k.String())
 		}
@@ -182,6 +184,9 @@ func (a *app) status(ctx context.Context) (st status, err error) {
 		}
 		for _, w := range c.Watched {
 			cs.Watched = append(cs.Watched, watched{query.Time(w.From), query.Time(w.To)})
+		}
+		for _, w := range c.ChangesOnly {
+			cs.ChangesOnly = append(cs.ChangesOnly, watched{query.Time(w.From), query.Time(w.To)})
 		}
 		st.Clusters = append(st.Clusters, cs)
 	}
@@ -253,6 +258,9 @@ func (a *app) printStatus(st status) error {
 		fmt.Fprintf(w, "cluster %s\t%s, %s, %s\n", c.Name, count(int64(c.Pods), "pod"), count(int64(c.Addresses), "address"), count(int64(c.Nodes), "node"))
 		for _, r := range c.Watched {
 			fmt.Fprintf(w, "\twatched from %s to %s\n", r.From, r.To)
+		}
+		for _, r := range c.ChangesOnly {
+			fmt.Fprintf(w, "\tof that, only changes from %s to %s: pods that were there before and did not change are not known\n", r.From, r.To)
 		}
 		if len(c.Watched) == 0 {
 			fmt.Fprintf(w, "\tnever watched\n")

@@ -57,6 +57,7 @@ type Row struct {
 type Judge struct {
 	view   *attribution.View
 	result Result
+	silent int64 // rows that are a gap since only changes are on record
 }
 
 // NewJudge returns a judge that has seen no row. view is what the rows are attributed by.
@@ -94,6 +95,9 @@ func (j *Judge) row(a query.Attributed, i int) {
 		}
 	default:
 		j.result.Open[r.Verdict.String()]++
+		if r.Silent() {
+			j.silent++
+		}
 		if !j.anyAllowed(r) {
 			j.result.Excluded++
 		}
@@ -101,19 +105,11 @@ func (j *Judge) row(a query.Attributed, i int) {
 }
 
 // outside says whether a source that is no cluster's address, as far as is known, is
-// certainly none: nobody in a cluster can have it, or all clusters were watched from
-// when the flow can have begun.
+// certainly none since the flow can have begun.
 func (j *Judge) outside(a query.Attributed, i int) bool {
-	src := a.Addresses[a.Batch.Src[i]]
-	if src.Is4() && !src.IsPrivate() && !sharedSpace.Contains(src) {
-		return true
-	}
 	at := int64(a.Time[i])
-	return j.view.Watched(min(at, a.Begins[i].From), at)
+	return j.view.Foreign(a.Addresses[a.Batch.Src[i]], min(at, a.Begins[i].From), at)
 }
-
-// sharedSpace (RFC 6598) has addresses of pods too.
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 func violation(a query.Attributed, i int, r *attribution.Resolution) Row {
 	row := a.Row(i)
@@ -149,7 +145,7 @@ func (j *Judge) allows(c *attribution.Candidate) bool {
 func (j *Judge) Result(missing []string) Result {
 	r := j.result
 	r.Missing = append([]string{}, missing...)
-	r.Needed = r.needs()
+	r.Needed = r.needs(j.silent)
 	if r.Violations == nil {
 		r.Violations = []Row{}
 	}
@@ -171,15 +167,24 @@ var remedies = []struct {
 	{attribution.Masked, "NAT evidence of the nodes for that time (\"whichpod agent\" on each), or a network mode that does not hide pods behind node addresses towards this destination"},
 	{attribution.Host, "the pods in question off the host's network: processes of a node share its address"},
 	{attribution.Gap, "a watch without a break, or audit logs of that time: \"whichpod import pods --format kube-audit\""},
-	{attribution.External, "a watch without a break, or audit logs of that time: the sources are private addresses of which no cluster's record tells, while nobody watched"},
+	{attribution.External, "a watch without a break, or audit logs of that time with the clusters' podCIDRs: the sources are private addresses of which no cluster's record tells, while not all was watched"},
 	{attribution.Boundary, "the begin of each flow in the logs, and a watch close to when the address changed hands; audit logs narrow it"},
 	{attribution.Ambiguous, "sources that agree on who had the address: \"whichpod owners ADDR\" names what contradicts"},
 }
 
-func (r *Result) needs() []string {
+// needs says what would close what is open. silent counts those of the gap rows for which
+// audit logs are there, and do not suffice.
+func (r *Result) needs(silent int64) []string {
 	out := []string{}
 	for _, m := range remedies {
-		if n := r.Open[m.verdict.String()]; n > 0 {
+		n := r.Open[m.verdict.String()]
+		if m.verdict == attribution.Gap {
+			n -= silent
+			if silent > 0 {
+				out = append(out, fmt.Sprintf("for %d gap rows: a watch of all pods then; what is there, as audit logs, tells of changes only, and not of pods that were there before and did not change", silent))
+			}
+		}
+		if n > 0 {
 			out = append(out, fmt.Sprintf("for %d %s rows: %s", n, m.verdict, m.remedy))
 		}
 	}
