@@ -250,15 +250,3 @@ func (v *View) Extent(a netip.Addr) (from, to int64, ok bool) {
 	}
 	return from, to, from < to
 }
-
-// Gaps lists the stretches of [from, to) in which a cluster that can own the address
-// was not watched, by cluster.
-func (v *View) Gaps(a netip.Addr, from, to int64) map[string][]Range {
-	out := make(map[string][]Range)
-	for _, o := range v.address(a).owners {
-		if holes := o.cluster.changes.holes(from, to); len(holes) > 0 {
-			out[o.cluster.Name] = holes
-		}
-	}
-	return out
-}

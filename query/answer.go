@@ -26,6 +26,8 @@ type Answer struct {
 	Gaps           []Gap           `json:"gaps"`
 	Answers        []Answer        `json:"answers,omitempty"`
 	ElapsedMS      float64         `json:"elapsed_ms"`
+
+	since Time // of an answer from the ledger without candidates: when it is true first
 }
 
 // Word is a verdict, or none, which is written as null.
@@ -140,6 +142,20 @@ type Gap struct {
 	Cluster string `json:"cluster"`
 	From    Time   `json:"from"`
 	To      Time   `json:"to"`
+}
+
+// Text is when it was, as a person reads it.
+func (g *Gap) Text() string {
+	switch {
+	case g.From.Known() && g.To.Known():
+		return "from " + g.From.String() + " to " + g.To.String()
+	case g.From.Known():
+		return "since " + g.From.String()
+	case g.To.Known():
+		return "before " + g.To.String()
+	default:
+		return "at any time"
+	}
 }
 
 func roundBits(bits float64) float64 { return math.Round(bits*100) / 100 }

@@ -15,6 +15,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/whichpod/whichpod/attribution"
 	"github.com/whichpod/whichpod/flow"
@@ -25,6 +26,7 @@ import (
 type Engine struct {
 	rows *index.Store
 	view *attribution.View
+	now  func() time.Time
 
 	mu      sync.Mutex
 	learned uint64 // the index's generation that the view has learned NICs from, 0: none
@@ -33,7 +35,7 @@ type Engine struct {
 
 // New returns an engine. The caller keeps and closes both.
 func New(rows *index.Store, view *attribution.View) *Engine {
-	return &Engine{rows: rows, view: view}
+	return &Engine{rows: rows, view: view, now: time.Now}
 }
 
 // View is the view of the ledger that the engine answers from.

@@ -118,8 +118,13 @@ func engineIn(t testing.TB, mem memory.Allocator, facts []attribution.Fact, rows
 	l := attribution.NewLedger()
 	_, err = l.Append(facts...)
 	must(t, err)
-	return New(store, l.View(config()))
+	e := New(store, l.View(config()))
+	e.at(4060) // a minute after the watch of cluster was heard last
+	return e
 }
+
+// at sets the engine's clock.
+func (e *Engine) at(s float64) { e.now = func() time.Time { return time.UnixMilli(sec(s)) } }
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -142,6 +147,14 @@ func who(t testing.TB, e *Engine, of, to string, q Question) *Answer {
 	t.Helper()
 	q.Of, q.To = endpoint(t, of), endpoint(t, to)
 	a, err := e.Who(context.Background(), q)
+	must(t, err)
+	return a
+}
+
+func talkers(t testing.TB, e *Engine, of string, q Question) *Answer {
+	t.Helper()
+	q.Of = endpoint(t, of)
+	a, err := e.Talkers(context.Background(), q)
 	must(t, err)
 	return a
 }

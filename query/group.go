@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/whichpod/whichpod/attribution"
-	"github.com/whichpod/whichpod/attribution/nat"
 	"github.com/whichpod/whichpod/flow"
 )
 
@@ -17,31 +16,37 @@ const keepEvidence = 5
 
 // groups gathers rows by who sent (or received) them.
 type groups struct {
-	nat   *nat.Store // nil: none
+	view  *attribution.View
 	byKey map[string]*group
 	order []*group
 	last  map[*attribution.Resolution]*group
+	// clusters are those that can own an address that the answers are about.
+	clusters []string
+	// unseen is when flows can have begun of which it is not known who sent them.
+	unseen attribution.Range
 }
 
 // group is the rows of one owner, or of one set of candidates.
 type group struct {
 	verdict    attribution.Verdict
-	first      *attribution.Resolution
 	candidates []attribution.Candidate
 	named      map[candidateKey]bool // those in candidates
 	notes      []string
+	around     []string // of a gap: who is known before and after
 	tally      tally
 	evidence   []Evidence
 	excluded   []attribution.Exclusion
 	nat        []Evidence // what nodes translated of these rows
 	minBits    float64
 	maxBits    float64
+	since      int64      // of an answer from the ledger: when it is true first
+	unsure     netip.Addr // external as far as is known, and not certainly; invalid: none
 }
 
 type candidateKey struct{ cluster, uid, node, machine string }
 
-func newGroups(evidence *nat.Store) *groups {
-	return &groups{nat: evidence, byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
+func newGroups(view *attribution.View) *groups {
+	return &groups{view: view, byKey: make(map[string]*group), last: make(map[*attribution.Resolution]*group)}
 }
 
 // of returns the group that a resolution belongs to.
@@ -52,13 +57,35 @@ func (g *groups) of(r *attribution.Resolution) *group {
 	key := groupKey(r)
 	gr := g.byKey[key]
 	if gr == nil {
-		gr = &group{verdict: r.Verdict, first: r, minBits: r.Bits(), named: make(map[candidateKey]bool)}
+		gr = &group{verdict: r.Verdict, minBits: r.Bits(), named: make(map[candidateKey]bool)}
 		g.byKey[key] = gr
 		g.order = append(g.order, gr)
 	}
 	gr.join(r)
 	g.last[r] = gr
 	return gr
+}
+
+// heldBy is of for an answer from the ledger that is true from a time on: all time of which
+// nothing is known is one group.
+func (g *groups) heldBy(r *attribution.Resolution, from int64) {
+	unknown := func(gr *group) bool { return gr.verdict == attribution.Gap && len(gr.candidates) == 0 }
+	if i := slices.IndexFunc(g.order, unknown); i >= 0 && r.Verdict == attribution.Gap && len(r.Candidates) == 0 {
+		g.order[i].join(r)
+		return
+	}
+	if gr := g.of(r); gr.since == 0 {
+		gr.since = from
+	}
+}
+
+// about are the clusters whose pods an answer can be about: those that can own an
+// address of it, and all where it may be of one that nobody saw.
+func (g *groups) about() []string {
+	if slices.ContainsFunc(g.order, func(gr *group) bool { return gr.unsure.IsValid() }) {
+		return g.view.Names()
+	}
+	return g.clusters
 }
 
 // groupKey: rows of one pod belong together, and rows masked by one node; else rows
@@ -106,18 +133,49 @@ func (gr *group) join(r *attribution.Resolution) {
 			gr.candidates[0].Ledger |= c.Ledger
 		}
 	}
-	for _, n := range r.Notes {
-		if !slices.Contains(gr.notes, n) {
-			gr.notes = append(gr.notes, n)
+	gr.note(r)
+	if r.Verdict == attribution.Gap {
+		gr.around = appendNew(gr.around, sides(r)...)
+	}
+}
+
+func (gr *group) note(r *attribution.Resolution) { gr.notes = appendNew(gr.notes, r.Notes...) }
+
+func appendNew(list []string, more ...string) []string {
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
 		}
 	}
+	return list
 }
 
 // add counts row i of a batch for who sent it.
 func (g *groups) add(a Attributed, i int) {
-	gr := g.of(a.Joined.Src[i])
+	gr := g.ofRow(a.Joined.Src[i], a.Addresses[a.Batch.Src[i]], a.Begins[i], int64(a.Time[i]))
 	gr.add(a.Batch, i)
-	gr.prove(g.nat, a.Translated(i))
+	gr.prove(g.view.NAT(), a.Translated(i))
+}
+
+// ofRow is of for one end of a row, and takes note of what is not known of it.
+func (g *groups) ofRow(r *attribution.Resolution, a netip.Addr, begin flow.Span, at int64) *group {
+	gr := g.last[r]
+	if gr == nil {
+		gr = g.of(r)
+		g.clusters = appendNew(g.clusters, g.view.Owning(a)...)
+	}
+	switch gr.verdict {
+	case attribution.Gap:
+		if g.unseen.To == 0 {
+			g.unseen.From = begin.From
+		}
+		g.unseen = attribution.Range{From: min(g.unseen.From, begin.From), To: max(g.unseen.To, at+1)}
+	case attribution.External:
+		if from := min(at, begin.From); !gr.unsure.IsValid() && !g.view.Foreign(a, from, at) {
+			gr.unsure = a
+		}
+	}
+	return gr
 }
 
 // add counts row i of a batch.
@@ -144,7 +202,7 @@ func (gr *group) cite(r *flow.Row) {
 
 // answer is the group in the contract's shape.
 func (gr *group) answer() Answer {
-	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: slices.Concat(gr.evidence, gr.nat), Warnings: slices.Clone(gr.notes), Contradictions: contradictions(gr.candidates)}
+	a := Answer{Verdict: Word(gr.verdict), Flows: gr.tally.flows(), Evidence: slices.Concat(gr.evidence, gr.nat), Warnings: slices.Clone(gr.notes), Contradictions: contradictions(gr.candidates), since: Time(gr.since)}
 	for i := range gr.candidates {
 		a.Candidates = append(a.Candidates, podOf(&gr.candidates[i]))
 	}
@@ -154,12 +212,15 @@ func (gr *group) answer() Answer {
 	if gr.verdict == attribution.Masked && gr.minBits != gr.maxBits {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("pods came and went between these rows: single rows have %.2f to %.2f bits", gr.minBits, gr.maxBits))
 	}
+	if gr.unsure.IsValid() {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("external only as far as is known: pods can have addresses like %s, and not every cluster's pods are on record for that time; \"whichpod import pods\" would tell, or podCIDRs in --config", gr.unsure))
+	}
 	a.Excluded = gr.others()
 	if gr.verdict == attribution.Exact {
 		a.Pod = &a.Candidates[0]
 	}
 	if gr.verdict == attribution.Gap {
-		a.Warnings = append(a.Warnings, sides(gr.first)...)
+		a.Warnings = append(a.Warnings, gr.around...)
 	}
 	for i := range gr.candidates {
 		if len(a.Evidence) >= len(gr.nat)+2*keepEvidence {

@@ -39,19 +39,13 @@ func (e *Engine) Owners(q Question) (*Owners, error) {
 		}
 	}
 	out.Contradictions = contradictions(shown)
-	from, to, known := e.view.Extent(a)
-	if !known {
+	if _, _, known := e.view.Extent(a); !known {
 		return out, nil
 	}
-	if q.Since != 0 {
-		from = q.Since
-	}
-	if q.Until != 0 {
-		to = q.Until
-	}
-	out.From, out.To = Time(from), Time(to)
-	for _, s := range e.view.Spans(a, from, to) {
-		gap := Gap{s.Cluster, Time(s.From), Time(s.To)}
+	p := e.periodOf(&q, a, Flows{})
+	out.From, out.To = Time(p.from), Time(p.to)
+	for _, s := range e.view.Spans(a, p.from, p.to) {
+		gap := p.gap(s.Cluster, s.Range)
 		if s.Watched {
 			out.Vacant = append(out.Vacant, gap)
 		} else {

@@ -36,11 +36,12 @@ type openFlow struct {
 type ownedRow struct {
 	r          *attribution.Resolution
 	row        flow.Row
+	begin      flow.Span
 	translated *nat.Flow // nil: not by NAT evidence
 }
 
-func newPicker(q Question, evidence *nat.Store) *picker {
-	return &picker{q: q, chosen: newGroups(evidence), nearby: newGroups(evidence)}
+func newPicker(q Question, view *attribution.View) *picker {
+	return &picker{q: q, chosen: newGroups(view), nearby: newGroups(view)}
 }
 
 // filter selects whole flows. Rows after what was asked about do not change its
@@ -86,7 +87,7 @@ func (p *picker) at(a Attributed, i int) {
 	}
 	c.last = t
 	c.ended = a.State[i] == flow.End || a.State[i] == flow.Denied
-	c.rows = append(c.rows, ownedRow{a.Joined.Src[i], a.Row(i), a.Translated(i)})
+	c.rows = append(c.rows, ownedRow{a.Joined.Src[i], a.Row(i), a.Begins[i], a.Translated(i)})
 }
 
 // finish decides over the flow that was being read.
@@ -98,9 +99,9 @@ func (p *picker) finish() {
 	}
 	if c.any && c.begin.From <= p.q.At && p.q.At <= until {
 		for _, r := range c.rows {
-			gr := p.chosen.of(r.r)
+			gr := p.chosen.ofRow(r.r, r.row.Src, r.begin, r.row.Time)
 			gr.addRow(&r.row)
-			gr.prove(p.chosen.nat, r.translated)
+			gr.prove(p.chosen.view.NAT(), r.translated)
 		}
 	}
 	*c = openFlow{}

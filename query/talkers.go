@@ -14,7 +14,7 @@ import (
 // answers are about the other end of each row.
 func (e *Engine) Talkers(ctx context.Context, q Question) (*Answer, error) {
 	start := time.Now()
-	g := newGroups(e.view.NAT())
+	g := newGroups(e.view)
 	f := index.Filter{To: q.Until, Addresses: []netip.Prefix{q.Of.Prefix}}
 	err := e.Each(ctx, f, func(a Attributed) error {
 		for i := range a.Len() {
@@ -25,7 +25,7 @@ func (e *Engine) Talkers(ctx context.Context, q Question) (*Answer, error) {
 				g.add(a, i)
 			}
 			if q.Of.matches(a.Addresses[a.Batch.Src[i]], a.SrcPort[i]) {
-				g.of(a.Joined.Dst[i]).add(a.Batch, i)
+				g.ofRow(a.Joined.Dst[i], a.Addresses[a.Batch.Dst[i]], a.Begins[i], int64(a.Time[i])).add(a.Batch, i)
 			}
 		}
 		return nil
@@ -35,7 +35,9 @@ func (e *Engine) Talkers(ctx context.Context, q Question) (*Answer, error) {
 	}
 	out := g.answers(true)
 	if out.Verdict == 0 {
-		out.Warnings = append(out.Warnings, "no row shows this address then")
+		out.Warnings = append(append(out.Warnings, "no row shows this address then"), e.noRows(&q)...)
+	} else {
+		out.Gaps = e.gaps(g, e.period(&q, out.Flows.times(), g.about()))
 	}
 	out.Question = &q
 	out.complete()

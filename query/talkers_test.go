@@ -76,6 +76,22 @@ func TestOwners(t *testing.T) {
 			t.Errorf("%s %+v: got %q, gaps %v, warnings %q; want %q, %d, %d", c.of, c.q, got, o.Gaps, o.Warnings, c.want, c.gaps, c.warnings)
 		}
 	}
+	// Since a time without an end is until now.
+	e.at(9000)
+	for _, c := range []struct {
+		since    float64
+		from, to float64
+		gap      Gap
+	}{
+		{3900, 3900, 9000, Gap{"prod", Time(sec(4000)), Time(attribution.Open)}},
+		{5000, 5000, 9000, Gap{"prod", Time(sec(5000)), Time(attribution.Open)}}, // after all that is known
+	} {
+		o, err := e.Owners(Question{Of: endpoint(t, aIP), Since: sec(c.since)})
+		must(t, err)
+		if o.From != Time(sec(c.from)) || o.To != Time(sec(c.to)) || !slices.Equal(o.Gaps, []Gap{c.gap}) {
+			t.Errorf("since %v: %s to %s, gaps %v", c.since, o.From, o.To, o.Gaps)
+		}
+	}
 	if _, err := e.Owners(Question{Of: endpoint(t, "10.0.0.0/8")}); err == nil || !strings.Contains(err.Error(), "want one address") {
 		t.Errorf("of a range: got %v", err)
 	}

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -25,26 +24,23 @@ func (e *Engine) Who(ctx context.Context, q Question) (*Answer, error) {
 	if !ok {
 		return nil, fmt.Errorf("ask who %s: want one address, got a range", q.Of)
 	}
-	var out *Answer
-	var err error
+	ask := e.whoHeld
 	if q.Of.HasPort || q.To.Valid() {
-		out, err = e.whoSent(ctx, q)
-	} else {
-		out, err = e.whoHeld(ctx, a, q)
+		ask = e.whoSent
 	}
+	out, err := ask(ctx, a, q)
 	if err != nil {
 		return nil, fmt.Errorf("ask who %s: %w", q.Of, err)
 	}
 	out.Question = &q
-	out.Gaps = e.gaps(a, q, out)
 	out.complete()
 	out.ElapsedMS = float64(time.Since(start).Microseconds()) / 1000
 	return out, nil
 }
 
 // whoSent answers from the rows of flows.
-func (e *Engine) whoSent(ctx context.Context, q Question) (*Answer, error) {
-	pick := newPicker(q, e.view.NAT())
+func (e *Engine) whoSent(ctx context.Context, a netip.Addr, q Question) (*Answer, error) {
+	pick := newPicker(q, e.view)
 	excluded := newExclusions(e.view)
 	err := e.Each(ctx, pick.filter(), func(a Attributed) error {
 		pick.batch(a)
@@ -55,71 +51,85 @@ func (e *Engine) whoSent(ctx context.Context, q Question) (*Answer, error) {
 		return nil, err
 	}
 	pick.finish()
-	excluded.into(pick.groups())
-	out := pick.groups().answers(q.At == 0)
+	g := pick.groups()
+	excluded.into(g)
+	out := g.answers(q.At == 0)
 	out.Warnings = append(out.Warnings, excluded.warnings()...)
-	if len(out.Answers) == 0 && out.Verdict == 0 {
-		out.Warnings = append(out.Warnings, "no row shows such a flow")
+	if out.Verdict == 0 {
+		out.Warnings = append(append(out.Warnings, "no row shows such a flow"), e.noRows(&q)...)
 	}
+	g.clusters = e.view.Owning(a)
+	out.Gaps = e.gaps(g, e.periodOf(&q, a, out.Flows))
 	return out, nil
 }
 
 // whoHeld answers from the ledger, and says whether any row shows the address.
 func (e *Engine) whoHeld(ctx context.Context, a netip.Addr, q Question) (*Answer, error) {
-	g := newGroups(e.view.NAT())
+	g, p := newGroups(e.view), e.periodOf(&q, a, Flows{})
+	g.clusters = e.view.Owning(a)
 	since, until := q.Since, q.Until
 	if q.At != 0 {
 		g.of(e.view.Resolve(attribution.Question{Address: a, Begin: flow.Span{From: q.At, To: q.At}, Sent: true}))
 		since, until = q.At-near, q.At+near+1
 	} else {
-		e.heldOver(g, a, q)
+		e.heldOver(g, a, p)
 	}
 	rows, err := e.rowsOf(ctx, a, since, until)
 	if err != nil {
 		return nil, err
 	}
+	seen := rows.flows()
+	for _, gr := range g.order {
+		if gr.verdict == attribution.External && seen.Rows > 0 && !e.view.Foreign(a, int64(seen.First), int64(seen.Last)) {
+			gr.unsure = a
+		}
+	}
 	out := g.answers(q.At == 0)
-	out.Flows = rows.flows()
+	out.Flows = seen
 	if out.Flows.Rows == 0 {
-		out.Warnings = append(out.Warnings, "no flow row shows this address then; the answer rests on the ledger alone")
+		out.Warnings = append(append(out.Warnings, "no flow row shows this address then; the answer rests on the ledger alone"), e.noRows(&q)...)
 		if out.Verdict == Word(attribution.External) || len(g.order) == 0 {
 			out.Verdict, out.Answers = 0, nil // nothing is known of it at all
 		}
 	}
+	if len(g.clusters) == 0 {
+		p = e.periodOf(&q, a, out.Flows) // nothing is known but that there are rows
+	}
+	out.Gaps = e.gaps(g, p)
 	return out, nil
 }
 
 // heldOver gathers who held the address over a range. Where an address changed
 // hands, those on each side have answers of their own: the moment between them has
-// none, unless nothing else is known.
-func (e *Engine) heldOver(g *groups, a netip.Addr, q Question) {
-	from, to := q.Since, q.Until
-	if from == 0 || to == 0 {
-		f, t, ok := e.view.Extent(a)
-		if !ok {
-			g.of(e.view.Resolve(attribution.Question{Address: a, Sent: true}))
-			return
-		}
-		if from == 0 {
-			from = f
-		}
-		if to == 0 {
-			to = max(t, from+1)
+// none, and neither have times when it was nobody's, unless nothing else is known. Time
+// that nobody watched is one answer.
+func (e *Engine) heldOver(g *groups, a netip.Addr, p period) {
+	var nobody, brief []*attribution.Resolution // and what the clocks alone leave open
+	for _, s := range e.view.History(a, p.from, p.to) {
+		switch r := s.Resolution; {
+		case r.Vacant():
+			nobody = append(nobody, r)
+		case r.Unwatched() && !s.Unwatched:
+			brief = append(brief, r)
+		default:
+			g.heldBy(r, s.From)
 		}
 	}
-	for _, s := range e.view.History(a, from, to) {
-		g.of(s.Resolution)
+	if len(g.order) == 0 {
+		for _, r := range slices.Concat(brief, nobody) {
+			g.heldBy(r, p.from)
+		}
+		return
+	}
+	if len(nobody) > 0 && !slices.ContainsFunc(g.order, func(gr *group) bool { return gr.verdict != attribution.Gap }) {
+		g.order[0].note(nobody[0])
 	}
 	sure := func(uid string) bool {
 		return slices.ContainsFunc(g.order, func(gr *group) bool {
 			return gr.verdict == attribution.Exact && gr.candidates[0].UID == uid
 		})
 	}
-	held := slices.ContainsFunc(g.order, func(gr *group) bool { return gr.verdict != attribution.Gap })
 	g.order = slices.DeleteFunc(g.order, func(gr *group) bool {
-		if gr.verdict == attribution.Gap {
-			return held
-		}
 		return gr.verdict == attribution.Boundary && !slices.ContainsFunc(gr.candidates, func(c attribution.Candidate) bool { return !sure(c.UID) })
 	})
 }
@@ -136,42 +146,6 @@ func (e *Engine) rowsOf(ctx context.Context, a netip.Addr, since, until int64) (
 			t.add(b, i)
 		}
 	})
-}
-
-// gaps lists the unwatched stretches that touch what was asked or answered.
-func (e *Engine) gaps(a netip.Addr, q Question, out *Answer) []Gap {
-	first, last, ok := e.view.Extent(a)
-	if !ok {
-		return nil
-	}
-	from, to := first, last
-	if out.Flows.Rows > 0 {
-		from, to = int64(out.Flows.First), int64(out.Flows.Last)+1
-	}
-	if q.Since != 0 {
-		from = q.Since
-	}
-	if q.Until != 0 {
-		to = q.Until
-	}
-	if q.At != 0 {
-		from, to = q.At, q.At+1
-	}
-	var list []Gap
-	for cluster, ranges := range e.view.Gaps(a, min(first, from), max(last, to)) {
-		for _, r := range ranges {
-			if r.From < to && from < r.To {
-				list = append(list, Gap{cluster, Time(r.From), Time(r.To)})
-			}
-		}
-	}
-	slices.SortFunc(list, compareGaps)
-	return list
-}
-
-// compareGaps orders them by time, then cluster.
-func compareGaps(a, b Gap) int {
-	return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Cluster, b.Cluster))
 }
 
 // answers turns groups into one answer: the only group itself, or all of them in
@@ -217,7 +191,7 @@ func (a *Answer) begin() Time {
 	if len(a.Candidates) > 0 {
 		return a.Candidates[0].FromEarliest
 	}
-	return 0
+	return a.since
 }
 
 func (f *Flows) add(o Flows) {

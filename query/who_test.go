@@ -146,6 +146,171 @@ func TestWhoInAGap(t *testing.T) {
 	}
 }
 
+// A question over a range that nobody watched in part is a gap beside what is known. Time
+// in which the pod is certain, or which was watched and nobody's, is none; but whatever was
+// not watched is listed.
+func TestWhoHeldInARangeWithHoles(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t)
+	hole, before, after := "2000-2100", "-3100--3000", "4000-"
+	for _, c := range []struct {
+		name, of string
+		now      float64
+		q        Question
+		want     string // verdict, those of the answers, and the gaps
+	}{
+		{"all that is known: a2 had it before and after the hole", aIP, 9000, Question{}, "exact exact exact " + hole},
+		{"watched throughout", aIP, 9000, Question{Since: sec(500), Until: sec(1900)}, "exact exact exact"},
+		{"watched from one end to the other", aIP, 9000, Question{Since: sec(-3000), Until: sec(2000)}, "exact exact exact"},
+		{"until after the watch ended", aIP, 9000, Question{Since: sec(1900), Until: sec(5000)}, "gap exact gap " + hole + " 4000-5000"},
+		{"since before it began", aIP, 9000, Question{Since: sec(-3100), Until: sec(500)}, "gap gap exact " + before},
+		{"until now", aIP, 9000, Question{Since: sec(1900)}, "gap exact gap " + hole + " " + after},
+		{"until now, and the watch may be going on", aIP, 4100, Question{Since: sec(2500)}, "exact exact"},
+		{"until now, and it ended before", aIP, 9000, Question{Since: sec(8950)}, "gap gap " + after},
+		{"as was known", aIP, 9000, Question{Since: sec(2500), AsKnownAt: sec(4050)}, "exact exact"},
+		{"until before all that is known", aIP, 9000, Question{Until: sec(-3500)}, "gap gap --3000"},
+		{"a node", nIP, 9000, Question{}, "gap masked gap " + hole},
+		{"never held: watched, and not", "10.244.3.3", 9000, Question{}, "gap gap " + hole},
+		{"never held, watched", "10.244.3.3", 9000, Question{Since: sec(100), Until: sec(200)}, "gap gap"},
+	} {
+		e.at(c.now)
+		a := who(t, e, c.of, "", c.q)
+		got := []string{a.Verdict.String()}
+		for i := range a.Answers {
+			got = append(got, a.Answers[i].Verdict.String())
+		}
+		if text := strings.Join(append(got, gapsText(a.Gaps)...), " "); text != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, text, c.want)
+		}
+	}
+	never := who(t, engine(t, nil), "10.244.3.3", "", Question{})
+	if got := strings.Join(gapsText(never.Gaps), " "); never.Verdict.String() != "gap" || got != "-" {
+		t.Errorf("a cluster that nobody ever watched: got %s, gaps %s", never.Verdict, got)
+	}
+	both := who(t, e, "10.244.3.3", "", Question{})
+	if notes := strings.Join(both.Answers[0].Warnings, "; "); !strings.Contains(notes, "nobody watched") || !strings.Contains(notes, "no pod is recorded") {
+		t.Errorf("one gap for two reasons: warnings are %q", notes)
+	}
+}
+
+// gapsText renders gaps in seconds after ten o'clock.
+func gapsText(gaps []Gap) []string {
+	at := func(t Time) string {
+		if !t.Known() {
+			return ""
+		}
+		return fmt.Sprint((int64(t) - sec(0)) / 1000)
+	}
+	var out []string
+	for _, g := range gaps {
+		out = append(out, at(g.From)+"-"+at(g.To))
+	}
+	return out
+}
+
+// Rows are answered each at its time, and the range's gaps are said all the same; also those
+// in which a row's flow can have begun.
+func TestGapsOfRows(t *testing.T) {
+	t.Parallel()
+	e := engine(t, cluster(),
+		row(1300, aIP+":4000 "+internet+":443 O B - -"), row(1310, aIP+":4000 "+internet+":443 O E 5 9"),
+		row(2200, "10.244.7.7:1 "+internet+":22 O E 1 1")) // its begin was not logged
+	e.at(9000)
+	for _, c := range []struct {
+		name string
+		ask  func() *Answer
+		want string
+	}{
+		{"no range: that of the rows", func() *Answer { return who(t, e, aIP+":4000", "", Question{}) }, "exact"},
+		{"since", func() *Answer { return who(t, e, aIP+":4000", "", Question{Since: sec(1200)}) }, "exact 2000-2100 4000-"},
+		{"until", func() *Answer { return who(t, e, aIP+":4000", "", Question{Until: sec(2050)}) }, "exact 2000-2100"},
+		{"a begin in the hole", func() *Answer { return who(t, e, "10.244.7.7:1", "", Question{}) }, "gap 2000-2100"},
+		{"the same at a moment", func() *Answer { return who(t, e, "10.244.7.7:1", "", Question{At: sec(2199)}) }, "gap 2000-2100"},
+		{"talkers: no range", func() *Answer { return talkers(t, e, internet+":443", Question{}) }, "exact"},
+		{"talkers: since", func() *Answer { return talkers(t, e, internet+":443", Question{Since: sec(1200)}) }, "exact 2000-2100 4000-"},
+		{"talkers: a begin in the hole", func() *Answer { return talkers(t, e, internet+":22", Question{}) }, "gap 2000-2100"},
+		{"talkers: none", func() *Answer { return talkers(t, e, "192.0.2.1", Question{Since: sec(1200)}) }, "none"},
+	} {
+		a := c.ask()
+		if got := strings.Join(append([]string{a.Verdict.String()}, gapsText(a.Gaps)...), " "); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// A private address that looks external while nobody is known to have watched may be a
+// pod's: the answer says so, and lists what was not watched. Ordinary answers do not.
+func TestExternalIsNotAlwaysCertain(t *testing.T) {
+	t.Parallel()
+	rows := func() []flow.Row {
+		return []flow.Row{row(500, "10.99.0.9:1 "+internet+":22 O B - -"), row(2050, "10.99.0.9:2 "+internet+":22 O B - -"), row(2050, internet+":3 "+bIP+":80 I B - -")}
+	}
+	watched, unwatched := engine(t, cluster(), rows()...), engine(t, nil, rows()...)
+	for _, c := range []struct {
+		name string
+		a    *Answer
+		want bool
+	}{
+		{"watched", who(t, watched, "10.99.0.9:1", "", Question{}), false},
+		{"in a hole", who(t, watched, "10.99.0.9:2", "", Question{}), true},
+		{"in a hole, at a moment", who(t, watched, "10.99.0.9:2", "", Question{At: sec(2050)}), true},
+		{"public, in a hole", who(t, watched, internet+":3", "", Question{}), false},
+		{"the address alone, watched", who(t, watched, "10.99.0.9", "", Question{At: sec(500)}), false},
+		{"the address alone, in a hole", who(t, watched, "10.99.0.9", "", Question{At: sec(2050)}), true},
+		{"the address alone, over a range", who(t, watched, "10.99.0.9", "", Question{}), true},
+		{"nobody ever watched", who(t, unwatched, "10.99.0.9:1", "", Question{}), true},
+		{"talkers, nobody ever watched", talkers(t, unwatched, internet, Question{Until: sec(1000)}), true},
+		{"talkers, watched", talkers(t, watched, internet, Question{Until: sec(1000)}), false},
+		{"talkers, in a hole", talkers(t, watched, internet+":22", Question{}), true},
+		{"talkers, public", talkers(t, watched, bIP, Question{}), false},
+	} {
+		warned := strings.Contains(strings.Join(c.a.Warnings, "\n"), "external only as far as is known: pods can have addresses like 10.99.0.9")
+		if c.a.Verdict.String() != "external" || warned != c.want {
+			t.Errorf("%s: %s, warnings are %q", c.name, c.a.Verdict, c.a.Warnings)
+		}
+		if len(c.a.Gaps) == 0 && c.want {
+			t.Errorf("%s: no gap", c.name)
+		}
+	}
+}
+
+// Where nothing is found, an answer says of which times the index has no rows at all.
+func TestNothingFoundSaysWhatTheIndexHas(t *testing.T) {
+	t.Parallel()
+	e := rowsOfTests(t) // from 100 to 2050
+	const before, after = "no rows at all before 2026-11-23T10:01:40.000Z", "no rows at all after 2026-11-23T10:34:10.000Z"
+	for _, c := range []struct {
+		q    Question
+		want string
+	}{
+		{Question{}, ""},
+		{Question{Since: sec(200), Until: sec(300)}, ""},
+		{Question{Since: sec(50), Until: sec(300)}, before},
+		{Question{Since: sec(3000)}, after},
+		{Question{Since: sec(200)}, after},
+		{Question{Until: sec(90)}, before},
+		{Question{Since: sec(50), Until: sec(3000)}, before + "; " + after},
+	} {
+		for name, a := range map[string]*Answer{"who": who(t, e, "192.0.2.1:1", "", c.q), "who held it": who(t, e, "192.0.2.1", "", c.q), "talkers": talkers(t, e, "192.0.2.1", c.q)} {
+			var got []string
+			for _, w := range a.Warnings {
+				if w, ok := strings.CutPrefix(w, "the index has "); ok {
+					got = append(got, w)
+				}
+			}
+			if text := strings.Join(got, "; "); text != c.want {
+				t.Errorf("%s, %d to %d: got %q, want %q", name, c.q.Since, c.q.Until, text, c.want)
+			}
+		}
+	}
+	if a := who(t, e, "192.0.2.1:1", "", Question{At: sec(2051)}); !strings.Contains(strings.Join(a.Warnings, "\n"), after) {
+		t.Errorf("at a moment: warnings are %q", a.Warnings)
+	}
+	if a := talkers(t, engine(t, cluster()), "192.0.2.1", Question{}); !strings.Contains(strings.Join(a.Warnings, "\n"), `no rows at all: "whichpod ingest"`) {
+		t.Errorf("an empty index: warnings are %q", a.Warnings)
+	}
+}
+
 // The evidence names where each row stands, and the row.
 func TestEvidence(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,7 @@ func (a *app) printAnswer(ans *query.Answer) error {
 		}
 	}
 	for _, g := range ans.Gaps {
-		fmt.Fprintf(a.stdout, "  not watched: cluster %s from %s to %s\n", g.Cluster, g.From, g.To)
+		fmt.Fprintf(a.stdout, "  not watched: cluster %s %s\n", g.Cluster, g.Text())
 	}
 	for _, w := range ans.Warnings {
 		fmt.Fprintf(a.stdout, "  note: %s\n", w)
