@@ -1,6 +1,7 @@
 package attribution
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -114,6 +115,36 @@ func TestForeign(t *testing.T) {
 	} {
 		if got := c.v.Foreign(addr(c.a), sec(c.from), sec(c.to)); got != c.want {
 			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
+// A stretch of a gap says whether time that nobody watched is in it, or was so shortly
+// before it that a pod deleted by force may go on: else the clocks alone leave it open.
+func TestStretchesOfAGap(t *testing.T) {
+	t.Parallel()
+	v := viewOf(t, podRange(), factsOf(watched(0, 1000), watched(1100, 2000), aPod("a").has(theIP).made(10).seen(12).ran(11, 12).deleted(500, 9)))
+	const node = "10.224.0.4"
+	for _, c := range []struct {
+		from, to float64
+		want     string
+	}{
+		{100, 900, ""},
+		{950, 1500, "to 1161: true"}, // the minute after it with the clocks' tolerance
+		{1100, 1500, "to 1161: true"},
+		{1100, 1101, "to 1101: false"},
+		{20, 900, "to 61: false"},
+		{1900, 2000, "to 2000: false"},
+		{1900, 2001, "to 2001: true"},
+	} {
+		got := ""
+		for _, s := range v.History(addr(node), sec(c.from), sec(c.to)) {
+			if s.Resolution.Verdict == Gap {
+				got += fmt.Sprintf("to %v: %v", float64(s.To-epoch)/1000, s.Unwatched)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%v to %v: %q, want %q", c.from, c.to, got, c.want)
 		}
 	}
 }

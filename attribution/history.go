@@ -200,14 +200,24 @@ func (v *View) History(a netip.Addr, from, to int64) []Stretch {
 		out = append(out, Stretch{From: start, To: end, Resolution: r})
 	}
 	for _, name := range v.Owning(a) {
-		for _, hole := range v.Holes(name, from, to) {
-			for i := range out {
-				s := &out[i]
-				s.Unwatched = s.Unwatched || (s.Resolution.Verdict == Gap && hole.From < s.To && s.From < hole.To+unseenTail)
-			}
+		holes := v.Holes(name, from-unseenTail, to)
+		for i := range out {
+			s := &out[i]
+			s.Unwatched = s.Unwatched || (s.Resolution.Verdict == Gap && slices.ContainsFunc(holes, func(hole Range) bool { return v.cluster(name).leaves(hole, s.From, s.To) }))
 		}
 	}
 	return out
+}
+
+// leaves says whether a hole in what was watched leaves [from, to) open in part: it is in it, or
+// was so shortly before it that somebody unseen may go on. What was before all that was
+// watched has no such end.
+func (c *clusterView) leaves(hole Range, from, to int64) bool {
+	if hole.From < to && from < hole.To {
+		return true
+	}
+	within := len(c.changes) > 0 && hole.From >= c.changes[0].From
+	return within && hole.To+c.tolerance < to && from < hole.To+unseenTail
 }
 
 // boundsIn are the times inside (from, to) at which an answer can change.
