@@ -208,7 +208,7 @@ func text(r *Resolution) string {
 
 var noteWords = map[string]string{noteUnwatched: "unwatched", noteNobody: "nobody", noteLingers: "lingers", noteEdge: "edge",
 	noteVacant: "vacant", noteBegin: "begin", noteClusters: "clusters", noteElsewhere: "elsewhere", noteMode: "mode", noteDispute: "dispute",
-	noteRules: "rules", noteSilent: "silent", notePerhaps: "perhaps", noteOld: "old", noteNATOdd: "translated", noteLent: "lent"}
+	noteRules: "rules", noteSilent: "silent", notePerhaps: "perhaps", noteOld: "old", noteNATOdd: "translated", noteLent: "lent", noteNATClusters: "evidence"}
 
 // say is a question and the expected text of its answer.
 type say struct {

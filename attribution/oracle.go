@@ -22,7 +22,7 @@ func (v *View) Naive(q Question) *Resolution {
 	}
 	ask, ok := v.evidenceFor(v.work(q.Address), known, &q)
 	if !ok {
-		return r
+		return r.unasked(known)
 	}
 	found, err := v.nat.Naive(&ask)
 	if err != nil {

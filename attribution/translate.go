@@ -10,8 +10,9 @@ import (
 
 // Notes about evidence of translations.
 const (
-	noteNATOdd     = "what a node translated and the ledger contradict each other, or two recordings of the node do"
-	noteNATDamaged = "NAT evidence is damaged: none of the cluster's counts"
+	noteNATOdd      = "what a node translated and the ledger contradict each other, or two recordings of the node do"
+	noteNATClusters = "several clusters have NAT evidence of a node at this address, and the interface of the row names none of them"
+	noteNATDamaged  = "NAT evidence is damaged: none of the cluster's counts"
 )
 
 // WithNAT adds evidence of what nodes translated, and returns v. It MUST be called
@@ -51,7 +52,7 @@ func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *
 	}
 	ask, ok := v.evidenceFor(av, known, q)
 	if !ok {
-		return r, nil
+		return r.unasked(known), nil
 	}
 	found, err := v.nat.Senders(&ask)
 	if err != nil {
@@ -115,7 +116,7 @@ func (v *View) evidenceFor(av *addressView, known []string, q *Question) (nat.As
 	}
 	owners := av.scoped(v, q)
 	// That only one cluster's ledger knows the address does not make it that one's.
-	if scoped := len(owners) == 1 && len(av.owners) > 1; len(owners) > 1 || (len(known) > 1 && !scoped) {
+	if len(owners) > 1 || (len(known) > 1 && (len(owners) == 0 || (len(av.owners) == 1 && !v.scopes(owners[0].cluster, q)))) {
 		return ask, false
 	}
 	ask.Cluster = known[0]
@@ -128,6 +129,21 @@ func (v *View) evidenceFor(av *addressView, known []string, q *Question) (nat.As
 		}
 	}
 	return ask, slices.Contains(known, ask.Cluster)
+}
+
+// scopes says whether the row's interface is known to be of the cluster, and the address
+// behind it.
+func (v *View) scopes(c *clusterView, q *Question) bool {
+	t, ok := v.ownerOf(q)
+	return ok && t.scopes && q.Near && t.owner.cluster == c
+}
+
+// unasked is a resolution where several clusters have evidence, of which one may be the row's.
+func (r *Resolution) unasked(known []string) *Resolution {
+	if len(known) < 2 || !r.hides() {
+		return r
+	}
+	return r.doubted(noteNATClusters)
 }
 
 // soleSender is the one pod that all flows come from, exactly; or nil. odd says that a

@@ -164,7 +164,7 @@ func TestLiftInTwoClusters(t *testing.T) {
 		aPod("old").on("nc").has(a).made(10).seen(12).ran(11, 40).stopped(41).deleted(42, 8),
 		aPod("x").on("nc").has("10.224.0.31").made(50).seen(52).ran(51, 1900),
 		aPod("y").in("d").on("nd").has("10.224.0.41").made(50).seen(52).ran(51, 1900))).WithNAT(store)
-	check(t, v, []say{{rowAt(a, 105), "gap <old [lent]"}})
+	check(t, v, []say{{rowAt(a, 105), "gap <old [lent] [evidence]"}})
 }
 
 // Nothing that a node forwards for others is held against the ledger as its own pods'.

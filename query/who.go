@@ -72,7 +72,7 @@ func (e *Engine) whoHeld(ctx context.Context, a netip.Addr, q Question) (*Answer
 		g.of(e.view.Resolve(attribution.Question{Address: a, Begin: flow.Span{From: q.At, To: q.At}, Sent: true}))
 		since, until = q.At-near, q.At+near+1
 	} else {
-		e.heldOver(g, a, p)
+		e.heldOver(g, a, p, q.Since != 0 || q.Until != 0)
 	}
 	rows, err := e.rowsOf(ctx, a, since, until)
 	if err != nil {
@@ -102,14 +102,15 @@ func (e *Engine) whoHeld(ctx context.Context, a netip.Addr, q Question) (*Answer
 // heldOver gathers who held the address over a range. Where an address changed
 // hands, those on each side have answers of their own: the moment between them has
 // none, and neither have times when it was nobody's, unless nothing else is known. Time
-// that nobody watched is one answer.
-func (e *Engine) heldOver(g *groups, a netip.Addr, p period) {
+// that nobody watched is one answer where the range was asked for: else it is about all that
+// is known.
+func (e *Engine) heldOver(g *groups, a netip.Addr, p period, asked bool) {
 	var nobody, brief []*attribution.Resolution // and what the clocks alone leave open
 	for _, s := range e.view.History(a, p.from, p.to) {
 		switch r := s.Resolution; {
 		case r.Vacant():
 			nobody = append(nobody, r)
-		case r.Unwatched() && !s.Unwatched:
+		case r.Unwatched() && !s.Unwatched, r.Verdict == attribution.Gap && !asked:
 			brief = append(brief, r)
 		default:
 			g.heldBy(r, s.From)

@@ -169,7 +169,8 @@ func TestWhoHeldInARangeWithHoles(t *testing.T) {
 		{"until now, and it ended before", aIP, 9000, Question{Since: sec(8950)}, "gap gap " + after},
 		{"as was known", aIP, 9000, Question{Since: sec(2500), AsKnownAt: sec(4050)}, "exact exact"},
 		{"until before all that is known", aIP, 9000, Question{Until: sec(-3500)}, "gap gap --3000"},
-		{"a node", nIP, 9000, Question{}, "gap masked gap " + hole},
+		{"a node", nIP, 9000, Question{Since: sec(10), Until: sec(3000)}, "gap masked gap " + hole},
+		{"a node, who is known to have been there", nIP, 9000, Question{}, "masked masked " + hole},
 		{"never held: watched, and not", "10.244.3.3", 9000, Question{}, "gap gap " + hole},
 		{"never held, watched", "10.244.3.3", 9000, Question{Since: sec(100), Until: sec(200)}, "gap gap"},
 	} {
