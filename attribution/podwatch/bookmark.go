@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,6 +17,17 @@ type bookmark struct {
 	Kind    string `json:"kind"` // plural
 	Version string `json:"resourceVersion"`
 	Alive   int64  `json:"watchedUntil"` // Unix milliseconds
+	Check   uint32 `json:"check"`        // CRC-32C of the rest: another version would pass over events unseen
+}
+
+func (b *bookmark) sum() uint32 {
+	return crc32.Checksum(fmt.Appendf(nil, "%q %q %q %d", b.Cluster, b.Kind, b.Version, b.Alive), crc32.MakeTable(crc32.Castagnoli))
+}
+
+// parseBookmark reads one, or says that it can not be used.
+func parseBookmark(data []byte) (b bookmark, ok bool) {
+	err := json.Unmarshal(data, &b)
+	return b, err == nil && b.Version != "" && b.Check == b.sum()
 }
 
 // resume reads where an earlier run stopped. A file that can not be used costs a
@@ -28,8 +40,8 @@ func (r *reflector) resume() {
 	if err != nil {
 		return
 	}
-	var b bookmark
-	if json.Unmarshal(data, &b) != nil || b.Cluster != r.cfg.Cluster || (b.Kind != r.String() && b.Kind != "") || b.Version == "" || b.Alive > r.stamp() {
+	b, ok := parseBookmark(data)
+	if !ok || b.Cluster != r.cfg.Cluster || b.Kind != r.String() || b.Alive > r.stamp() {
 		return
 	}
 	// The version is worth no more than the ledger: all that came before it must be there.
@@ -46,7 +58,9 @@ func (r *reflector) keep() error {
 	if r.cfg.Bookmark == "" || r.version == "" {
 		return nil
 	}
-	data, err := json.Marshal(bookmark{r.cfg.Cluster, r.String(), r.version, r.alive})
+	b := bookmark{Cluster: r.cfg.Cluster, Kind: r.String(), Version: r.version, Alive: r.alive}
+	b.Check = b.sum()
+	data, err := json.Marshal(b)
 	if err != nil {
 		return err
 	}
