@@ -133,7 +133,7 @@ func (v *View) NodeAddresses(cluster, node string) []netip.Addr {
 		}
 		if v.nat != nil {
 			for _, a := range v.nat.Addresses(cluster) {
-				if len(c.spellsOf(a)) == 0 {
+				if len(c.spellsOf(a)) == 0 && slices.Contains(v.nat.Knows(a), cluster) {
 					out = append(out, a)
 				}
 			}

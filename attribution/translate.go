@@ -65,8 +65,10 @@ func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *
 // pod resolves one of them.
 func (v *View) among(r *Resolution, found *nat.Senders, ask *nat.Asked, q *Question, pod func(string, *nat.Flow, *Question) *Resolution) (*Resolution, *nat.Flow) {
 	if !r.hides() {
-		if slices.ContainsFunc(found.Flows, func(f nat.Flow) bool { return !f.Translated() || !r.has(pod(ask.Cluster, &f, q)) }) {
-			return r.doubted(noteNATOdd), nil
+		for i := range found.Flows {
+			if !r.explains(&found.Flows[i], func(f *nat.Flow) *Resolution { return pod(ask.Cluster, f, q) }) {
+				return r.doubted(noteNATOdd), nil
+			}
 		}
 		return r, nil
 	}
@@ -90,8 +92,13 @@ func (v *View) among(r *Resolution, found *nat.Senders, ask *nat.Asked, q *Quest
 	return lifted, &found.Flows[0]
 }
 
-// has says whether another resolution is exact, and of one of the candidates.
-func (r *Resolution) has(one *Resolution) bool {
+// explains says whether a connection is of one of the candidates: of its own address, left as
+// it was made on its node, or translated and by what pod says its own.
+func (r *Resolution) explains(f *nat.Flow, pod func(*nat.Flow) *Resolution) bool {
+	if !f.Translated() {
+		return slices.ContainsFunc(r.Candidates, func(c *Candidate) bool { return c.Node == f.Node })
+	}
+	one := pod(f)
 	return one.Verdict == Exact && slices.ContainsFunc(r.Candidates, func(c *Candidate) bool { return c.identity() == one.Candidates[0].identity() })
 }
 

@@ -142,6 +142,30 @@ func TestAddressLent(t *testing.T) {
 	})
 }
 
+// The kernel gives a pod's connection another port where two clash, under the pod's own address:
+// that makes it no node's.
+func TestPortTranslated(t *testing.T) {
+	t.Parallel()
+	remapped := translation("n", "10.224.0.30", "10.224.0.30", 100, 110)
+	plain := translation("n", "10.224.0.30", "10.224.0.30", 112, 113)
+	plain.Original = nat.Tuple{}
+	cfg := DefaultConfig()
+	cfg.Clusters = []Cluster{{Name: "c", Network: NodeSubnet, VNetCIDRs: prefixes("10.224.0.0/16")}}
+	for name, more := range map[string][]nat.Flow{"alone": nil, "at an address that was a node's too": {translation("m", "10.224.0.30", "10.224.0.77", 5, 6)}} {
+		v := viewOf(t, cfg, factsOf(watched(0, 2000), aPod("p").on("n").has("10.224.0.30").made(10).seen(12).ran(11, 300).stopped(301).deleted(302, 8))).
+			WithNAT(evidenceOf(t, []toldNAT{{"n", "1", 20, 400, append([]nat.Flow{remapped, plain}, more...)}}))
+		unlogged := rowAt("10.224.0.30", 500)
+		unlogged.Begin.From = sec(200)
+		after := "exact p"
+		if more != nil {
+			after = "gap <p [lent]"
+		}
+		t.Run(name, func(t *testing.T) {
+			check(t, v, []say{{rowAt("10.224.0.30", 105), "exact p"}, {rowAt("10.224.0.30", 112), "exact p"}, {unlogged, after}})
+		})
+	}
+}
+
 // Two clusters' nodes had one port of one address at once, as far as their evidence says, of
 // which one's ledger knows the address: the row can be of either.
 func TestLiftInTwoClusters(t *testing.T) {

@@ -331,8 +331,8 @@ func (s *Store) Knows(a netip.Addr) []string {
 	return out
 }
 
-// Addresses lists the nodes' addresses of which a cluster's evidence tells, or would if all of
-// it counted, sorted.
+// Addresses lists the addresses under which connections left by a cluster's evidence, sorted:
+// more than those of which [Store.Knows].
 func (s *Store) Addresses(cluster string) []netip.Addr {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -348,14 +348,12 @@ func (s *Store) Addresses(cluster string) []netip.Addr {
 	return slices.Compact(out)
 }
 
-// tellsOf says whether a segment has a record of the address, of an import that counts. One
-// that can not be read may have. s.mu is held.
+// tellsOf says whether a segment has a connection of somebody else that left under the
+// address, of an import that counts. One that can not be read may have. A pod's own address is
+// kept where the kernel gave its connection another port. s.mu is held.
 func (s *Store) tellsOf(seg *segment, a netip.Addr) bool {
 	if _, ok := slices.BinarySearchFunc(seg.senders, a, netip.Addr.Compare); !ok {
 		return false
-	}
-	if len(s.hidden) == 0 {
-		return true
 	}
 	w := walker{store: s, seg: seg}
 	if err := w.seek(&Key{Src: a}, 0); err != nil {
@@ -368,7 +366,7 @@ func (s *Store) tellsOf(seg *segment, a netip.Addr) bool {
 			return true
 		case f == nil || f.Src != a:
 			return false
-		case !s.hidden[f.Import]:
+		case f.Translated() && f.Original.Src != a && !s.hidden[f.Import]:
 			return true
 		}
 	}

@@ -435,12 +435,25 @@ func TestClaimsInABundle(t *testing.T) {
 	f := files(dir)
 	data, err := f.read(claimsFile)
 	must(t, err)
-	must(t, os.WriteFile(f.path(claimsFile), bytes.Replace(data, []byte(`"denied": 0`), []byte(`"denied": 1`), 1), 0o644))
-	s, err := openManifest(context.Background(), mustRead(t, f, manifestFile), l.public)
-	must(t, err)
-	must(t, os.Remove(f.path(manifestFile)))
-	_, err = seal(context.Background(), f, &s.Predicate, l.key)
-	must(t, err)
+	write := func(data []byte) {
+		must(t, os.WriteFile(f.path(claimsFile), data, 0o644))
+		s, err := openManifest(context.Background(), mustRead(t, f, manifestFile), l.public)
+		must(t, err)
+		must(t, os.Remove(f.path(manifestFile)))
+		_, err = seal(context.Background(), f, &s.Predicate, l.key)
+		must(t, err)
+	}
+	// Another version has other words for what would be needed.
+	if len(r.Claims[0].Needed) == 0 {
+		t.Fatal("nothing is needed to prove the claim")
+	}
+	advice := bytes.Replace(data, []byte(`"needed": [`), []byte(`"needed": ["other words", `), 1)
+	if bytes.Equal(advice, data) {
+		t.Fatal("the advice is as before")
+	}
+	write(advice)
+	l.good(dir, l.raw)
+	write(bytes.Replace(data, []byte(`"denied": 0`), []byte(`"denied": 1`), 1))
 	wants(t, l.check(dir, l.raw)[0], "claims.json is not what the flow logs give")
 }
 
