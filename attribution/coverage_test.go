@@ -110,7 +110,7 @@ func TestForeign(t *testing.T) {
 		{"IPv6 tells nothing", "2001:db8::1", all, 1001, 1002, false},
 		{"one of two clusters watched", "10.244.0.9", viewOf(t, Config{}, factsOf(watched(0, 1000), watched(0, 500).in("d"))), 0, 600, false},
 		{"changes alone", "10.99.0.9", viewOf(t, Config{}, changes), 0, 1000, false},
-		{"changes alone, and the pods' range is known", "10.99.0.9", viewOf(t, podRange(), changes), 0, 1000, true},
+		{"changes alone, and the pods' range is known", "10.99.0.9", viewOf(t, podRange(), changes), 0, 1000, false}, // it may be a node's
 		{"only the pods' range is known", "10.99.0.9", viewOf(t, podRange(), nil), 0, 1000, false},
 	} {
 		if got := c.v.Foreign(addr(c.a), sec(c.from), sec(c.to)); got != c.want {
@@ -133,7 +133,7 @@ func TestStretchesOfAGap(t *testing.T) {
 		{950, 1500, "to 1161: true"}, // the minute after it with the clocks' tolerance
 		{1100, 1500, "to 1161: true"},
 		{1100, 1101, "to 1101: false"},
-		{20, 900, "to 61: false"},
+		{20, 900, "to 61: true"},
 		{1900, 2000, "to 2000: false"},
 		{1900, 2001, "to 2001: true"},
 	} {

@@ -91,12 +91,13 @@ func (v *View) Names() []string {
 
 // Holes lists the stretches in which a cluster, which MUST be one of the view's, was not
 // watched, and that touch [from, to): between two that were watched as a whole, before
-// and after all of them as far as from and to go.
+// and after all of them as far as from and to go, and all time where it never was.
 func (v *View) Holes(cluster string, from, to int64) []Range {
-	watched, first, last := v.cluster(cluster).changes, from, to
-	if len(watched) > 0 {
-		first, last = min(from, watched[0].From), max(to, watched.end())
+	watched := v.cluster(cluster).changes
+	if len(watched) == 0 {
+		return []Range{{0, Open}}
 	}
+	first, last := min(from, watched[0].From), max(to, watched.end())
 	return slices.DeleteFunc(watched.holes(first, last), func(r Range) bool { return r.To <= from || to <= r.From })
 }
 
@@ -210,14 +211,12 @@ func (v *View) History(a netip.Addr, from, to int64) []Stretch {
 }
 
 // leaves says whether a hole in what was watched leaves [from, to) open in part: it is in it, or
-// was so shortly before it that somebody unseen may go on. What was before all that was
-// watched has no such end.
+// was so shortly before it that somebody unseen may go on.
 func (c *clusterView) leaves(hole Range, from, to int64) bool {
 	if hole.From < to && from < hole.To {
 		return true
 	}
-	within := len(c.changes) > 0 && hole.From >= c.changes[0].From
-	return within && hole.To+c.tolerance < to && from < hole.To+unseenTail
+	return hole.To+c.tolerance < to && from < hole.To+unseenTail
 }
 
 // boundsIn are the times inside (from, to) at which an answer can change.

@@ -136,14 +136,14 @@ func (v *View) outside(a netip.Addr) bool {
 
 // Foreign says whether an address that is no cluster's as far as is known was certainly
 // none throughout a time, both ends included: nobody in a cluster can have it, or all
-// clusters were watched. Else it may be of a node or a pod that nobody saw. Where only
-// changes were on record, a pod that did not change is known by its range alone.
+// clusters were watched, and not only changes on record. Else it may be of a node or a pod that
+// nobody saw.
 func (v *View) Foreign(a netip.Addr, from, to int64) bool {
 	if a.Is4() && !a.IsPrivate() && !sharedSpace.Contains(a) {
 		return true
 	}
 	for _, c := range v.clusters {
-		if !c.watched.has(from, to) && (len(c.PodCIDRs) == 0 || !c.changes.has(from, to)) {
+		if !c.watched.has(from, to) {
 			return false
 		}
 	}

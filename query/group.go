@@ -213,7 +213,7 @@ func (gr *group) answer() Answer {
 		a.Warnings = append(a.Warnings, fmt.Sprintf("pods came and went between these rows: single rows have %.2f to %.2f bits", gr.minBits, gr.maxBits))
 	}
 	if gr.unsure.IsValid() {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("external only as far as is known: pods can have addresses like %s, and not every cluster's pods are on record for that time; \"whichpod import pods\" would tell, or podCIDRs in --config", gr.unsure))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("external only as far as is known: pods can have addresses like %s, and not every cluster's pods are on record for that time; \"whichpod import pods\" would tell", gr.unsure))
 	}
 	a.Excluded = gr.others()
 	if gr.verdict == attribution.Exact {

@@ -39,8 +39,12 @@ func (e *Engine) Owners(q Question) (*Owners, error) {
 		}
 	}
 	out.Contradictions = contradictions(shown)
-	if _, _, known := e.view.Extent(a); !known {
+	_, last, known := e.view.Extent(a)
+	if !known {
 		return out, nil
+	}
+	if q.Until == 0 && q.Since < last {
+		q.Until = last
 	}
 	p := e.periodOf(&q, a, Flows{})
 	out.From, out.To = Time(p.from), Time(p.to)

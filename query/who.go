@@ -102,11 +102,12 @@ func (e *Engine) whoHeld(ctx context.Context, a netip.Addr, q Question) (*Answer
 // heldOver gathers who held the address over a range. Where an address changed
 // hands, those on each side have answers of their own: the moment between them has
 // none, and neither have times when it was nobody's, unless nothing else is known. Time
-// that nobody watched is one answer where the range was asked for: else it is about all that
-// is known.
+// that nobody watched is one answer where it was asked for: without a range the question is
+// about all that is known, and without an end not about what came after that.
 func (e *Engine) heldOver(g *groups, a netip.Addr, p period, asked bool) {
-	var nobody, brief []*attribution.Resolution // and what the clocks alone leave open
+	var nobody, brief []*attribution.Resolution // and what is left open by the clocks, or not asked for
 	for _, s := range e.view.History(a, p.from, p.to) {
+		asked := asked && !(p.now && s.To >= p.to)
 		switch r := s.Resolution; {
 		case r.Vacant():
 			nobody = append(nobody, r)

@@ -17,7 +17,7 @@ type bookmark struct {
 	Kind    string `json:"kind"` // plural
 	Version string `json:"resourceVersion"`
 	Alive   int64  `json:"watchedUntil"` // Unix milliseconds
-	Check   uint32 `json:"check"`        // CRC-32C of the rest: another version would pass over events unseen
+	Check   uint32 `json:"check"`        // CRC-32C of the rest, for another version would pass over events unseen; 0: an earlier whichpod wrote it
 }
 
 func (b *bookmark) sum() uint32 {
@@ -27,7 +27,7 @@ func (b *bookmark) sum() uint32 {
 // parseBookmark reads one, or says that it can not be used.
 func parseBookmark(data []byte) (b bookmark, ok bool) {
 	err := json.Unmarshal(data, &b)
-	return b, err == nil && b.Version != "" && b.Check == b.sum()
+	return b, err == nil && b.Version != "" && (b.Check == 0 || b.Check == b.sum())
 }
 
 // resume reads where an earlier run stopped. A file that can not be used costs a

@@ -46,7 +46,8 @@ func (a *app) checkCase(cmd *cobra.Command, f *caseFlags) error {
 		return nil
 	}
 	recorded := moment(entries[first].Detected.UnixMilli())
-	if f.detected != 0 && f.detected != recorded {
+	// How long ago it was is another length of time with each question.
+	if exact := isTime(cmd.Flag("detected").Value.String()); exact && f.detected != recorded {
 		return usage(cmd, "--detected is %s, and the case log has %s for %q: leave it out", query.Time(f.detected), query.Time(recorded), f.name)
 	}
 	f.detected = recorded

@@ -178,7 +178,7 @@ func (a *app) doubtEmpty(f *importedFile) {
 	switch b := f.Blobs; {
 	case b != nil && b.Listed == 0:
 		a.doubt("%s: no audit log found: want files whose name ends in .json, an hour in each", f.File)
-	case f.Documents == 0 && (b == nil || b.Read > 0 && b.Unchanged == 0 && len(b.Skipped) == 0):
+	case f.Documents == 0 && f.Rejected == 0 && (b == nil || b.Read > 0 && b.Unchanged == 0 && len(b.Skipped) == 0):
 		a.doubt("%s: there is nothing in it", f.File)
 	}
 }

@@ -16,10 +16,7 @@ func toPath(path string, write func(io.Writer) error) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Readlink(path); err == nil {
-			return errors.New("it is a link to what is not there")
-		}
-		return replace(path, write)
+		return replace(target(path), write)
 	case err != nil:
 		return err
 	case info.IsDir():
@@ -39,6 +36,24 @@ func toPath(path string, write func(io.Writer) error) error {
 		return errors.New("it is no file and no pipe")
 	}
 }
+
+// target is what a link leads to where nothing is yet, or the path itself. The system would not
+// follow more links than maxLinks either (path_resolution(7)).
+func target(path string) string {
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return path
+}
+
+const maxLinks = 40
 
 // replace calls write with a file that gets its name once it is complete and on disk.
 func replace(path string, write func(io.Writer) error) (err error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -13,6 +14,8 @@ import (
 
 // moment is a flag's time, Unix milliseconds; 0 is not given, so a time is later than 1970.
 type moment int64
+
+var errEarly = errors.New("want one after 1970-01-01T00:00:00Z")
 
 var daysOrWeeks = regexp.MustCompile(`^(?:(\d+)w)?(?:(\d+)d)?(.*)$`)
 
@@ -34,9 +37,15 @@ func parseMoment(s string, now time.Time) (moment, error) {
 	}
 	at := moment(t.UnixMilli())
 	if at <= 0 {
-		return 0, fmt.Errorf("time is %q, want one after 1970-01-01T00:00:00Z", s)
+		return 0, fmt.Errorf("time is %q, %w", s, errEarly)
 	}
 	return at, nil
+}
+
+// isTime says whether a flag's text is a time and not how long ago it was.
+func isTime(s string) bool {
+	_, err := time.Parse(time.RFC3339Nano, s)
+	return err == nil
 }
 
 // parseSpan reads a length of time: 45m, 7d, 1d12h, 2w. One of 292 years is too long.
@@ -64,8 +73,9 @@ func parseSpan(s string) (time.Duration, bool) {
 var _ pflag.Value = (*momentFlag)(nil)
 
 type momentFlag struct {
-	at   *moment
-	text string
+	at    *moment
+	early moment // what a time stands for that is not after 1970 began; 0: it is refused
+	text  string
 }
 
 func (f *momentFlag) String() string { return f.text }
@@ -73,10 +83,10 @@ func (f *momentFlag) Type() string   { return "time" }
 
 func (f *momentFlag) Set(s string) error {
 	at, err := parseMoment(s, time.Now())
-	if err != nil {
+	if err != nil && (f.early == 0 || !errors.Is(err, errEarly)) {
 		return err
 	}
-	*f.at, f.text = at, s
+	*f.at, f.text = max(at, f.early), s
 	return nil
 }
 
@@ -112,9 +122,9 @@ func spanVar(cmd *cobra.Command, into *time.Duration, name, help string) {
 	cmd.Flags().Var((*spanFlag)(into), name, help)
 }
 
-// rangeFlags adds --since and --until.
+// rangeFlags adds --since and --until. Since a time before all logs is since ever.
 func rangeFlags(cmd *cobra.Command, since, until *moment) {
-	timeFlag(cmd, since, "since", "from this time on (RFC 3339, or how long ago: 45m, 7d)")
+	cmd.Flags().Var(&momentFlag{at: since, early: 1}, "since", "from this time on (RFC 3339, or how long ago: 45m, 7d)")
 	timeFlag(cmd, until, "until", "before this time")
 }
 

@@ -167,7 +167,7 @@ var remedies = []struct {
 	{attribution.Masked, "NAT evidence of the nodes for that time (\"whichpod agent\" on each), or a network mode that does not hide pods behind node addresses towards this destination"},
 	{attribution.Host, "the pods in question off the host's network: processes of a node share its address"},
 	{attribution.Gap, "a watch without a break, or audit logs of that time: \"whichpod import pods --format kube-audit\""},
-	{attribution.External, "a watch without a break, or audit logs of that time with the clusters' podCIDRs: the sources are private addresses of which no cluster's record tells, while not all was watched"},
+	{attribution.External, "a watch without a break: the sources are private addresses of which no cluster's record tells, while not all was watched"},
 	{attribution.Boundary, "the begin of each flow in the logs, and a watch close to when the address changed hands; audit logs narrow it"},
 	{attribution.Ambiguous, "sources that agree on who had the address: \"whichpod owners ADDR\" names what contradicts"},
 }
