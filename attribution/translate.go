@@ -62,7 +62,8 @@ func (v *View) lift(av *addressView, r *Resolution, q *Question) (*Resolution, *
 }
 
 // among is what is said where the evidence found names the senders that there can be.
-// pod resolves one of them.
+// pod resolves one of them. An answer that names pods by the ledger stands, unless one of the
+// senders is somebody else.
 func (v *View) among(r *Resolution, found *nat.Senders, ask *nat.Asked, q *Question, pod func(string, *nat.Flow, *Question) *Resolution) (*Resolution, *nat.Flow) {
 	if !r.hides() {
 		for i := range found.Flows {
