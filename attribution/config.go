@@ -1,7 +1,6 @@
 package attribution
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"sigs.k8s.io/yaml"
+	"github.com/whichpod/whichpod/internal/strictyaml"
 )
 
 // Config is what a person says about the clusters: the file given with --config.
@@ -50,9 +49,6 @@ func ReadConfig(path string) (Config, error) {
 
 // ParseConfig reads YAML, one document.
 func ParseConfig(data []byte) (Config, error) {
-	if !singleDocument(data) {
-		return Config{}, errors.New("it holds several YAML documents, want one")
-	}
 	file := struct {
 		ClockTolerance Duration          `json:"clockTolerance"`
 		Clusters       []json.RawMessage `json:"clusters"`
@@ -110,7 +106,7 @@ func parseCluster(data []byte, at string) (c Cluster, err error) {
 
 // parse reads YAML that stands at a key, strictly. Its errors name the key.
 func parse(data []byte, at string, to any) error {
-	err := yaml.UnmarshalStrict(data, to)
+	err := strictyaml.Unmarshal(data, to)
 	if err == nil {
 		return nil
 	}
@@ -163,30 +159,6 @@ func wanted(field, at string) string {
 	default:
 		return "the keys clockTolerance and clusters"
 	}
-}
-
-// singleDocument says whether YAML is one document: what stands in a second one would not
-// be read. A line that begins with "---" is a mark wherever it stands.
-func singleDocument(data []byte) bool {
-	begun, over := false, false
-	for line := range bytes.Lines(data) {
-		rest, mark := bytes.CutPrefix(line, []byte("---"))
-		mark = mark && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0)
-		if mark {
-			over, begun = begun, true
-			line = rest
-		}
-		switch text := bytes.TrimSpace(line); {
-		case len(text) == 0, text[0] == '#', !begun && text[0] == '%':
-		case string(text) == "..." && line[0] == '.':
-			over = true
-		case over:
-			return false
-		default:
-			begun = true
-		}
-	}
-	return true
 }
 
 func (c *Config) normalise() error {

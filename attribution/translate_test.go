@@ -172,7 +172,8 @@ func TestLiftInTwoClusters(t *testing.T) {
 	t.Parallel()
 	const a = "10.224.0.30"
 	cfg := DefaultConfig()
-	cfg.Clusters = []Cluster{{Name: "c", Network: NodeSubnet, VNetCIDRs: prefixes("10.224.0.0/16")}, {Name: "d"}}
+	cfg.Clusters = []Cluster{{Name: "c", Network: NodeSubnet, VNetCIDRs: prefixes("10.224.0.0/16"), NICs: map[string]string{"000D3A00000C": "nc"}},
+		{Name: "d", NICs: map[string]string{"000D3A00000D": "nd"}}}
 	store := evidenceOf(t, []toldNAT{{"nc", "1", 60, 400, []nat.Flow{translation("nc", a, "10.224.0.31", 95, 115)}}})
 	w, err := store.Begin(nat.Import{Cluster: "d", Kind: "test"})
 	if err != nil {
@@ -188,7 +189,9 @@ func TestLiftInTwoClusters(t *testing.T) {
 		aPod("old").on("nc").has(a).made(10).seen(12).ran(11, 40).stopped(41).deleted(42, 8),
 		aPod("x").on("nc").has("10.224.0.31").made(50).seen(52).ran(51, 1900),
 		aPod("y").in("d").on("nd").has("10.224.0.41").made(50).seen(52).ran(51, 1900))).WithNAT(store)
-	check(t, v, []say{{rowAt(a, 105), "gap <old [lent] [evidence]"}})
+	ofC, ofD := rowAt(a, 105), rowAt(a, 105)
+	ofC.NIC, ofC.Near, ofD.NIC, ofD.Near = "000D3A00000C", true, "000D3A00000D", true
+	check(t, v, []say{{rowAt(a, 105), "gap <old [lent] [evidence]"}, {ofC, "exact x"}, {ofD, "gap <old [lent] [evidence]"}})
 }
 
 // Nothing that a node forwards for others is held against the ledger as its own pods'.

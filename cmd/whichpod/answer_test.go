@@ -26,15 +26,7 @@ func (f *full) Write(b []byte) (int, error) {
 
 // An answer that was not written whole is a failure, and says so once.
 func TestAnswerThatCannotBeWritten(t *testing.T) {
-	fixture, err := filepath.Abs("testdata/fixture")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(fixture)); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(dir)
+	inFixture(t)
 	typed(t, "whichpod ingest blobs")
 	typed(t, "whichpod import pods podwatch.jsonl --cluster prod")
 	for _, command := range []string{

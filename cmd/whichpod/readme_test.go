@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -16,15 +15,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fixture, err := filepath.Abs("testdata/fixture")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(fixture)); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(dir)
+	inFixture(t)
 	// The first block shows answers before the quick start says how to get there.
 	typed(t, "whichpod ingest blobs --data first")
 	typed(t, "whichpod import pods podwatch.jsonl --cluster prod --data first")
@@ -112,4 +103,14 @@ func TestReadmeCheckCanFail(t *testing.T) {
 			t.Errorf("matches(%q, %q) = %v, want %v", c.want, c.got, got, c.same)
 		}
 	}
+}
+
+// inFixture goes to a copy of the fixture for the time of the test.
+func inFixture(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/fixture")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
 }

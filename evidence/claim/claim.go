@@ -12,9 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/whichpod/whichpod/attribution"
+	"github.com/whichpod/whichpod/internal/strictyaml"
 )
 
 // Claim says that only some pods reached a destination.
@@ -38,9 +37,9 @@ func Read(path string) ([]Claim, error) {
 		return nil, fmt.Errorf("read claims: %w", err)
 	}
 	var list []Claim
-	if err := yaml.UnmarshalStrict(data, &list); err != nil {
+	if err := strictyaml.Unmarshal(data, &list); err != nil {
 		var one Claim
-		if e := yaml.UnmarshalStrict(data, &one); e != nil {
+		if e := strictyaml.Unmarshal(data, &one); e != nil {
 			return nil, fmt.Errorf("read claims %q: %w; want a list of name, to, only", path, err)
 		}
 		list = []Claim{one}
