@@ -52,8 +52,8 @@ func clusters(names []string) string {
 	return "clusters " + strings.Join(quoted, ", ")
 }
 
-// readLedger opens the ledger for a look at the names in it. One that can not be read is
-// empty here: the commands that answer from it say so.
+// readLedger opens the ledger for a look at the names in it; there is nothing to close. One
+// that can not be read is empty here: the commands that answer from it say so.
 func (a *app) readLedger() *attribution.Ledger {
 	ledger, err := attribution.OpenLedger(a.ledgerFolder(), attribution.Options{ReadOnly: true})
 	if err != nil {
